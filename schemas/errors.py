@@ -1,0 +1,39 @@
+"""The root of every error that bad input can cause, and the one way to say where and why.
+
+A `Refusal` is an answer, not a crash: over HTTP it becomes a 4xx, from Kafka a dead letter.
+"""
+
+from __future__ import annotations
+
+
+class RollcallError(Exception):
+    """Any error that this product raises on purpose."""
+
+
+class Refusal(RollcallError):
+    """A document that cannot be accepted.
+
+    `pointer` is a JSON Pointer (RFC 6901) to the place, `detail` one sentence that names the value and what would have
+    been right, `reason` a word that dead letters and counters are grouped by.
+    """
+
+    def __init__(self, detail: str, *, pointer: str = "", reason: str = "invalid") -> None:
+        super().__init__(f"{pointer or '/'}: {detail}")
+        self.detail = detail
+        self.pointer = pointer
+        self.reason = reason
+
+    def under(self, prefix: str) -> Refusal:
+        """Return the same refusal with its place seen from a containing document."""
+        return Refusal(self.detail, pointer=prefix + self.pointer, reason=self.reason)
+
+
+def pointer_token(name: str) -> str:
+    """Escape one reference token of a JSON Pointer (RFC 6901, section 3)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """Quote a value for an error message, cut to `limit` characters."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

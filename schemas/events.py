@@ -1,0 +1,254 @@
+"""Events as they travel: the JSON documents that POS systems post to ingest or produce straight to Kafka.
+
+Both paths accept the same documents and read them with the same decoder. Amounts stay the bytes that were sent until
+`schemas.facts` reads them as exact integers. Unknown fields are ignored, so that a till may send more than we ask for.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct, field
+
+from schemas.errors import Refusal, pointer_token
+
+TENANT_PATTERN: Final = r"^[a-z0-9-]{1,40}$"
+MAX_EVENT_BYTES: Final = 262_144
+"""One document: 500 line items of about 500 bytes."""
+
+Tenant = Annotated[str, Meta(pattern=TENANT_PATTERN, description="The tenant; over HTTP it comes from the API key.")]
+EventId = Annotated[str, Meta(min_length=1, max_length=64, description="Unique for its tenant and customer.")]
+CustomerId = Annotated[str, Meta(min_length=1, max_length=128, description="Unique in its tenant; no control characters.")]
+Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset.")]
+Text = Annotated[str, Meta(max_length=256)]
+_AMOUNT_SCHEMA: Final[dict[str, Any]] = {
+    "oneOf": [{"type": "string", "pattern": r"^\d{1,15}(\.\d{1,20})?$"}, {"type": "number", "minimum": 0}],
+}
+Money = Annotated[Raw, Meta(description="Major units, read as a decimal and never through a float.", extra_json_schema=_AMOUNT_SCHEMA)]
+Quantity = Annotated[Raw, Meta(description="A decimal with at most six decimals.", extra_json_schema=_AMOUNT_SCHEMA)]
+NOTHING: Final = Raw(b"null")
+"""An amount that was not sent; msgspec has no union of raw bytes and None."""
+Scalar = Annotated[Raw, Meta(description="Text, a number, true, false, null, a list of texts, or a place.", extra_json_schema={})]
+Count = Annotated[int, Meta(ge=0, le=10**15)]
+Names = Annotated[list[Text], Meta(max_length=100)]
+
+
+class Common(Struct, kw_only=True, tag_field="type", omit_defaults=True):
+    """What every event says: which fact, about whom, when."""
+
+    event_id: EventId
+    tenant: Tenant | None = None
+    customer_id: CustomerId | None = None
+    occurred_at: Instant
+    imported: bool = field(default=False, name="import")
+    synthetic: bool = False
+
+
+class Item(Struct, kw_only=True, omit_defaults=True):
+    """One line of a receipt."""
+
+    product_id: Text | None = None
+    category: Text | None = None
+    department: Text | None = None
+    brand: Text | None = None
+    quantity: Quantity = NOTHING
+    amount: Money = NOTHING
+    discount: Money = NOTHING
+
+
+class Checkout(Common, kw_only=True, tag="checkout"):
+    """A receipt: a sale, or a return whose amounts are positive here and subtract in sums. Without a customer it is anonymous."""
+
+    receipt_id: Text | None = None
+    store_id: Text | None = None
+    channel: Literal["store", "web", "app", "phone"] | None = None
+    kind: Literal["sale", "return"] = "sale"
+    total: Money
+    discount: Money = NOTHING
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] | None = None
+    payment_method: Text | None = None
+    points_earned: Count | None = None
+    coupon_ids: Names = field(default_factory=list)
+    items: Annotated[list[Item], Meta(max_length=500)] = field(default_factory=list)
+
+
+class CheckoutVoid(Common, kw_only=True, tag="checkout-void"):
+    """That customer's checkout with this store and receipt counts as if it had never been."""
+
+    store_id: Text
+    receipt_id: Text
+
+
+class CouponRedemption(Common, kw_only=True, tag="coupon-redemption"):
+    """A coupon was used."""
+
+    coupon_id: Text
+    campaign_id: Text | None = None
+    receipt_id: Text | None = None
+    value: Money = NOTHING
+    points: Count | None = None
+    reward_id: Text | None = None
+
+
+class EmailSend(Common, kw_only=True, tag="email-send"):
+    """A message of a campaign was sent."""
+
+    campaign_id: Text
+    message_id: Text | None = None
+
+
+class EmailOpen(Common, kw_only=True, tag="email-open"):
+    """A message of a campaign was opened."""
+
+    campaign_id: Text
+    message_id: Text | None = None
+
+
+class EmailClick(Common, kw_only=True, tag="email-click"):
+    """A link in a message of a campaign was followed."""
+
+    campaign_id: Text
+    message_id: Text | None = None
+
+
+class Points(Common, kw_only=True, tag="points"):
+    """Loyalty points collected, spent, or both."""
+
+    collected: Count | None = None
+    spent: Count | None = None
+
+
+class Visit(Common, kw_only=True, tag="visit"):
+    """The customer was seen in a store."""
+
+    store_id: Text
+
+
+class Custom(Common, kw_only=True, tag="custom"):
+    """An event of the tenant's own kind."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    properties: Annotated[dict[str, Scalar], Meta(max_length=100)] = field(default_factory=dict)
+
+
+class Profile(Common, kw_only=True, tag="profile"):
+    """Attributes merged into the profile; null removes one."""
+
+    attributes: Annotated[dict[str, Scalar], Meta(min_length=1, max_length=100)]
+
+
+class CustomerMerge(Common, kw_only=True, tag="customer-merge"):
+    """The customer disappears; `into` lives on."""
+
+    into: CustomerId
+
+
+class CustomerErase(Common, kw_only=True, tag="customer-erase"):
+    """Forget the customer."""
+
+
+Event = (
+    Checkout
+    | CheckoutVoid
+    | CouponRedemption
+    | EmailSend
+    | EmailOpen
+    | EmailClick
+    | Points
+    | Visit
+    | Custom
+    | Profile
+    | CustomerMerge
+    | CustomerErase
+)
+
+NOT_YET: Final = (CheckoutVoid, CustomerMerge, CustomerErase)
+"""Read and published in the schema, but refused with a reason until the engine can honour them: never accepted and ignored."""
+
+TYPES: Final = tuple(member.__struct_config__.tag for member in Event.__args__)  # type: ignore[attr-defined]
+
+_decoder: Final = msgspec.json.Decoder(Event)
+_encoder: Final = msgspec.json.Encoder()
+_PLACE: Final = re.compile(r" - at `\$(.*)`$")
+_MISSING: Final = re.compile(r"missing required field `(.*?)`")
+_UNKNOWN_TYPE: Final = re.compile(r"Invalid value '(.*)'$")
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_LONG_FRACTION: Final = re.compile(rb"\.\d{7}")
+_LONG_FRACTION_TEXT: Final = re.compile(r"(\.\d{6})\d+")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+def decode_event(document: bytes | memoryview) -> Event:
+    """Read one event; raise `Refusal` with the place and what would have been right."""
+    if len(document) > MAX_EVENT_BYTES:
+        raise Refusal(f"an event has at most {MAX_EVENT_BYTES} bytes, this one has {len(document)}", reason="too_large")
+    try:
+        event = _decoder.decode(document)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error)) from None
+    except msgspec.DecodeError as error:
+        raise Refusal(str(error), reason="malformed") from None
+    except UnicodeDecodeError:
+        raise Refusal(f"not UTF-8 at byte {_first_bad_byte(bytes(document))}", reason="malformed") from None
+    except RecursionError:
+        raise Refusal("nested too deeply; an event has four levels at most", reason="malformed") from None
+    # isprintable is a quick no for almost every id; only the rest pays for the exact question.
+    if not event.event_id.isprintable():
+        _refuse_control("event_id", event.event_id)
+    if event.customer_id is not None and not event.customer_id.isprintable():
+        _refuse_control("customer_id", event.customer_id)
+    # The decoder rounds digits below the microsecond, which can carry into the next millisecond; instants are floored.
+    if event.occurred_at.microsecond % 1000 == 0 and _LONG_FRACTION.search(document):
+        event.occurred_at = _floored(document, event.occurred_at)
+    return event  # type: ignore[no-any-return]
+
+
+def _refuse_control(name: str, text: str) -> None:
+    if _CONTROL.search(text):
+        raise Refusal(f"{name} must not contain control characters", pointer=f"/{name}")
+
+
+class _When(Struct):
+    occurred_at: str
+
+
+_when_decoder: Final = msgspec.json.Decoder(_When)
+
+
+def _floored(document: bytes | memoryview, rounded: datetime) -> datetime:
+    """Return the instant as written, cut to whole microseconds."""
+    text = _LONG_FRACTION_TEXT.sub(r"\1", _when_decoder.decode(document).occurred_at.upper())
+    written = datetime.fromisoformat(text)
+    return min(written, rounded)
+
+
+def _first_bad_byte(document: bytes) -> int:
+    try:
+        document.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return 0
+
+
+def encode_event(event: Event) -> bytes:
+    """Write an event as the JSON document that travels."""
+    return _encoder.encode(event)
+
+
+def pointer_of(path: str) -> str:
+    """Turn msgspec's path `.items[0].amount` into the JSON Pointer `/items/0/amount`."""
+    return "".join("/" + pointer_token(name or index) for name, index in _STEP.findall(path))
+
+
+def _refusal(message: str) -> Refusal:
+    place = _PLACE.search(message)
+    pointer = pointer_of(place.group(1)) if place else ""
+    detail = message[: place.start()] if place else message
+    if missing := _MISSING.search(detail):
+        return Refusal(f"{missing.group(1)} is missing", pointer=f"{pointer}/{missing.group(1)}", reason="missing_field")
+    if pointer == "/type" and (unknown := _UNKNOWN_TYPE.search(detail)):
+        return Refusal(f"unknown event type {unknown.group(1)!r}; one of {', '.join(map(str, TYPES))}", pointer="/type", reason="unknown_type")
+    return Refusal(detail[:300], pointer=pointer)

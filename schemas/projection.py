@@ -1,0 +1,73 @@
+"""The projection: how live membership lies in Redis, for those who write it and those who read it.
+
+- `c:{tenant}:{customer}`: a hash `e` (epoch of the owner), `v` (version of the row), `m` (memberships as msgpack).
+- `m:{tenant}:{segment}:{partition}`: a sorted set of member ids, all with score 0, so that it is ordered by the id's bytes.
+- `p:{partition}`: the completeness marker, a hash `e` (epoch) and `m` (msgpack of `Marker`). Without it nothing is known.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+Memberships = dict[str, tuple[int, int]]
+"""`{segment_id: (since_ms, until_ms)}`; an `until_ms` of `instants.NEVER` means that nothing but a new fact ends it."""
+
+
+class Sweep(Struct, array_like=True):
+    """A backfill under way: customers looked at, of how many, under the definitions up to `offset` (exclusive)."""
+
+    offset: int
+    done: int
+    total: int
+
+
+class Marker(Struct, array_like=True):
+    """How far a partition's projection has come.
+
+    `as_of_ms`: every deadline and every applied fact up to this instant is in the rows. `offsets`: next input offset of each
+    topic. `definitions`: every known customer has been evaluated under the definitions before this offset. `customers`: rows.
+    """
+
+    epoch: int
+    as_of_ms: int
+    offsets: dict[str, int]
+    definitions: int
+    customers: int
+    sweep: Sweep | None = None
+
+
+_memberships: Final = msgspec.msgpack.Decoder(Memberships)
+_marker: Final = msgspec.msgpack.Decoder(Marker)
+encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def decode_memberships(blob: bytes) -> Memberships:
+    """Read the field `m` of a customer."""
+    return _memberships.decode(blob)
+
+
+def decode_marker(blob: bytes) -> Marker:
+    """Read the field `m` of a marker."""
+    return _marker.decode(blob)
+
+
+class Keys:
+    """The keys of one installation; `prefix` lets several share a Redis."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+
+    def customer(self, tenant: str, customer_id: str) -> str:
+        """Key of a customer's row."""
+        return f"{self.prefix}c:{tenant}:{customer_id}"
+
+    def members(self, tenant: str, segment_id: str, partition: int) -> str:
+        """Key of the members of a segment who live in a partition."""
+        return f"{self.prefix}m:{tenant}:{segment_id}:{partition}"
+
+    def marker(self, partition: int) -> str:
+        """Key of a partition's completeness marker."""
+        return f"{self.prefix}p:{partition}"

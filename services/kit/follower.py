@@ -1,0 +1,97 @@
+"""Follows the definitions topic: every process has the catalog in memory and never lags longer than it takes to read a record."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.catalog import Catalog, Outcome
+from services.kit.logs import die
+from services.kit.settings import CommonSettings
+
+log = logging.getLogger(__name__)
+
+
+class Follower:
+    """Folds the definitions topic into `catalog`, from its beginning, for as long as the process lives."""
+
+    def __init__(self, settings: CommonSettings) -> None:
+        self._settings = settings
+        self._tp = TopicPartition(settings.topics.definitions, 0)
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._consumer: AIOKafkaConsumer | None = None
+        self._listeners: list[Callable[[], None]] = []
+        self.catalog = Catalog()
+        self.caught_up = False
+
+    async def start(self) -> None:
+        """Read all there is, then go on in the background."""
+        consumer = self._consumer = AIOKafkaConsumer(
+            **self._settings.kafka_options(),
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            fetch_max_wait_ms=500,
+        )
+        await consumer.start()
+        consumer.assign([self._tp])
+        await consumer.seek_to_beginning(self._tp)
+        end = (await consumer.end_offsets([self._tp]))[self._tp]
+        while await consumer.position(self._tp) < end:
+            await self._read(consumer, 1_000)
+        self.caught_up = True
+        log.info("definitions: read %s records", self.catalog.offset)
+        self._task = asyncio.create_task(self._follow(consumer), name="definitions")
+
+    async def stop(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each batch of records that was folded."""
+        self._listeners.append(listener)
+
+    async def reached(self, offset: int, timeout_s: float = 10.0) -> None:
+        """Wait until every record before `offset` has been folded; raise TimeoutError otherwise."""
+        async with asyncio.timeout(timeout_s):
+            while self.catalog.offset < offset:
+                self._changed.clear()
+                if self.catalog.offset < offset:
+                    await self._changed.wait()
+
+    async def outcome(self, offset: int, timeout_s: float = 10.0) -> Outcome:
+        """Wait until the record at `offset` has been folded and return what was said of it."""
+        await self.reached(offset + 1, timeout_s)
+        return self.catalog.outcome(offset)
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            try:
+                await self._read(consumer, 1_000)
+            except KafkaError as error:
+                log.warning("definitions: %s; again in a second", error)
+                await asyncio.sleep(1)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a fold that fails is a programmer's error: end rather than lag in silence
+                die(log, f"definitions: {error!r}")
+
+    async def _read(self, consumer: AIOKafkaConsumer, timeout_ms: int) -> None:
+        for records in (await consumer.getmany(self._tp, timeout_ms=timeout_ms)).values():
+            for record in records:
+                outcome = self.catalog.apply(record.offset, record.value or b"")
+                if not outcome.accepted:
+                    log.info("definitions: refused record %s: %s", record.offset, outcome.detail)
+            self._changed.set()
+            for listener in self._listeners:
+                listener()

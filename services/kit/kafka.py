@@ -1,0 +1,78 @@
+"""Kafka administration that every process does at its start: the topics must exist, with the partitions that we were told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+
+from schemas.errors import RollcallError
+from services.kit.settings import CommonSettings
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class WrongPartitions(RollcallError):
+    """A topic has another number of partitions than the settings say; starting would split customers in two."""
+
+
+async def ensure_topics(settings: CommonSettings) -> None:
+    """Create the topics that are missing and check the others; safe to call from many processes at once.
+
+    Raises `WrongPartitions` when a customer topic has another number of partitions than `settings.partitions`.
+    """
+    admin = AIOKafkaAdminClient(**settings.kafka_options(), request_timeout_ms=10_000)
+    await admin.start()
+    try:
+        known = set(await admin.list_topics())
+        specs = settings.topics.all()
+        missing = [spec for spec in specs if spec.name not in known]
+        if missing:
+            new = [
+                NewTopic(s.name, s.partitions or settings.partitions, settings.replication_factor, topic_configs=s.settings) for s in missing
+            ]
+            try:
+                await admin.create_topics(new)
+                log.info("created topics %s", ", ".join(s.name for s in missing))
+            except TopicAlreadyExistsError:
+                pass
+        described = await _when_all_known(admin, [spec.name for spec in specs])
+        for spec in specs:
+            wanted = spec.partitions or settings.partitions
+            if described[spec.name] != wanted:
+                raise WrongPartitions(
+                    f"topic {spec.name} has {described[spec.name]} partitions, the settings say {wanted}; "
+                    f"set ROLLCALL_PARTITIONS={described[spec.name]} or use an empty Kafka"
+                )
+    finally:
+        await admin.close()
+
+
+async def _when_all_known(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
+    """Return the partitions of each topic, once the broker's metadata show them all (a creation takes a moment to be seen)."""
+    for attempt in range(100):
+        described = {t["topic"]: len(t["partitions"]) for t in await admin.describe_topics(names) if t["error_code"] == 0}
+        if len(described) == len(names):
+            return described
+        await asyncio.sleep(0.05 * min(attempt + 1, 10))
+    raise RollcallError(f"Kafka does not show the topics {sorted(set(names) - set(described))}")
+
+
+async def when_reachable(action: Callable[[], Awaitable[T]], *, what: str, timeout_s: float = 120.0) -> T:
+    """Run `action` until Kafka answers it: a process that starts before its broker waits for it, saying so."""
+    loop = asyncio.get_running_loop()
+    deadline, delay_s = loop.time() + timeout_s, 0.1
+    while True:
+        try:
+            return await action()
+        except (KafkaError, OSError) as error:
+            if loop.time() > deadline:
+                raise
+            log.warning("%s: Kafka does not answer yet (%s); again in %.1f s", what, error, delay_s)
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, 2.0)

@@ -1,0 +1,123 @@
+"""A customer in memory, ready to be evaluated: series, profile, and what every feature answered last.
+
+`truth` holds a bit for each condition of the plan, as of the customer's last evaluation; `bounds` says for each feature until
+when its bits stand by themselves. Everything here is derived from the history and can be dropped at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from schemas.facts import PROFILE, Fact
+from schemas.instants import NEVER
+from services.segmenter.engine.features import Feature
+from services.segmenter.engine.plan import Plan
+
+_NOWHEN: Final = (-1, "")
+
+
+class Live:
+    """One customer's series and profile under one plan."""
+
+    __slots__ = ("_stamps", "ahead", "bounds", "ids", "masks", "plan", "profile", "series", "truth")
+
+    def __init__(self, plan: Plan, facts: Iterable[Fact], at_ms: int) -> None:
+        """Build from the whole history and observe every feature at an instant."""
+        self.plan = plan
+        self.ids: set[str] = set()
+        self.series: list[Any] = [spec.make(spec.expiries) for spec in plan.series]
+        self.profile: dict[str, Any] = {}
+        self._stamps: dict[str, tuple[int, str]] = {}
+        self.ahead: list[Fact] = []
+        for fact in sorted(facts, key=_in_time):
+            self.ids.add(fact.event_id)
+            if fact.type == PROFILE:
+                self._profile_fact(fact, at_ms)
+            else:
+                for spec in plan.by_type[fact.type]:
+                    contribution = spec.extract(fact)
+                    if contribution is not None:
+                        self.series[spec.index].add(fact.at_ms, contribution, fact.event_id, spec.expiries)
+        self.masks = [0] * len(plan.features)
+        self.bounds = [NEVER] * len(plan.features)
+        self.truth = 0
+        for feature in plan.features:
+            self._observe(feature, at_ms)
+
+    def add(self, fact: Fact, now_ms: int) -> int:
+        """Take in a new fact and observe what it touches at `now_ms`; return the bits that flipped.
+
+        The caller has brought the customer to `now_ms` first (`pass_to`), so that what is not touched is as of now already.
+        """
+        self.ids.add(fact.event_id)
+        before = self.truth
+        if fact.type == PROFILE:
+            if self._profile_fact(fact, now_ms):
+                for feature in self.plan.profile_features:
+                    self._observe(feature, now_ms)
+            return before ^ self.truth
+        at_ms = fact.at_ms
+        on_time = at_ms <= now_ms
+        masks, bounds = self.masks, self.bounds
+        for spec in self.plan.by_type[fact.type]:
+            contribution = spec.extract(fact)
+            if contribution is None:
+                continue
+            self.series[spec.index].add(at_ms, contribution, fact.event_id, spec.expiries)
+            for feature in spec.features:
+                index = feature.index
+                # More of what only adds up cannot bring a fall nearer: the old bound is never late, at most early.
+                if on_time and feature.reader.only_grows(self) and feature.mask(self, now_ms) == masks[index]:
+                    continue
+                mask, bounds[index] = feature.observe(self, now_ms)
+                self.truth ^= masks[index] ^ mask
+                masks[index] = mask
+        return before ^ self.truth
+
+    def pass_to(self, at_ms: int) -> int:
+        """Let time pass to an instant, no later than `deadline()`; return the bits that flipped."""
+        before = self.truth
+        features = self.plan.features
+        if self.ahead and self.ahead[0].at_ms <= at_ms:
+            due = [fact for fact in self.ahead if fact.at_ms <= at_ms]
+            self.ahead = self.ahead[len(due) :]
+            for fact in due:
+                self._profile_fact(fact, at_ms)
+            for feature in self.plan.profile_features:
+                self._observe(feature, at_ms)
+        for index, bound_ms in enumerate(self.bounds):
+            if bound_ms <= at_ms:
+                self._observe(features[index], at_ms)
+        return before ^ self.truth
+
+    def deadline(self) -> int:
+        """Return the next instant at which this customer must be looked at, even if nothing happens."""
+        soonest_ms = min(self.bounds, default=NEVER)
+        return min(soonest_ms, self.ahead[0].at_ms) if self.ahead else soonest_ms
+
+    def _observe(self, feature: Feature, at_ms: int) -> None:
+        index = feature.index
+        mask, self.bounds[index] = feature.observe(self, at_ms)
+        self.truth ^= self.masks[index] ^ mask
+        self.masks[index] = mask
+
+    def _profile_fact(self, fact: Fact, now_ms: int) -> bool:
+        """Merge a profile fact, or keep it until its instant; return whether anything changed now."""
+        if fact.at_ms > now_ms:
+            self.ahead = sorted([*self.ahead, fact], key=_in_time)
+            return False
+        stamp = _in_time(fact)
+        declared: dict[str, Any] = fact.body[0]
+        for name, value in declared.items():
+            if stamp > self._stamps.get(name, _NOWHEN):
+                self._stamps[name] = stamp
+                if value is None:
+                    self.profile.pop(name, None)
+                else:
+                    self.profile[name] = value
+        return True
+
+
+def _in_time(fact: Fact) -> tuple[int, str]:
+    return fact.at_ms, fact.event_id

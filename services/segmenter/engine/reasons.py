@@ -1,0 +1,52 @@
+"""Reasons: what each condition of a segment saw at an instant, in the units and words that people use."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
+
+from schemas.amounts import MICRO, decimal_text, short_text
+from schemas.rules import MetricCondition, Near, value_json
+from schemas.transitions import ConditionValue
+from schemas.vocabulary import Kind
+from services.segmenter.engine.live import Live
+from services.segmenter.engine.operators import distance_km
+from services.segmenter.engine.plan import CompiledSegment, Leaf
+
+_SHOWN_DECIMALS: Final = 6
+"""Decimals of a fraction that is shown; it is compared exactly."""
+
+
+def condition_values(compiled: CompiledSegment, live: Live, at_ms: int) -> list[ConditionValue]:
+    """Return what every condition of a segment saw at an instant, in the rule's order."""
+    return [_seen(leaf, live, at_ms) for leaf in compiled.leaves]
+
+
+def _seen(leaf: Leaf, live: Live, at_ms: int) -> ConditionValue:
+    condition, feature = leaf.condition, leaf.feature
+    holds = bool(feature.mask(live, at_ms) >> leaf.bit & 1)
+    if isinstance(condition, Near):
+        location = live.profile.get("location")
+        km = None if location is None else round(distance_km((location[0], location[1]), (condition.lat, condition.lon)), 3)
+        return ConditionValue(leaf.path, km, "lte", condition.km, holds)
+    if isinstance(condition, MetricCondition):
+        kind = condition.metric.kind
+        value = _shown(feature.reader.value(live, at_ms), kind, live.plan.exponent)
+        return ConditionValue(leaf.path, value, condition.op, value_json(condition.value, kind), holds)
+    spanned = condition.op in ("older_than", "within_last")
+    value = live.profile.get(condition.attribute) if spanned else feature.reader.value(live, at_ms)
+    return ConditionValue(leaf.path, value, condition.op, value_json(condition.value, condition.kind), holds)
+
+
+def _shown(value: Any, kind: Kind, exponent: int) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    digits = exponent if kind is Kind.MONEY else MICRO if kind is Kind.NUMBER else 0
+    if isinstance(value, Fraction):
+        decimal = Decimal(value.numerator) / Decimal(value.denominator * 10**digits)
+        rounded = short_text(round(decimal, _SHOWN_DECIMALS))
+        return rounded if kind is Kind.MONEY else Decimal(rounded)
+    if kind is Kind.MONEY:
+        return decimal_text(value, exponent)
+    return Decimal(short_text(Decimal(value).scaleb(-digits))) if digits else value

@@ -1,0 +1,107 @@
+"""Series: what a customer's facts contribute to metrics of one filter, in time order, whatever the order they came in.
+
+A series knows no window and no instant; readers cut windows out of it. Appending is the common case and costs a constant,
+a late fact is inserted. For windows of calendar months, whose ends are not in the order of their beginnings, a series keeps
+the expiries as well, sorted on their own.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Callable
+from typing import Any
+
+Expiry = Callable[[int], int]
+
+
+class Ledger:
+    """Amounts by instant, with running sums: `sums[i]` is the sum of the first `i`. `falls` tells that one was negative."""
+
+    __slots__ = ("falls", "sums", "times")
+
+    def __init__(self) -> None:
+        self.times: list[int] = []
+        self.sums: list[int] = [0]
+        self.falls = False
+
+    def add(self, at_ms: int, amount: int) -> None:
+        """Add an amount at an instant."""
+        times, sums = self.times, self.sums
+        if amount < 0:
+            self.falls = True
+        if not times or at_ms >= times[-1]:
+            times.append(at_ms)
+            sums.append(sums[-1] + amount)
+            return
+        place = bisect_right(times, at_ms)
+        times.insert(place, at_ms)
+        sums.insert(place + 1, sums[place])
+        for i in range(place + 1, len(sums)):
+            sums[i] += amount
+
+    def upto(self, at_ms: int) -> int:
+        """Return the sum of all amounts at or before an instant."""
+        times = self.times
+        if not times or times[-1] <= at_ms:
+            return self.sums[-1]
+        return self.sums[bisect_right(times, at_ms)]
+
+
+class Series:
+    """The instants of matching events. `expiries` holds one sorted list for each window of months that is asked of it."""
+
+    __slots__ = ("expiries", "times")
+
+    def __init__(self, expiries: tuple[Expiry, ...]) -> None:
+        self.times: list[int] = []
+        self.expiries: tuple[list[int], ...] = tuple([] for _ in expiries)
+
+    def add(self, at_ms: int, _: Any, __: str, expiries: tuple[Expiry, ...]) -> None:
+        """Add an event."""
+        times = self.times
+        if not times or at_ms >= times[-1]:
+            times.append(at_ms)
+        else:
+            insort(times, at_ms)
+        for ends, expiry in zip(self.expiries, expiries, strict=True):
+            insort(ends, expiry(at_ms))
+
+
+class SumSeries:
+    """Amounts and how many there were of them; the readers of `sum` and `avg` share it."""
+
+    __slots__ = ("amounts", "counts", "ends")
+
+    def __init__(self, expiries: tuple[Expiry, ...]) -> None:
+        self.amounts = Ledger()
+        self.counts = Ledger()
+        self.ends: tuple[tuple[Ledger, Ledger], ...] = tuple((Ledger(), Ledger()) for _ in expiries)
+
+    def add(self, at_ms: int, contribution: tuple[int, int], _: str, expiries: tuple[Expiry, ...]) -> None:
+        """Add an event's (sum, number of values)."""
+        amount, count = contribution
+        self.amounts.add(at_ms, amount)
+        self.counts.add(at_ms, count)
+        for (amounts, counts), expiry in zip(self.ends, expiries, strict=True):
+            end_ms = expiry(at_ms)
+            amounts.add(end_ms, amount)
+            counts.add(end_ms, count)
+
+
+class ValueSeries:
+    """The values of each event, ordered by (instant, event id): the order that `favourite` breaks ties by."""
+
+    __slots__ = ("keys", "times", "values")
+
+    def __init__(self, _: tuple[Expiry, ...]) -> None:
+        self.times: list[int] = []
+        self.keys: list[tuple[int, str]] = []
+        self.values: list[tuple[Any, ...]] = []
+
+    def add(self, at_ms: int, values: tuple[Any, ...], event_id: str, _: tuple[Expiry, ...]) -> None:
+        """Add an event's values, in the order of its line items."""
+        key = (at_ms, event_id)
+        place = bisect_right(self.keys, key)
+        self.keys.insert(place, key)
+        self.times.insert(place, at_ms)
+        self.values.insert(place, values)

@@ -1,0 +1,550 @@
+"""One partition of customers: records in, steps out. The pure heart of the segmenter, driven by whoever owns the partition.
+
+It holds every customer of the partition, applies records, lets deadlines pass, adopts definitions, and gathers what was
+decided into a `Step` that must be written as a whole or not at all. It never waits, reads no clock and knows no Kafka.
+
+Invariants: a record moves exactly one outcome counter; the outcomes of a topic add up to its next offset (counting gaps);
+`restore` of what the steps wrote gives the same partition again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from schemas import projection
+from schemas.catalog import Catalog
+from schemas.errors import Refusal
+from schemas.events import Checkout, Event, decode_event
+from schemas.facts import PROFILE, Fact, Facts, chunk_of, facts_in, joined
+from schemas.instants import DAY_MS, MINUTE_MS, NEVER, Duration
+from schemas.manual import ManualEntry, decode_manual
+from schemas.partitions import partition_of, record_key, split_key
+from schemas.topics import Topics
+from schemas.transitions import Cause, Transition, encode_transition
+from services.segmenter.engine.decisions import CLOCK, Customer, Row
+from services.segmenter.engine.live import Live
+from services.segmenter.engine.plan import Plan
+from services.segmenter.rows import (
+    JOIN_AT,
+    PROGRESS,
+    Progress,
+    Slot,
+    chunk_key,
+    decode_progress,
+    decode_row,
+    encode,
+    facts_of,
+    row_key,
+    split_chunk_key,
+)
+
+AHEAD_MS: Final = 5 * MINUTE_MS
+"""An event may be this far ahead of the clock; it counts from its instant."""
+
+_LATEST_ROUGHLY_MS: Final = 20 * 28 * DAY_MS
+"""An event younger than this is inside any kept history: spares the calendar for almost every event."""
+
+
+class Record(Protocol):
+    """A record of an input topic, as Kafka clients give it."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass
+class Step:
+    """Everything decided since the last step, to be written in one transaction.
+
+    `rows`: changelog records (None removes one), the progress among them. `changes`: record key and transition. `dead_letters`:
+    key, value, headers. `forwards`: topic, partition, key, value of records that belong elsewhere. `touched`: record keys of
+    the customers whose projection must be written again.
+    """
+
+    rows: dict[bytes, bytes | None] = field(default_factory=dict)
+    changes: list[tuple[bytes, bytes]] = field(default_factory=list)
+    dead_letters: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]] = field(default_factory=list)
+    forwards: list[tuple[str, int, bytes, bytes]] = field(default_factory=list)
+    touched: list[bytes] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one partition."""
+
+    partitions: int
+    live_customers: int = 20_000
+    events_per_customer: int = 50_000
+    history: Duration = Duration(25, 0)
+
+
+class Plans:
+    """The compiled plan of each tenant, made anew when its segments change. Shared by all partitions of a process."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._plans: dict[str, Plan] = {}
+        self._facts: dict[str, Facts] = {}
+
+    def of(self, tenant: str) -> Plan:
+        """Return the plan in force of a known tenant."""
+        plan = self._plans.get(tenant)
+        revision = self.catalog.revisions[tenant]
+        if plan is None or plan.revision != revision:
+            plan = Plan(self.catalog.tenants[tenant], self.catalog.segments.get(tenant, {}).values(), revision)
+            self._plans[tenant] = plan
+        return plan
+
+    def facts(self, tenant: str) -> Facts | None:
+        """Return the reader of a tenant's events, None for a tenant that is not known."""
+        reader = self._facts.get(tenant)
+        if reader is None and (known := self.catalog.tenants.get(tenant)) is not None:
+            reader = self._facts[tenant] = Facts(known.currency)
+        return reader
+
+
+class Partition:
+    """The customers of one partition and everything decided about them."""
+
+    def __init__(self, number: int, plans: Plans, topics: Topics, limits: Limits) -> None:
+        self.number = number
+        self.plans = plans
+        self._topics = topics
+        self._limits = limits
+        self._progress = Progress()
+        self._slots: dict[bytes, Slot] = {}
+        self._deadlines: list[tuple[int, bytes]] = []
+        self._lives: OrderedDict[bytes, Slot] = OrderedDict()
+        self._stale: dict[bytes, None] = {}
+        self._sweep: Iterator[bytes] | None = None
+        self._swept = projection.Sweep(0, 0, 0)
+        self._versions = itertools.count(1)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._step = Step()
+        self._dirty: dict[bytes, Slot] = {}
+        self._added: dict[bytes, list[Fact]] = {}
+        self._touched: dict[bytes, None] = {}
+        self._moved = False
+
+    # ---- what the owner reads
+
+    @property
+    def epoch(self) -> int:
+        """The number of this ownership: one more than that of any owner before."""
+        return self._progress.epoch
+
+    @property
+    def customers(self) -> int:
+        """How many customers are known."""
+        return len(self._slots)
+
+    @property
+    def offsets(self) -> dict[str, int]:
+        """The next offset to apply of each input topic."""
+        return self._progress.offsets
+
+    @property
+    def outcomes(self) -> dict[str, dict[str, int]]:
+        """What became of the records of each input topic: outcome → count."""
+        return self._progress.outcomes
+
+    @property
+    def clock_ms(self) -> int:
+        """The latest instant decided at; the owner's clock must not be behind it."""
+        return self._progress.clock_ms
+
+    def keys(self) -> Iterable[bytes]:
+        """Return the record keys of all customers."""
+        return list(self._slots)
+
+    def definitions_needed(self) -> int:
+        """Return the catalog offset that this partition was decided under: a worker that has read less must not touch it."""
+        return self._progress.definitions
+
+    def waits_for(self, topic: str, records: Sequence[Record]) -> int:
+        """Return the catalog offset that must have been read before these records can be applied."""
+        if topic != self._topics.manual_entries:
+            return 0
+        needed = 0
+        for record in records:
+            try:
+                needed = max(needed, decode_manual(record.value or b"").since + 1)
+            except Refusal:
+                continue
+        return needed
+
+    def next_deadline_ms(self) -> int:
+        """Return the next instant at which some customer must be looked at, `NEVER` if none."""
+        heap = self._deadlines
+        while heap and ((slot := self._slots.get(heap[0][1])) is None or slot.deadline_ms != heap[0][0]):
+            heapq.heappop(heap)
+        return heap[0][0] if heap else NEVER
+
+    def projected(self, key: bytes) -> tuple[str, str, int, bytes]:
+        """Return tenant, customer, version and memberships of a customer as of the last step taken."""
+        tenant, customer_id = split_key(key)
+        row = self._slots[key].row
+        members = {} if row is None else decode_row(row).members
+        return tenant, customer_id, next(self._versions), projection.encode(members)
+
+    def marker(self, now_ms: int) -> projection.Marker:
+        """Return how far the partition has come: as of now, or as of just before the first deadline that is still due."""
+        progress = self._progress
+        as_of_ms = min(now_ms, self.next_deadline_ms() - 1)
+        sweep = self._swept if self._sweep is not None else None
+        return projection.Marker(progress.epoch, as_of_ms, dict(progress.offsets), progress.swept, len(self._slots), sweep)
+
+    # ---- coming back
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Take one record of the changelog, in order."""
+        if key == PROGRESS:
+            if value is not None:
+                self._progress = decode_progress(value)
+        elif key[:1] == b"h":
+            record, number = split_chunk_key(key)
+            self._slot(record).restore_chunk(number, value)
+        else:
+            self._slot(key[1:]).row = value
+
+    def ready(self, now_ms: int) -> None:
+        """End the restoring and begin a new epoch."""
+        for key, slot in list(self._slots.items()):
+            slot.restored()
+            if slot.row is None and not slot.chunks:
+                del self._slots[key]
+                continue
+            if slot.deadline_ms < NEVER:
+                self._deadlines.append((slot.deadline_ms, key))
+            self._stale[key] = None  # what its `until` became after the last row was written is not known
+        heapq.heapify(self._deadlines)
+        self._progress.epoch += 1
+        self._moved = True
+
+    def _slot(self, key: bytes) -> Slot:
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = self._slots[key] = Slot()
+        return slot
+
+    # ---- records
+
+    def apply(self, topic: str, records: Sequence[Record], now_ms: int) -> None:
+        """Apply one contiguous run of records of a topic at an instant."""
+        self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
+        manual = topic == self._topics.manual_entries
+        outcomes = self._progress.outcomes.setdefault(topic, {})
+        expected = self._progress.offsets.get(topic, 0)
+        for record in records:
+            if record.offset > expected:
+                outcomes["gap"] = outcomes.get("gap", 0) + record.offset - expected
+            try:
+                outcome = self._manual(topic, record, now_ms) if manual else self._event(topic, record, now_ms)
+            except Refusal as refusal:
+                outcome = "dead_lettered/" + refusal.reason
+                self._dead_letter(topic, record, refusal)
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+            expected = record.offset + 1
+        self._progress.offsets[topic] = expected
+        self._moved = True
+
+    def _event(self, topic: str, record: Record, now_ms: int) -> str:
+        event = decode_event(record.value or b"")
+        if event.tenant is None:
+            raise Refusal("tenant is missing", pointer="/tenant", reason="missing_field")
+        reader = self.plans.facts(event.tenant)
+        if reader is None:
+            raise Refusal(f"no tenant {event.tenant!r}", pointer="/tenant", reason="unknown_tenant")
+        if event.customer_id is None:
+            return self._anonymous(reader, event)
+        key = record_key(event.tenant, event.customer_id)
+        slot = self._slots.get(key)
+        if slot is None and (home := partition_of(key, self._limits.partitions)) != self.number:
+            self._step.forwards.append((topic, home, key, record.value or b""))
+            return "forwarded"
+        fact = reader.of(event)
+        if fact.at_ms > now_ms + AHEAD_MS:
+            raise Refusal("occurred_at is more than five minutes ahead of the clock", pointer="/occurred_at", reason="too_far_ahead")
+        if slot is None:
+            self._newcomer(key, event.tenant, event.customer_id, fact, now_ms)
+            return "applied"
+        customer, out = self._open(key, slot, event.tenant, event.customer_id, now_ms)
+        try:
+            if fact.event_id in customer.live.ids:
+                return self._seen(key, slot, fact)
+            self._admit(slot, customer.live.plan, fact, now_ms)
+            self._keep(key, slot, fact)
+            customer.decide_flips(customer.live.add(fact, now_ms), now_ms, now_ms, _cause(fact), out)
+            if customer.row.members:
+                self._stale[key] = None
+        finally:
+            self._close(key, slot, customer, out, now_ms)
+        return "applied"
+
+    @staticmethod
+    def _anonymous(reader: Facts, event: Event) -> str:
+        reader.of(event)
+        if not isinstance(event, Checkout):
+            raise Refusal("customer_id is missing; only a checkout can be anonymous", pointer="/customer_id", reason="missing_field")
+        return "anonymous"
+
+    def _admit(self, slot: Slot | None, plan: Plan, fact: Fact, now_ms: int) -> None:
+        limits = self._limits
+        if fact.at_ms < now_ms - _LATEST_ROUGHLY_MS and plan.calendar.plus(fact.at_ms, limits.history) <= now_ms:
+            raise Refusal(f"older than the kept history of {limits.history}", pointer="/occurred_at", reason="too_late")
+        if slot is not None and slot.events >= limits.events_per_customer:
+            raise Refusal(f"the customer has {slot.events} kept events, the most there may be", pointer="/customer_id", reason="customer_limit")
+
+    def _newcomer(self, key: bytes, tenant: str, customer_id: str, fact: Fact, now_ms: int) -> None:
+        plan = self.plans.of(tenant)
+        self._admit(None, plan, fact, now_ms)
+        slot, customer = self._create(key, plan, tenant, customer_id, now_ms)
+        out: list[Transition] = []
+        self._keep(key, slot, fact)
+        customer.live.add(fact, now_ms)
+        customer.decide(plan.segments.values(), now_ms, now_ms, _cause(fact), out)
+        self._close(key, slot, customer, out, now_ms)
+
+    def _create(self, key: bytes, plan: Plan, tenant: str, customer_id: str, now_ms: int) -> tuple[Slot, Customer]:
+        slot = self._slots[key] = Slot()
+        slot.revision = plan.revision
+        customer = slot.customer = Customer(tenant, customer_id, Row(plan.revision), Live(plan, (), now_ms))
+        self._dirty[key] = slot
+        self._touched[key] = None
+        return slot, customer
+
+    def _seen(self, key: bytes, slot: Slot, fact: Fact) -> str:
+        first = next(known for known in self._history(key, slot) if known.event_id == fact.event_id)
+        if first.same_as(fact):
+            return "duplicate"
+        raise Refusal("another event of this customer has this event_id and says something else", pointer="/event_id", reason="conflict")
+
+    def _manual(self, topic: str, record: Record, now_ms: int) -> str:
+        entry = decode_manual(record.value or b"")
+        key = record_key(entry.tenant, entry.customer_id)
+        home = partition_of(key, self._limits.partitions)
+        if home != self.number:
+            self._step.forwards.append((topic, home, key, record.value or b""))
+            return "forwarded"
+        if entry.tenant not in self.plans.catalog.tenants:
+            raise Refusal(f"no tenant {entry.tenant!r}", pointer="/tenant", reason="unknown_tenant")
+        plan = self.plans.of(entry.tenant)
+        compiled = plan.segments.get(entry.segment_id)
+        if compiled is None:
+            raise Refusal(f"no segment {entry.segment_id!r}", pointer="/segment_id", reason="unknown_segment")
+        slot = self._slots.get(key)
+        if slot is None:
+            slot, customer = self._create(key, plan, entry.tenant, entry.customer_id, now_ms)
+            out: list[Transition] = []
+            # Known from now on, and by nothing but this entry: what else holds of someone without facts holds by definition.
+            customer.adopt(now_ms, out)
+        else:
+            customer, out = self._open(key, slot, entry.tenant, entry.customer_id, now_ms)
+        try:
+            if not _entered(customer.row, entry):
+                return "duplicate"
+            self._dirty[key] = slot
+            customer.decide([compiled], now_ms, now_ms, Cause("manual", entry.event_id), out)
+            self._stale[key] = None
+        finally:
+            self._close(key, slot, customer, out, now_ms)
+        return "applied"
+
+    def _dead_letter(self, topic: str, record: Record, refusal: Refusal) -> None:
+        headers = [
+            ("topic", topic.encode()),
+            ("partition", str(self.number).encode()),
+            ("offset", str(record.offset).encode()),
+            ("reason", refusal.reason.encode()),
+            ("detail", str(refusal).encode()[:1000]),
+        ]
+        self._step.dead_letters.append((record.key, record.value or b"", headers))
+
+    # ---- a customer at a time
+
+    def _open(self, key: bytes, slot: Slot, tenant: str, customer_id: str, now_ms: int) -> tuple[Customer, list[Transition]]:
+        """Return a customer brought to now under the plan in force, and the transitions that this took."""
+        out: list[Transition] = []
+        plan = self.plans.of(tenant)
+        customer: Customer | None = slot.customer
+        if customer is not None and customer.live.plan is plan:
+            if slot.deadline_ms <= now_ms:
+                customer.advance(now_ms, out)
+            return customer, out
+        row = customer.row if customer is not None else decode_row(slot.row or b"") if slot.row is not None else Row(-1)
+        row.deadline_ms = slot.deadline_ms
+        customer = slot.customer = Customer(tenant, customer_id, row, Live(plan, self._history(key, slot), min(now_ms, slot.deadline_ms)))
+        if row.revision != plan.revision:
+            customer.adopt(now_ms, out)
+            slot.revision = plan.revision
+            self._dirty[key] = slot
+        else:
+            if slot.deadline_ms <= now_ms:
+                customer.decide(plan.segments.values(), slot.deadline_ms, now_ms, CLOCK, out)
+            customer.advance(now_ms, out)
+        return customer, out
+
+    def _close(self, key: bytes, slot: Slot, customer: Customer, out: list[Transition], now_ms: int) -> None:
+        """Keep what came of a look at a customer."""
+        deadline_ms = customer.live.deadline()
+        if deadline_ms < slot.deadline_ms or slot.deadline_ms <= now_ms:
+            slot.deadline_ms = deadline_ms
+            self._dirty[key] = slot
+            if deadline_ms < NEVER:
+                heapq.heappush(self._deadlines, (deadline_ms, key))
+        if out:
+            self._step.changes.extend((key, encode_transition(transition)) for transition in out)
+            self._dirty[key] = slot
+            self._touched[key] = None
+        if key in self._lives:
+            self._lives.move_to_end(key)
+        else:
+            self._lives[key] = slot
+
+    def _keep(self, key: bytes, slot: Slot, fact: Fact) -> None:
+        slot.events += 1
+        added = self._added.get(key)
+        if added is None:
+            self._added[key] = [fact]
+        else:
+            added.append(fact)
+
+    def _history(self, key: bytes, slot: Slot) -> list[Fact]:
+        facts = [fact for chunk in slot.chunks.values() for fact in facts_in(chunk)]
+        facts.extend(self._added.get(key, ()))
+        return facts
+
+    # ---- time and definitions
+
+    def tick(self, now_ms: int, limit: int) -> int:
+        """Take up to `limit` customers whose deadline has come through their deadlines; return how many."""
+        self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
+        count = 0
+        while count < limit and self.next_deadline_ms() <= now_ms:
+            _, key = heapq.heappop(self._deadlines)
+            self._look(key, now_ms)
+            count += 1
+        return count
+
+    def _look(self, key: bytes, now_ms: int) -> Customer:
+        slot = self._slots[key]
+        tenant, customer_id = split_key(key)
+        customer, out = self._open(key, slot, tenant, customer_id, now_ms)
+        self._close(key, slot, customer, out, now_ms)
+        return customer
+
+    def sweep(self, now_ms: int, limit: int) -> bool:
+        """Decide up to `limit` customers under definitions that are new to them; return whether more are left."""
+        self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
+        catalog, progress = self.plans.catalog, self._progress
+        if self._sweep is None:
+            if progress.swept >= catalog.offset:
+                return False
+            changed = {tenant for tenant, revision in catalog.revisions.items() if revision > progress.swept}
+            keys = [key for key in self._slots if split_key(key)[0] in changed] if changed else []
+            self._sweep, self._swept = iter(keys), projection.Sweep(catalog.offset, 0, len(keys))
+        for key in itertools.islice(self._sweep, limit):
+            self._swept.done += 1
+            slot = self._slots.get(key)
+            if slot is not None and slot.revision < catalog.revisions[split_key(key)[0]]:
+                self._look(key, now_ms)
+        if self._swept.done < self._swept.total:
+            return True
+        progress.swept = self._swept.offset
+        self._sweep = None
+        self._moved = True
+        return progress.swept < catalog.offset
+
+    def refresh(self, now_ms: int, limit: int) -> list[bytes]:
+        """Find the `until` of up to `limit` customers anew; return those whose projection changed. Work for idle moments."""
+        self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
+        changed = []
+        for _ in range(min(limit, len(self._stale))):
+            key = next(iter(self._stale))
+            del self._stale[key]
+            slot = self._slots.get(key)
+            if slot is None or not self._has_members(slot):
+                continue
+            customer = self._look(key, now_ms)
+            if customer.refresh(now_ms):
+                self._dirty[key] = slot
+                self._touched[key] = None
+                changed.append(key)
+        return changed
+
+    @property
+    def stale(self) -> int:
+        """How many customers wait for their `until` to be found anew."""
+        return len(self._stale)
+
+    @staticmethod
+    def _has_members(slot: Slot) -> bool:
+        if slot.customer is not None:
+            return bool(slot.customer.row.members)
+        return slot.row is not None and bool(decode_row(slot.row).members)
+
+    # ---- steps
+
+    def take(self) -> Step | None:
+        """Return everything since the last step, None when there is nothing to write."""
+        step = self._step
+        if not (self._moved or self._dirty or self._added or step.changes):
+            return None
+        progress = self._progress
+        progress.definitions = max(progress.definitions, self.plans.catalog.offset)
+        for key, facts in self._added.items():
+            self._write_chunk(key, self._slots[key], facts)
+        for key, slot in self._dirty.items():
+            row = slot.customer.row
+            row.deadline_ms = slot.deadline_ms
+            slot.row = step.rows[row_key(key)] = encode(row)
+        step.rows[PROGRESS] = encode(progress)
+        step.touched = list(self._touched)
+        self._forget()
+        self._clear()
+        return step
+
+    def _write_chunk(self, key: bytes, slot: Slot, facts: list[Fact]) -> None:
+        chunk = chunk_of(facts)
+        if len(slot.loose) + 1 >= JOIN_AT:
+            for number in slot.loose:
+                self._step.rows[chunk_key(key, number)] = None
+            chunk = joined([*(slot.chunks.pop(number) for number in slot.loose), chunk])
+            slot.loose.clear()
+        number = slot.next_chunk
+        slot.next_chunk += 1
+        slot.chunks[number] = chunk
+        if facts_of(chunk) < JOIN_AT:
+            slot.loose.append(number)
+        self._step.rows[chunk_key(key, number)] = chunk
+
+    def _forget(self) -> None:
+        """Drop the live state of those not looked at for longest; all of it is in rows and chunks."""
+        while len(self._lives) > self._limits.live_customers:
+            _, slot = self._lives.popitem(last=False)
+            slot.customer = None
+
+
+def _cause(fact: Fact) -> Cause:
+    return Cause("profile" if fact.type == PROFILE else "event", fact.event_id, fact.imported)
+
+
+def _entered(row: Row, entry: ManualEntry) -> bool:
+    """Put an entry into a row; return whether it changed anything."""
+    before = row.manual.get(entry.segment_id, (-1, -1))
+    value = entry.since if entry.present else -1
+    after: tuple[int, int] = (value, before[1]) if entry.entries == "include" else (before[0], value)
+    if after == before:
+        return False
+    row.manual = row.manual | {entry.segment_id: after}
+    return True
+
+
