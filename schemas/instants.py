@@ -40,7 +40,7 @@ def from_ms(instant_ms: int) -> datetime:
 
 def iso(instant_ms: int) -> str:
     """Write an instant as RFC 3339 in UTC with milliseconds, `2026-11-22T10:15:00.250Z`."""
-    return from_ms(instant_ms).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant_ms % 1000:03d}Z"
+    return (_EPOCH + timedelta(0, 0, 0, instant_ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def iso_or_none(instant_ms: int) -> str | None:

@@ -394,7 +394,7 @@ class Partition:
 
     def _close(self, key: bytes, slot: Slot, customer: Customer, out: list[Transition], now_ms: int) -> None:
         """Keep what came of a look at a customer."""
-        deadline_ms = customer.live.deadline()
+        deadline_ms = customer.live.soonest_ms
         if deadline_ms < slot.deadline_ms or slot.deadline_ms <= now_ms:
             slot.deadline_ms = deadline_ms
             self._dirty[key] = slot
@@ -404,10 +404,9 @@ class Partition:
             self._step.changes.extend((key, encode_transition(transition)) for transition in out)
             self._dirty[key] = slot
             self._touched[key] = None
-        if key in self._lives:
-            self._lives.move_to_end(key)
-        else:
-            self._lives[key] = slot
+        lives = self._lives
+        lives[key] = slot
+        lives.move_to_end(key)
 
     def _keep(self, key: bytes, slot: Slot, fact: Fact) -> None:
         slot.events += 1

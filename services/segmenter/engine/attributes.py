@@ -8,58 +8,58 @@ from typing import Any
 from schemas.instants import NEVER, Duration
 from services.segmenter.engine.calendar import TOMORROW, Calendar, age_on, birthday_in, next_birthday
 from services.segmenter.engine.operators import distance_km
-from services.segmenter.engine.readers import Live, Settled
+from services.segmenter.engine.readers import Reader, State
 
 
-class AttributeReader(Settled):
+class AttributeReader(Reader):
     """An attribute as it was declared; only a new fact changes it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def value(self, live: Live, at_ms: int) -> Any:
+    def value(self, state: State, at_ms: int) -> Any:
         """Return the attribute."""
-        return live.profile.get(self.name)
+        return state.profile.get(self.name)
 
-    def until(self, live: Live, at_ms: int, value: Any, low: Any, high: Any) -> int:
+    def until(self, state: State, at_ms: int, value: Any, low: Any, high: Any) -> int:
         """Return never: time alone does not change it."""
         return NEVER
 
 
-class AgeReader(Settled):
+class AgeReader(Reader):
     """`age`, in whole years, changing at local midnight of the birthday."""
 
     def __init__(self, calendar: Calendar) -> None:
         self.calendar = calendar
 
-    def value(self, live: Live, at_ms: int) -> int | None:
+    def value(self, state: State, at_ms: int) -> int | None:
         """Return the age."""
-        born = live.profile.get("birth_date")
+        born = state.profile.get("birth_date")
         return None if born is None else age_on(date.fromisoformat(born), self.calendar.local(at_ms).date())
 
-    def until(self, live: Live, at_ms: int, value: int | None, low: int | None, high: int | None) -> int:
+    def until(self, state: State, at_ms: int, value: int | None, low: int | None, high: int | None) -> int:
         """Return the birthday on which the age reaches `high`."""
         if value is None or high is None:
             return NEVER
-        born = date.fromisoformat(live.profile["birth_date"])
+        born = date.fromisoformat(state.profile["birth_date"])
         return self.calendar.midnight(birthday_in(born, born.year + high)) if born.year + high <= 9000 else NEVER
 
 
-class BirthdayReader(Settled):
+class BirthdayReader(Reader):
     """`birthday_in_days`: 0 on the day, counting down at each local midnight."""
 
     def __init__(self, calendar: Calendar) -> None:
         self.calendar = calendar
 
-    def value(self, live: Live, at_ms: int) -> int | None:
+    def value(self, state: State, at_ms: int) -> int | None:
         """Return the days to the next birthday."""
-        born = live.profile.get("birth_date")
+        born = state.profile.get("birth_date")
         if born is None:
             return None
         today = self.calendar.local(at_ms).date()
         return (next_birthday(date.fromisoformat(born), today) - today).days
 
-    def until(self, live: Live, at_ms: int, value: int | None, low: int | None, high: int | None) -> int:
+    def until(self, state: State, at_ms: int, value: int | None, low: int | None, high: int | None) -> int:
         """Return the midnight on which the countdown falls below `low`, or starts anew after the day."""
         if value is None:
             return NEVER
@@ -67,7 +67,7 @@ class BirthdayReader(Settled):
         return self.calendar.midnight(self.calendar.local(at_ms).date() + TOMORROW * days)
 
 
-class SpanReader(Settled):
+class SpanReader(Reader):
     """`older_than` and `within_last`: whether a duration since a date has passed, or has not yet."""
 
     def __init__(self, name: str, op: str, span: Duration, calendar: Calendar) -> None:
@@ -76,38 +76,38 @@ class SpanReader(Settled):
         self.span = span
         self.calendar = calendar
 
-    def value(self, live: Live, at_ms: int) -> bool | None:
+    def value(self, state: State, at_ms: int) -> bool | None:
         """Return whether the condition holds."""
-        bounds = self._bounds(live)
+        bounds = self._bounds(state)
         if bounds is None:
             return None
         return at_ms >= bounds[1] if self.older else bounds[0] <= at_ms < bounds[1]
 
-    def until(self, live: Live, at_ms: int, value: Any, low: Any, high: Any) -> int:
+    def until(self, state: State, at_ms: int, value: Any, low: Any, high: Any) -> int:
         """Return the next of the span's two ends."""
-        bounds = self._bounds(live)
+        bounds = self._bounds(state)
         return NEVER if bounds is None else next((bound for bound in bounds if bound > at_ms), NEVER)
 
-    def _bounds(self, live: Live) -> tuple[int, int] | None:
-        day = live.profile.get(self.name)
+    def _bounds(self, state: State) -> tuple[int, int] | None:
+        day = state.profile.get(self.name)
         if day is None:
             return None
         start = date.fromisoformat(day)
         return self.calendar.midnight(start), self.calendar.date_plus(start, self.span)
 
 
-class NearReader(Settled):
+class NearReader(Reader):
     """`near`: whether the location lies within a distance of a place."""
 
     def __init__(self, lat: float, lon: float, km: float) -> None:
         self.place = (lat, lon)
         self.km = km
 
-    def value(self, live: Live, at_ms: int) -> bool | None:
+    def value(self, state: State, at_ms: int) -> bool | None:
         """Return whether the customer is near, None without a location."""
-        location = live.profile.get("location")
+        location = state.profile.get("location")
         return None if location is None else distance_km((location[0], location[1]), self.place) <= self.km
 
-    def until(self, live: Live, at_ms: int, value: Any, low: Any, high: Any) -> int:
+    def until(self, state: State, at_ms: int, value: Any, low: Any, high: Any) -> int:
         """Return never: time alone does not move anyone."""
         return NEVER

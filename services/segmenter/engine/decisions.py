@@ -54,9 +54,9 @@ class Customer:
     def advance(self, now_ms: int, out: list[Transition]) -> None:
         """Step through every deadline up to and including now."""
         live = self.live
-        while (deadline_ms := live.deadline()) <= now_ms:
+        while (deadline_ms := live.soonest_ms) <= now_ms:
             self.decide_flips(live.pass_to(deadline_ms), deadline_ms, now_ms, CLOCK, out)
-            if live.deadline() <= deadline_ms:
+            if live.soonest_ms <= deadline_ms:
                 raise AssertionError(f"time stands still at {deadline_ms} for a customer of {self.tenant}")
 
     def decide_flips(self, flipped: int, at_ms: int, now_ms: int, cause: Cause, out: list[Transition]) -> None:
@@ -74,7 +74,7 @@ class Customer:
         settled = [c for c in plan.segments.values() if c.segment.offset < row.revision]
         if row.deadline_ms <= now_ms:
             self.decide(settled, row.deadline_ms, now_ms, CLOCK, out)
-        while (deadline_ms := self.live.deadline()) <= now_ms:
+        while (deadline_ms := self.live.soonest_ms) <= now_ms:
             if self.live.pass_to(deadline_ms):
                 self.decide(settled, deadline_ms, now_ms, CLOCK, out)
         for segment_id in sorted(row.members.keys() - plan.segments.keys()):

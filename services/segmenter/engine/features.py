@@ -14,7 +14,7 @@ from math import ceil, floor
 from typing import Any, Final
 
 from services.segmenter.engine.operators import test
-from services.segmenter.engine.readers import Live, Reader
+from services.segmenter.engine.readers import Reader, State
 from services.segmenter.engine.verdict import Verdict
 
 _REMEMBERED: Final = 10_000
@@ -42,18 +42,29 @@ class Feature:
         self.own = self._bits(tests)
         self.missing = self._mask(None)
 
-    def observe(self, live: Live, at_ms: int) -> tuple[int, int]:
-        """Return the mask of the tests that hold at an instant, and until when it stays by itself."""
-        raise NotImplementedError
+    def observe(self, state: State, now_ms: int) -> tuple[int, int]:
+        """Return the mask of the tests that hold now, and until when it stays by itself."""
+        return self.judged(state, now_ms, self.reader.current(state, now_ms))
 
-    def mask(self, live: Live, at_ms: int) -> int:
-        """Return the mask of the tests that hold at an instant."""
-        raise NotImplementedError
+    def stays(self, state: State, now_ms: int, mask: int) -> bool:
+        """Whether the mask and its bound surely stay after a fact was added: more of what only adds up, in the same region.
 
-    def verdict(self, live: Live, at_ms: int, bit: int) -> Verdict:
-        """Return the verdict of one test."""
-        mask, until_ms = self.observe(live, at_ms)
+        It cannot bring a fall nearer, so the old bound is never late, at most early.
+        """
+        return False
+
+    def verdict(self, state: State, at_ms: int, bit: int) -> Verdict:
+        """Return the verdict of one test at any instant."""
+        mask, until_ms = self.judged(state, at_ms, self.reader.value(state, at_ms))
         return Verdict(bool(mask >> bit & 1), until_ms)
+
+    def judged(self, state: State, at_ms: int, value: Any) -> tuple[int, int]:
+        """Return the mask of a value seen at an instant, and until when it stays by itself."""
+        raise NotImplementedError
+
+    def mask_of(self, value: Any) -> int:
+        """Return the mask of the tests that hold of a value."""
+        raise NotImplementedError
 
     def _mask(self, value: Any) -> int:
         return self._bits([found for found in self.tests if found.passes(value)])
@@ -70,16 +81,12 @@ class PlainFeature(Feature):
         super().__init__(index, reader, tests)
         self._masks: dict[Any, int] = {}
 
-    def observe(self, live: Live, at_ms: int) -> tuple[int, int]:
+    def judged(self, state: State, at_ms: int, value: Any) -> tuple[int, int]:
         """Return the mask and its bound."""
-        value = self.reader.value(live, at_ms)
-        return self._mask_of(value), self.reader.until(live, at_ms, value, None, None)
+        return self.mask_of(value), self.reader.until(state, at_ms, value, None, None)
 
-    def mask(self, live: Live, at_ms: int) -> int:
-        """Return the mask."""
-        return self._mask_of(self.reader.value(live, at_ms))
-
-    def _mask_of(self, value: Any) -> int:
+    def mask_of(self, value: Any) -> int:
+        """Return the mask, remembered for each value seen."""
         if value is None:
             return self.missing
         value = tuple(value) if isinstance(value, list) else value
@@ -101,20 +108,23 @@ class RankedFeature(Feature):
         self.boundaries: list[Any] = sorted({point for found in tests for point in _points(found.op, found.threshold, cut)})
         self.masks = [self._mask(value) for value in _representatives(self.boundaries, fractions=fractions)]
 
-    def observe(self, live: Live, at_ms: int) -> tuple[int, int]:
+    def judged(self, state: State, at_ms: int, value: Any) -> tuple[int, int]:
         """Return the mask and its bound."""
-        value = self.reader.value(live, at_ms)
         if value is None:
-            return self.missing, self.reader.until(live, at_ms, None, None, None)
+            return self.missing, self.reader.until(state, at_ms, None, None, None)
         boundaries = self.boundaries
         rank = bisect_right(boundaries, (value, 0) if self.fractions else value)
         low = boundaries[rank - 1] if rank else None
         high = boundaries[rank] if rank < len(boundaries) else None
-        return self.masks[rank], self.reader.until(live, at_ms, value, low, high)
+        return self.masks[rank], self.reader.until(state, at_ms, value, low, high)
 
-    def mask(self, live: Live, at_ms: int) -> int:
-        """Return the mask."""
-        value = self.reader.value(live, at_ms)
+    def stays(self, state: State, now_ms: int, mask: int) -> bool:
+        """Whether the value has only grown, within its region."""
+        value = self.reader.grown(state, now_ms)
+        return value is not None and self.masks[bisect_right(self.boundaries, value)] == mask
+
+    def mask_of(self, value: Any) -> int:
+        """Return the mask of the region that the value lies in."""
         if value is None:
             return self.missing
         return self.masks[bisect_right(self.boundaries, (value, 0) if self.fractions else value)]

@@ -12,25 +12,26 @@ from typing import Any, Final
 from schemas.facts import PROFILE, Fact
 from schemas.instants import NEVER
 from services.segmenter.engine.features import Feature
-from services.segmenter.engine.plan import Plan
+from services.segmenter.engine.plan import Plan, SeriesSpec
+from services.segmenter.engine.readers import State
 
 _NOWHEN: Final = (-1, "")
 
 
-class Live:
+class Live(State):
     """One customer's series and profile under one plan."""
 
-    __slots__ = ("_stamps", "ahead", "bounds", "ids", "masks", "plan", "profile", "series", "truth")
+    __slots__ = ("_stamps", "ahead", "bounds", "ids", "masks", "plan", "soonest_ms", "truth")
 
     def __init__(self, plan: Plan, facts: Iterable[Fact], at_ms: int) -> None:
         """Build from the whole history and observe every feature at an instant."""
+        super().__init__(list(plan.blank))
         self.plan = plan
         self.ids: set[str] = set()
-        self.series: list[Any] = [spec.make(spec.expiries) for spec in plan.series]
-        self.profile: dict[str, Any] = {}
         self._stamps: dict[str, tuple[int, str]] = {}
         self.ahead: list[Fact] = []
-        for fact in sorted(facts, key=_in_time):
+        history = sorted(facts, key=_in_time)
+        for fact in history:
             self.ids.add(fact.event_id)
             if fact.type == PROFILE:
                 self._profile_fact(fact, at_ms)
@@ -38,12 +39,22 @@ class Live:
                 for spec in plan.by_type[fact.type]:
                     contribution = spec.extract(fact)
                     if contribution is not None:
-                        self.series[spec.index].add(fact.at_ms, contribution, fact.event_id, spec.expiries)
-        self.masks = [0] * len(plan.features)
-        self.bounds = [NEVER] * len(plan.features)
-        self.truth = 0
-        for feature in plan.features:
-            self._observe(feature, at_ms)
+                        self._contribute(spec, fact, contribution)
+        if history or plan.blank_masks is None:
+            self.masks = [0] * len(plan.features)
+            self.bounds = [NEVER] * len(plan.features)
+            self.truth = 0
+            for feature in plan.features:
+                self._observe(feature, at_ms)
+            if not history:
+                # Nothing known is the same at every instant, and every newcomer begins so.
+                plan.blank_masks = list(self.masks)
+        else:
+            self.masks = list(plan.blank_masks)
+            self.bounds = [NEVER] * len(plan.features)
+            self.truth = sum(self.masks)
+        self.soonest_ms = NEVER
+        self._find_soonest()
 
     def add(self, fact: Fact, now_ms: int) -> int:
         """Take in a new fact and observe what it touches at `now_ms`; return the bits that flipped.
@@ -56,6 +67,7 @@ class Live:
             if self._profile_fact(fact, now_ms):
                 for feature in self.plan.profile_features:
                     self._observe(feature, now_ms)
+            self._find_soonest()
             return before ^ self.truth
         at_ms = fact.at_ms
         on_time = at_ms <= now_ms
@@ -64,19 +76,21 @@ class Live:
             contribution = spec.extract(fact)
             if contribution is None:
                 continue
-            self.series[spec.index].add(at_ms, contribution, fact.event_id, spec.expiries)
+            self._contribute(spec, fact, contribution)
             for feature in spec.features:
                 index = feature.index
-                # More of what only adds up cannot bring a fall nearer: the old bound is never late, at most early.
-                if on_time and feature.reader.only_grows(self) and feature.mask(self, now_ms) == masks[index]:
+                if on_time and feature.stays(self, now_ms, masks[index]):
                     continue
-                mask, bounds[index] = feature.observe(self, now_ms)
+                mask, bound_ms = feature.observe(self, now_ms)
+                bounds[index] = bound_ms
+                if bound_ms < self.soonest_ms:
+                    self.soonest_ms = bound_ms
                 self.truth ^= masks[index] ^ mask
                 masks[index] = mask
         return before ^ self.truth
 
     def pass_to(self, at_ms: int) -> int:
-        """Let time pass to an instant, no later than `deadline()`; return the bits that flipped."""
+        """Let time pass to an instant, no later than `soonest_ms`; return the bits that flipped."""
         before = self.truth
         features = self.plan.features
         if self.ahead and self.ahead[0].at_ms <= at_ms:
@@ -89,12 +103,18 @@ class Live:
         for index, bound_ms in enumerate(self.bounds):
             if bound_ms <= at_ms:
                 self._observe(features[index], at_ms)
+        self._find_soonest()
         return before ^ self.truth
 
-    def deadline(self) -> int:
-        """Return the next instant at which this customer must be looked at, even if nothing happens."""
+    def _find_soonest(self) -> None:
         soonest_ms = min(self.bounds, default=NEVER)
-        return min(soonest_ms, self.ahead[0].at_ms) if self.ahead else soonest_ms
+        self.soonest_ms = min(soonest_ms, self.ahead[0].at_ms) if self.ahead else soonest_ms
+
+    def _contribute(self, spec: SeriesSpec, fact: Fact, contribution: Any) -> None:
+        series = self.series[spec.index]
+        if series is spec.blank:
+            series = self.series[spec.index] = spec.make(spec.expiries)
+        series.add(fact.at_ms, contribution, fact.event_id, spec.expiries)
 
     def _observe(self, feature: Feature, at_ms: int) -> None:
         index = feature.index

@@ -43,6 +43,7 @@ class SeriesSpec:
     extract: Extractor
     month_windows: list[Duration] = field(default_factory=list)
     expiries: tuple[Expiry, ...] = ()
+    blank: Any = None
     features: list[Feature] = field(default_factory=list)
 
 
@@ -108,6 +109,10 @@ class Plan:
         drafted = [
             (segment, None if segment.rule is None else self._tree(segment.rule, "")) for segment in everything if not segment.archived
         ]
+        self.blank: list[Any] = []
+        """The series of a customer without facts, shared by all of them and never added to."""
+        self.blank_masks: list[int] | None = None
+        """The masks of a customer without facts, once they have been found."""
         self._finish()
         self.segments: dict[str, CompiledSegment] = {}
         self.dependents: list[list[CompiledSegment]] = [[] for _ in range(self._bits)]
@@ -179,7 +184,7 @@ class Plan:
         if measure in ("days_since_first", "days_since_last"):
             return _Draft(readers.DaysReader(spec.index, window, first=measure == "days_since_first"), "ranked", series=spec)
         kind = "plain" if metric.kind not in _NUMERIC else "ranked"
-        return _Draft(readers.ValuesReader(spec.index, window, measure), kind, series=spec)
+        return _Draft(readers.ValuesReader(spec.index, window, measure, len(self._drafts)), kind, series=spec)
 
     def _series(self, metric: Metric) -> SeriesSpec:
         make = _SERIES_OF.get(metric.measure, ValueSeries)
@@ -206,6 +211,8 @@ class Plan:
             (self.profile_features if draft.series is None else draft.series.features).append(feature)
         for spec in self.series:
             spec.expiries = tuple(_expiry(self.calendar, window) for window in spec.month_windows)
+            spec.blank = spec.make(spec.expiries)
+        self.blank = [spec.blank for spec in self.series]
         self._built = {id(draft): feature for draft, feature in zip(self._drafts.values(), self.features, strict=True)}
 
     def _resolved(self, tree: Any, leaves: list[Leaf]) -> Node:
@@ -245,13 +252,13 @@ def _formula(node: Node | None) -> Callable[[int], bool]:
     return lambda truth: truth & bits != 0 or any(other(truth) for other in others)
 
 
-def verdict(node: Node | None, live: readers.Live, at_ms: int) -> Verdict:
+def verdict(node: Node | None, state: readers.State, at_ms: int) -> Verdict:
     """Evaluate a rule plainly at an instant: the reference that the incremental path is held against, and the way to `until`."""
     if node is None:
         return Verdict(False, NEVER)
     if isinstance(node, Leaf):
-        return node.feature.verdict(live, at_ms, node.bit)
-    verdicts = (verdict(member, live, at_ms) for member in node.members)
+        return node.feature.verdict(state, at_ms, node.bit)
+    verdicts = (verdict(member, state, at_ms) for member in node.members)
     if node.word == "not":
         return negated(next(verdicts))
     return conjunction(verdicts) if node.word == "all" else disjunction(verdicts)

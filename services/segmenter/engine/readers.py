@@ -1,6 +1,6 @@
 """Readers of series: the value of a metric at an instant, and how long the value stays between two bounds by itself.
 
-Every reader answers two questions about a customer. `value(live, at)`: the value, or None when there is none. `until(live,
+Every reader answers two questions about a customer. `value(state, at)`: the value, or None when there is none. `until(state,
 at, value, low, high)`: the first later instant at which, with no new fact, the value could fall below `low`, reach `high` or
 come to be or not to be; a lower bound, and the exact instant for counts and for sums without returns. None leaves a side open.
 """
@@ -8,45 +8,46 @@ come to be or not to be; a lower bound, and the exact instant for counts and for
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
 from fractions import Fraction
-from itertools import chain
-from typing import Any, Final, Protocol
+from heapq import heappop, heappush
+from typing import Any, Final
 
 from schemas.instants import DAY_MS, NEVER, Duration
 from services.segmenter.engine.calendar import Calendar
-from services.segmenter.engine.series import Ledger, Series, SumSeries, ValueSeries
+from services.segmenter.engine.series import Ledger, Series, SumSeries, Tally, ValueSeries
 
 _STEPS: Final = 64
 """Expiries looked at in one go where a sum can rise again: beyond them the bound is early, and the next look goes on."""
 
 
-class Live(Protocol):
-    """A customer as readers see one."""
+class State:
+    """A customer as readers see one: a series for each that the plan keeps, and the profile."""
 
-    series: list[Any]
-    profile: dict[str, Any]
+    __slots__ = ("profile", "series")
+
+    def __init__(self, series: list[Any]) -> None:
+        self.series = series
+        self.profile: dict[str, Any] = {}
 
 
-class Reader(Protocol):
+class Reader:
     """One measure over one series in one window, or one attribute."""
 
-    def value(self, live: Live, at_ms: int) -> Any:
-        """Return the value at an instant, None when there is none."""
+    def value(self, state: State, at_ms: int) -> Any:
+        """Return the value at any instant, None when there is none."""
+        raise NotImplementedError
 
-    def until(self, live: Live, at_ms: int, value: Any, low: Any, high: Any) -> int:
+    def until(self, state: State, at_ms: int, value: Any, low: Any, high: Any) -> int:
         """Return the first instant after `at_ms` at which the value may leave `[low, high)` by itself."""
+        raise NotImplementedError
 
-    def only_grows(self, live: Live) -> bool:
-        """Whether every fact, taken alone, only raises the value for as long as it counts."""
+    def current(self, state: State, now_ms: int) -> Any:
+        """Return the value now; may remember how it got there, since now only moves on."""
+        return self.value(state, now_ms)
 
-
-class Settled:
-    """A reader whose value any fact may move either way."""
-
-    def only_grows(self, live: Live) -> bool:
-        """Return no: each fact needs a fresh look at the bound."""
-        return False
+    def grown(self, state: State, now_ms: int) -> int | None:
+        """Return the value now if every fact, taken alone, only raises it for as long as it counts, else None."""
+        return None
 
 
 class Window:
@@ -66,20 +67,19 @@ class Window:
             return self.calendar.plus(at_ms, self.months)
         return NEVER if self.span_ms is None else at_ms + self.span_ms
 
-    def inside(self, times: list[int], at_ms: int) -> list[int]:
+    def end(self, times: list[int], ends: list[int] | None, place: int) -> int:
+        """Return when the event at a place leaves; `ends` are the expiries of a window of months, by place."""
+        if ends is not None:
+            return ends[place]
+        return NEVER if self.span_ms is None else times[place] + self.span_ms
+
+    def inside(self, times: list[int], ends: list[int] | None, at_ms: int) -> list[int]:
         """Return the places of the events inside the window at an instant, in time order."""
         entered = bisect_right(times, at_ms)
-        if self.months is None:
+        if self.months is None or ends is None:
             return list(range(0 if self.span_ms is None else bisect_right(times, at_ms - self.span_ms), entered))
         first = bisect_right(times, at_ms - self.months.longest_ms)
-        return [place for place in range(first, entered) if self.expiry(times[place]) > at_ms]
-
-    def next_change(self, times: list[int], at_ms: int) -> int:
-        """Return the next instant at which an event enters or leaves by itself."""
-        entry_ms = next_entry(times, at_ms)
-        if self.months is None and self.span_ms is None:
-            return entry_ms
-        return min(entry_ms, min((self.expiry(times[place]) for place in self.inside(times, at_ms)), default=NEVER))
+        return [place for place in range(first, entered) if ends[place] > at_ms]
 
 
 def next_entry(times: list[int], at_ms: int) -> int:
@@ -89,16 +89,16 @@ def next_entry(times: list[int], at_ms: int) -> int:
     return times[bisect_right(times, at_ms)]
 
 
-class CountReader:
+class CountReader(Reader):
     """`count`."""
 
     def __init__(self, series: int, window: Window) -> None:
         self.series = series
         self.window = window
 
-    def value(self, live: Live, at_ms: int) -> int:
+    def value(self, state: State, at_ms: int) -> int:
         """Return how many events are inside the window."""
-        series: Series = live.series[self.series]
+        series: Series = state.series[self.series]
         times, window = series.times, self.window
         entered = len(times) if not times or times[-1] <= at_ms else bisect_right(times, at_ms)
         if window.span_ms is not None:
@@ -107,9 +107,9 @@ class CountReader:
             return entered - bisect_right(series.expiries[window.ends], at_ms)
         return entered
 
-    def until(self, live: Live, at_ms: int, value: int, low: int | None, high: int | None) -> int:
+    def until(self, state: State, at_ms: int, value: int, low: int | None, high: int | None) -> int:
         """Return when the count falls below `low`: with the expiry that leaves `low - 1` of those that have entered."""
-        series: Series = live.series[self.series]
+        series: Series = state.series[self.series]
         times, window = series.times, self.window
         change_ms = next_entry(times, at_ms)
         if low is None or low <= 0 or (window.span_ms is None and window.months is None):
@@ -118,21 +118,19 @@ class CountReader:
         fall_ms = times[last] + window.span_ms if window.span_ms is not None else series.expiries[window.ends][last]
         return min(change_ms, fall_ms)
 
-    def only_grows(self, live: Live) -> bool:
-        """Return yes: an event counts one."""
-        return True
+    grown = value  # an event counts one
 
 
-class SumReader:
+class SumReader(Reader):
     """`sum`."""
 
     def __init__(self, series: int, window: Window) -> None:
         self.series = series
         self.window = window
 
-    def value(self, live: Live, at_ms: int) -> int:
+    def value(self, state: State, at_ms: int) -> int:
         """Return the sum of the amounts inside the window."""
-        series: SumSeries = live.series[self.series]
+        series: SumSeries = state.series[self.series]
         window = self.window
         total = series.amounts.upto(at_ms)
         if window.span_ms is not None:
@@ -141,9 +139,9 @@ class SumReader:
             return total - series.ends[window.ends][0].upto(at_ms)
         return total
 
-    def until(self, live: Live, at_ms: int, value: int, low: int | None, high: int | None) -> int:
+    def until(self, state: State, at_ms: int, value: int, low: int | None, high: int | None) -> int:
         """Return when the sum leaves `[low, high)`: by a search where it can only fall, else step by step."""
-        series: SumSeries = live.series[self.series]
+        series: SumSeries = state.series[self.series]
         window = self.window
         change_ms = next_entry(series.amounts.times, at_ms)
         if window.span_ms is None and window.months is None:
@@ -157,10 +155,10 @@ class SumReader:
         gone = bisect_right(exits.sums, entered - low)
         return min(change_ms, exits.times[gone - 1] + shift_ms) if gone < len(exits.sums) else change_ms
 
-    def only_grows(self, live: Live) -> bool:
-        """Return yes as long as no return has come."""
-        series: SumSeries = live.series[self.series]
-        return not series.amounts.falls
+    def grown(self, state: State, now_ms: int) -> int | None:
+        """Return the sum now as long as no return has come."""
+        series: SumSeries = state.series[self.series]
+        return None if series.amounts.falls else self.value(state, now_ms)
 
 
 def _stepped(exits: Ledger, shift_ms: int, at_ms: int, entered: int, low: int | None, high: int | None) -> int:
@@ -173,16 +171,16 @@ def _stepped(exits: Ledger, shift_ms: int, at_ms: int, entered: int, low: int | 
     return exits.times[last] + shift_ms if last < len(exits.times) else NEVER
 
 
-class AverageReader(Settled):
+class AverageReader(Reader):
     """`avg`, as an exact fraction."""
 
     def __init__(self, series: int, window: Window) -> None:
         self.series = series
         self.window = window
 
-    def value(self, live: Live, at_ms: int) -> Fraction | None:
+    def value(self, state: State, at_ms: int) -> Fraction | None:
         """Return the mean of the values inside the window, None of none."""
-        series: SumSeries = live.series[self.series]
+        series: SumSeries = state.series[self.series]
         window = self.window
         total, count = series.amounts.upto(at_ms), series.counts.upto(at_ms)
         if window.span_ms is not None:
@@ -194,9 +192,9 @@ class AverageReader(Settled):
             count -= counts.upto(at_ms)
         return Fraction(total, count) if count else None
 
-    def until(self, live: Live, at_ms: int, value: Any, low: Any, high: Any) -> int:
+    def until(self, state: State, at_ms: int, value: Any, low: Any, high: Any) -> int:
         """Return when the next event enters or leaves."""
-        series: SumSeries = live.series[self.series]
+        series: SumSeries = state.series[self.series]
         window, times = self.window, series.amounts.times
         change_ms = next_entry(times, at_ms)
         if window.span_ms is not None:
@@ -205,53 +203,69 @@ class AverageReader(Settled):
         return min(change_ms, next_entry(series.ends[window.ends][0].times, at_ms)) if window.months is not None else change_ms
 
 
-class ValuesReader(Settled):
-    """`min`, `max`, `distinct` and `favourite`, told apart by `fold`."""
+class ValuesReader(Reader):
+    """`min`, `max`, `distinct` and `favourite`: folds over how often each value lies in the window."""
 
-    def __init__(self, series: int, window: Window, measure: str) -> None:
+    def __init__(self, series: int, window: Window, measure: str, index: int) -> None:
         self.series = series
         self.window = window
-        self.fold = {"min": _least, "max": _greatest, "distinct": _distinct, "favourite": _favourite}[measure]
+        self.measure = measure
+        self.index = index
 
-    def value(self, live: Live, at_ms: int) -> Any:
-        """Return the fold of the values inside the window, in time order."""
-        series: ValueSeries = live.series[self.series]
-        values = series.values
-        return self.fold([values[place] for place in self.window.inside(series.times, at_ms)])
+    def value(self, state: State, at_ms: int) -> Any:
+        """Return the fold of the values inside the window, from scratch."""
+        series: ValueSeries = state.series[self.series]
+        tally = Tally(series.late)
+        self._pass(tally, series, at_ms)
+        return self._fold(tally)
 
-    def until(self, live: Live, at_ms: int, value: Any, low: Any, high: Any) -> int:
+    def current(self, state: State, now_ms: int) -> Any:
+        """Return the fold now, from where the last look left it."""
+        series: ValueSeries = state.series[self.series]
+        tally = series.tallies.get(self.index)
+        if tally is None or tally.late != series.late or now_ms < tally.upto_ms:
+            tally = series.tallies[self.index] = Tally(series.late)
+        self._pass(tally, series, now_ms)
+        return self._fold(tally)
+
+    def until(self, state: State, at_ms: int, value: Any, low: Any, high: Any) -> int:
         """Return when the next event enters or leaves."""
-        series: ValueSeries = live.series[self.series]
-        return self.window.next_change(series.times, at_ms)
+        series: ValueSeries = state.series[self.series]
+        entry_ms = next_entry(series.times, at_ms)
+        tally = series.tallies.get(self.index)
+        if tally is not None and tally.late == series.late and tally.upto_ms == at_ms:
+            return min(entry_ms, tally.leaving[0][0]) if tally.leaving else entry_ms
+        ends = series.ends[self.window.ends] if self.window.months is not None else None
+        inside = self.window.inside(series.times, ends, at_ms)
+        return min(entry_ms, min((self.window.end(series.times, ends, place) for place in inside), default=NEVER))
+
+    def _pass(self, tally: Tally, series: ValueSeries, at_ms: int) -> None:
+        """Let the tally pass to an instant: events enter in their order and leave in the order of their expiries."""
+        window, times, values, leaving = self.window, series.times, series.values, tally.leaving
+        ends = series.ends[window.ends] if window.months is not None else None
+        place, last = tally.entered, len(times)
+        while place < last and times[place] <= at_ms:
+            end_ms = window.end(times, ends, place)
+            if end_ms > at_ms:
+                tally.enter(values[place])
+                if end_ms < NEVER:
+                    heappush(leaving, (end_ms, place))
+            place += 1
+        tally.entered = place
+        tally.upto_ms = at_ms
+        while leaving and leaving[0][0] <= at_ms:
+            tally.leave(values[heappop(leaving)[1]])
+
+    def _fold(self, tally: Tally) -> Any:
+        counts = tally.counts
+        if self.measure == "distinct":
+            return len(counts)
+        if self.measure == "favourite":
+            return tally.favourite
+        return (min if self.measure == "min" else max)(counts, default=None)
 
 
-def _least(values: list[tuple[Any, ...]]) -> Any:
-    return min(map(min, values), default=None)
-
-
-def _greatest(values: list[tuple[Any, ...]]) -> Any:
-    return max(map(max, values), default=None)
-
-
-def _distinct(values: list[tuple[Any, ...]]) -> int:
-    return len(set(chain.from_iterable(values)))
-
-
-def _favourite(values: list[tuple[Any, ...]]) -> Any:
-    counts: Counter[Any] = Counter()
-    best, most = None, 0
-    for value in chain.from_iterable(values):
-        counts[value] += 1
-    # The latest of equals: walking back from the last value, the first one that is as frequent as any.
-    most = max(counts.values(), default=0)
-    for value in chain.from_iterable(reversed(members) for members in reversed(values)):
-        if counts[value] == most:
-            best = value
-            break
-    return best
-
-
-class DaysReader(Settled):
+class DaysReader(Reader):
     """`days_since_first` and `days_since_last`: whole periods of 24 hours."""
 
     def __init__(self, series: int, window: Window, *, first: bool) -> None:
@@ -259,27 +273,31 @@ class DaysReader(Settled):
         self.window = window
         self.first = first
 
-    def value(self, live: Live, at_ms: int) -> int | None:
+    def value(self, state: State, at_ms: int) -> int | None:
         """Return the whole days since the event, None without one."""
-        event_ms = self._event(live.series[self.series].times, at_ms)
-        return None if event_ms is None else (at_ms - event_ms) // DAY_MS
+        event_ms = self._event(state.series[self.series], at_ms)
+        return None if event_ms < 0 else (at_ms - event_ms) // DAY_MS
 
-    def until(self, live: Live, at_ms: int, value: int | None, low: int | None, high: int | None) -> int:
+    def until(self, state: State, at_ms: int, value: int | None, low: int | None, high: int | None) -> int:
         """Return when the days reach `high`, or the event leaves the window, or another enters."""
-        times = live.series[self.series].times
-        change_ms = next_entry(times, at_ms)
-        event_ms = self._event(times, at_ms)
-        if event_ms is None:
+        series: Series = state.series[self.series]
+        change_ms = next_entry(series.times, at_ms)
+        event_ms = self._event(series, at_ms)
+        if event_ms < 0:
             return change_ms
         reach_ms = NEVER if high is None else event_ms + high * DAY_MS
         return min(change_ms, reach_ms, self.window.expiry(event_ms))
 
-    def _event(self, times: list[int], at_ms: int) -> int | None:
-        window = self.window
-        if not self.first and window.months is None:
-            entered = bisect_right(times, at_ms)
-            if not entered or (window.span_ms is not None and times[entered - 1] + window.span_ms <= at_ms):
-                return None
-            return times[entered - 1]
-        places = window.inside(times, at_ms)
-        return times[places[0 if self.first else -1]] if places else None
+    def _event(self, series: Series, at_ms: int) -> int:
+        """Return the instant of the first or last event inside the window, -1 without one."""
+        window, times = self.window, series.times
+        entered = bisect_right(times, at_ms)
+        if window.months is not None:
+            first = bisect_right(times, at_ms - window.months.longest_ms)
+            places = range(first, entered) if self.first else range(entered - 1, first - 1, -1)
+            for place in places:
+                if window.expiry(times[place]) > at_ms:
+                    return times[place]
+            return -1
+        start = 0 if window.span_ms is None else bisect_right(times, at_ms - window.span_ms)
+        return -1 if start >= entered else times[start if self.first else entered - 1]

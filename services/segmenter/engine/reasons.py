@@ -25,7 +25,7 @@ def condition_values(compiled: CompiledSegment, live: Live, at_ms: int) -> list[
 
 def _seen(leaf: Leaf, live: Live, at_ms: int) -> ConditionValue:
     condition, feature = leaf.condition, leaf.feature
-    holds = bool(feature.mask(live, at_ms) >> leaf.bit & 1)
+    holds = bool(feature.mask_of(feature.reader.value(live, at_ms)) >> leaf.bit & 1)
     if isinstance(condition, Near):
         location = live.profile.get("location")
         km = None if location is None else round(distance_km((location[0], location[1]), (condition.lat, condition.lon)), 3)

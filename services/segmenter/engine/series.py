@@ -89,19 +89,70 @@ class SumSeries:
 
 
 class ValueSeries:
-    """The values of each event, ordered by (instant, event id): the order that `favourite` breaks ties by."""
+    """The values of each event, ordered by (instant, event id): the order that `favourite` breaks ties by.
 
-    __slots__ = ("keys", "times", "values")
+    `ends` holds, for each window of months, the expiry of each event, in the events' order. `late` counts the facts that were
+    not the latest when they came: whoever remembers something of the past forgets it when this changes.
+    """
 
-    def __init__(self, _: tuple[Expiry, ...]) -> None:
+    __slots__ = ("ends", "keys", "late", "tallies", "times", "values")
+
+    def __init__(self, expiries: tuple[Expiry, ...]) -> None:
         self.times: list[int] = []
         self.keys: list[tuple[int, str]] = []
         self.values: list[tuple[Any, ...]] = []
+        self.ends: list[list[int]] = [[] for _ in expiries]
+        self.late = 0
+        self.tallies: dict[int, Tally] = {}
 
-    def add(self, at_ms: int, values: tuple[Any, ...], event_id: str, _: tuple[Expiry, ...]) -> None:
+    def add(self, at_ms: int, values: tuple[Any, ...], event_id: str, expiries: tuple[Expiry, ...]) -> None:
         """Add an event's values, in the order of its line items."""
         key = (at_ms, event_id)
-        place = bisect_right(self.keys, key)
+        place = len(self.keys)
+        if place and self.keys[-1] > key:
+            place = bisect_right(self.keys, key)
+            self.late += 1
         self.keys.insert(place, key)
         self.times.insert(place, at_ms)
         self.values.insert(place, values)
+        for ends, expiry in zip(self.ends, expiries, strict=True):
+            ends.insert(place, expiry(at_ms))
+
+
+class Tally:
+    """How often each value lies in a window, kept up as time moves on, and the value that comes first by (count, latest)."""
+
+    __slots__ = ("counts", "entered", "favourite", "late", "latest", "leaving", "order", "upto_ms")
+
+    def __init__(self, late: int) -> None:
+        self.late = late
+        self.upto_ms = -1
+        self.entered = 0
+        self.order = 0
+        self.counts: dict[Any, int] = {}
+        self.latest: dict[Any, int] = {}
+        self.leaving: list[tuple[int, int]] = []
+        self.favourite: Any = None
+
+    def enter(self, values: tuple[Any, ...]) -> None:
+        """Count the values of an event; events enter in order, so each value is the latest."""
+        counts, latest = self.counts, self.latest
+        for value in values:
+            count = counts.get(value, 0) + 1
+            counts[value] = count
+            latest[value] = self.order
+            self.order += 1
+            if self.favourite is None or count >= counts[self.favourite]:
+                self.favourite = value
+
+    def leave(self, values: tuple[Any, ...]) -> None:
+        """Take the values of an event that left off the count."""
+        counts, latest = self.counts, self.latest
+        for value in values:
+            count = counts[value] - 1
+            if count:
+                counts[value] = count
+            else:
+                del counts[value], latest[value]
+        if self.favourite in values:
+            self.favourite = max(counts, key=lambda value: (counts[value], latest[value]), default=None)

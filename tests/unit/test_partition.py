@@ -1,0 +1,206 @@
+"""A partition as its owner sees it: outcomes, order, restarts, deadlines, definitions, manual lists."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from schemas.instants import DAY_MS, NEVER, iso
+from schemas.partitions import record_key
+from services.segmenter.partition import Limits, Partition, Plans
+from tests.support.simulation import TOPICS, Simulation, Written
+
+NOW = 1_795_342_500_000
+TENANT = {"id": "demo", "timezone": "Europe/Paris", "currency": "EUR", "country": "FR"}
+REGULARS = {"id": "regulars", "rule": {"metric": {"measure": "count", "event": "checkout", "window": {"last": "P14D"}}, "op": "gte", "value": 2}}
+
+
+@pytest.fixture
+def shop() -> Simulation:
+    """A tenant with one segment: two checkouts in fourteen days."""
+    simulation = Simulation(TENANT, NOW)
+    simulation.save(REGULARS)
+    return simulation
+
+
+def checkout(event_id: str, at_ms: int, customer: str | None = "718", **more: Any) -> dict[str, Any]:
+    """A checkout of 45.00."""
+    event = {"type": "checkout", "event_id": event_id, "occurred_at": iso(at_ms), "total": "45.00", **more}
+    return event | ({} if customer is None else {"customer_id": customer})
+
+
+def test_every_record_has_one_outcome_and_they_add_up_to_the_offsets(shop: Simulation) -> None:
+    """Applied, anonymous, duplicate and each kind of dead letter: counted once, and nothing else moves."""
+    shop.post(checkout("a", NOW), checkout("a", NOW), checkout("b", NOW, customer=None), checkout("a", NOW, total="46.00"))
+    shop.post(checkout("c", NOW + 301_000), checkout("d", NOW - 800 * DAY_MS), checkout("e", NOW, total="4.567"))
+    shop.post_raw(b"", b"{", b"[" * 100_000, b'{"type":"x"}', b"\xff", json.dumps(checkout("f", NOW)).encode())
+    outcomes = shop.outcomes()
+    assert outcomes == {
+        "applied": 1,
+        "duplicate": 1,
+        "anonymous": 1,
+        "dead_lettered/conflict": 1,
+        "dead_lettered/too_far_ahead": 1,
+        "dead_lettered/too_late": 1,
+        "dead_lettered/amount": 1,
+        "dead_lettered/malformed": 3,
+        "dead_lettered/invalid": 1,
+        "dead_lettered/unknown_type": 1,
+        "dead_lettered/missing_field": 1,
+    } | ({} if "dead_lettered/invalid" in outcomes else {})
+    assert sum(outcomes.values()) == shop.partition.offsets["checkouts"]
+    assert all(headers["topic"] == "checkouts" and headers["offset"].isdigit() and headers["reason"] for _, headers in shop.dead_letters)
+    assert len(shop.dead_letters) == sum(count for outcome, count in outcomes.items() if outcome.startswith("dead_lettered"))
+
+
+def test_offsets_that_hold_no_record_are_gaps(shop: Simulation) -> None:
+    """Transaction markers take offsets; the outcomes still add up."""
+    value = json.dumps(checkout("a", NOW) | {"tenant": "demo"}).encode()
+    shop.partition.apply("checkouts", [Written(3, None, value)], NOW)
+    assert shop.outcomes() == {"gap": 3, "applied": 1}
+    assert shop.partition.offsets["checkouts"] == 4
+
+
+def test_a_customer_leaves_at_the_instant_and_not_a_millisecond_before(shop: Simulation) -> None:
+    """The window of fourteen days runs out at exactly e + P, with cause clock and `at` that instant."""
+    shop.post(checkout("a", NOW - DAY_MS), checkout("b", NOW))
+    leaves_ms = NOW - DAY_MS + 14 * DAY_MS
+    shop.pass_to(leaves_ms - 1)
+    assert shop.members("regulars") == {"718"}
+    shop.pass_to(leaves_ms)
+    assert shop.members("regulars") == set()
+    entered, exited = shop.transitions
+    assert (entered["change"], entered["until"], entered["cause"]) == ("entered", iso(leaves_ms), {"kind": "event", "event_id": "b"})
+    assert (exited["change"], exited["at"], exited["cause"], exited["seq"]) == ("exited", iso(leaves_ms), {"kind": "clock"}, 2)
+
+
+def test_deadlines_missed_while_down_are_decided_at_their_own_instants(shop: Simulation) -> None:
+    """A day late is told as it was: `at` is the deadline, `decided_at` when somebody looked."""
+    shop.post(checkout("a", NOW), checkout("b", NOW))
+    shop.restart()
+    shop.oversleep_to(NOW + 30 * DAY_MS)
+    exited = shop.transitions[-1]
+    assert (exited["at"], exited["decided_at"]) == (iso(NOW + 14 * DAY_MS), iso(NOW + 30 * DAY_MS))
+    assert shop.partition.next_deadline_ms() == NEVER
+
+
+def test_a_restart_changes_nothing(shop: Simulation) -> None:
+    """What comes back from the changelog is what was there: members, offsets, outcomes, seq, duplicates."""
+    for day in range(40):
+        shop.pass_to(NOW + day * DAY_MS)
+        shop.post(checkout(f"e{day}", shop.now_ms), checkout(f"x{day}", shop.now_ms - 20 * DAY_MS, customer="9"))
+        if day % 7 == 0:
+            before = shop.memberships(), dict(shop.partition.offsets), shop.outcomes()
+            shop.restart()
+            assert (shop.memberships(), dict(shop.partition.offsets), shop.outcomes()) == before
+    shop.post(checkout("e3", NOW + 3 * DAY_MS))
+    assert shop.outcomes()["duplicate"] == 1
+    seqs = [transition["seq"] for transition in shop.transitions if transition["customer_id"] == "718"]
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+def test_each_owner_has_a_greater_epoch(shop: Simulation) -> None:
+    """The projection tells owners apart by it."""
+    first = shop.partition.epoch
+    shop.restart()
+    assert shop.partition.epoch == first + 1
+
+
+def test_a_segment_saved_later_finds_the_past_and_an_edit_publishes_the_difference(shop: Simulation) -> None:
+    """Backfill from history with cause definition; an edit moves exactly those who differ; archiving publishes exits."""
+    for customer, count in (("one", 1), ("two", 2), ("three", 3)):
+        shop.post(*[checkout(f"{customer}{i}", NOW - i * DAY_MS, customer=customer) for i in range(count)])
+    keen = {"id": "keen", "rule": {"metric": {"measure": "count", "event": "checkout"}, "op": "gte", "value": 2}}
+    start = len(shop.transitions)
+    shop.save(keen)
+    assert {(t["customer_id"], t["change"], t["cause"]["kind"]) for t in shop.transitions[start:]} == {
+        ("two", "entered", "definition"),
+        ("three", "entered", "definition"),
+    }
+    start = len(shop.transitions)
+    keen["rule"]["value"] = 3  # type: ignore[index]
+    shop.save(keen, replaces=1)
+    assert [(t["customer_id"], t["change"], t["segment_version"]) for t in shop.transitions[start:]] == [("two", "exited", 2)]
+    start = len(shop.transitions)
+    shop.archive("keen")
+    assert [(t["customer_id"], t["segment_id"], t["change"]) for t in shop.transitions[start:]] == [("three", "keen", "exited")]
+    assert shop.members("keen") == set()
+    assert shop.members("regulars") == {"two", "three"}
+
+
+def test_the_fact_in_hand_is_applied_after_the_new_definition(shop: Simulation) -> None:
+    """A customer not swept yet is first decided under the new version, then the fact counts, each with its own cause."""
+    shop.post(checkout("a", NOW))
+    shop.save({"id": "any", "rule": {"metric": {"measure": "count", "event": "checkout"}, "op": "gte", "value": 1}}, sweep=False)
+    start = len(shop.transitions)
+    shop.post(checkout("b", NOW))
+    assert [(t["segment_id"], t["cause"]["kind"]) for t in shop.transitions[start:]] == [("any", "definition"), ("regulars", "event")]
+
+
+def test_manual_entries_outvote_the_rule_and_end_when_the_list_is_replaced(shop: Simulation) -> None:
+    """Excluded beats included beats the rule; replacing a list ends its older entries; strangers become known."""
+    shop.post(checkout("a", NOW), checkout("b", NOW))
+    shop.by_hand("regulars", "include", ["stranger"], present=True)
+    shop.by_hand("regulars", "exclude", ["718"], present=True)
+    assert shop.members("regulars") == {"stranger"}
+    assert {t["cause"]["kind"] for t in shop.transitions[1:]} == {"manual"}
+    shop.save(REGULARS | {"include": ["other"], "exclude": []}, replaces=1)
+    assert shop.members("regulars") == {"other", "718"}
+    shop.restart()
+    assert shop.members("regulars") == {"other", "718"}
+    shop.by_hand("regulars", "include", ["other"], present=False)
+    assert shop.members("regulars") == {"718"}
+
+
+def test_a_record_in_the_wrong_partition_is_sent_home() -> None:
+    """It is counted as sent on, not applied, and goes where Kafka's partitioner would have put it."""
+    simulation = Simulation(TENANT, NOW)
+    strays = [customer for customer in map(str, range(50)) if _home(customer) != 0]
+    partition = Partition(0, Plans(simulation.catalog), TOPICS, Limits(4))
+    values = [json.dumps(checkout("a", NOW, customer=customer) | {"tenant": "demo"}).encode() for customer in strays]
+    partition.apply("checkouts", [Written(i, b"any", value) for i, value in enumerate(values)], NOW)
+    step = partition.take()
+    assert step is not None
+    assert step.forwards == [
+        ("checkouts", _home(customer), record_key("demo", customer), value) for customer, value in zip(strays, values, strict=True)
+    ]
+    assert partition.outcomes == {"checkouts": {"forwarded": len(strays)}}
+    assert partition.customers == 0
+
+
+def test_a_customer_with_too_many_events_is_set_aside_and_nobody_else() -> None:
+    """Its further events are dead letters; duplicates of kept ones still are duplicates."""
+    simulation = Simulation(TENANT, NOW)
+    simulation.partition = Partition(0, Plans(simulation.catalog), TOPICS, Limits(1, events_per_customer=3))
+    simulation.post(*[checkout(f"e{i}", NOW) for i in range(5)], checkout("e0", NOW), checkout("e0", NOW, customer="9"))
+    assert simulation.outcomes() == {"applied": 4, "dead_lettered/customer_limit": 2, "duplicate": 1}
+
+
+def test_history_is_written_once_and_joined_without_loss(shop: Simulation) -> None:
+    """After many steps few chunks are left, and all events are in them."""
+    for i in range(100):
+        shop.post(checkout(f"e{i}", NOW - i))
+    chunks = [key for key in shop.changelog if key[:1] == b"h"]
+    assert len(chunks) <= 100 // 16 + 16
+    shop.restart()
+    shop.post(*[checkout(f"e{i}", NOW - i) for i in range(100)])
+    assert shop.outcomes() == {"applied": 100, "duplicate": 100}
+
+
+def test_an_event_of_the_near_future_counts_from_its_instant(shop: Simulation) -> None:
+    """Accepted up to five minutes ahead, a member only from then on, with cause clock."""
+    shop.post(checkout("a", NOW), checkout("b", NOW + 200_000))
+    assert shop.members("regulars") == set()
+    shop.pass_to(NOW + 199_999)
+    assert shop.members("regulars") == set()
+    shop.pass_to(NOW + 200_000)
+    assert shop.members("regulars") == {"718"}
+    assert shop.transitions[-1]["at"] == iso(NOW + 200_000)
+
+
+def _home(customer: str) -> int:
+    from aiokafka.partitioner import murmur2  # noqa: PLC0415 - the client's own, as a second opinion
+
+    return int((murmur2(record_key("demo", customer)) & 0x7FFFFFFF) % 4)
