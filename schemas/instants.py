@@ -22,6 +22,7 @@ DAY_MS: Final = 86_400_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.IGNORECASE | re.ASCII)
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # fromisoformat alone reads week dates as well
 _DURATION: Final = re.compile(
     r"P(?!$)(?:(\d{1,4})Y)?(?:(\d{1,5})M)?(?:(\d{1,5})W)?(?:(\d{1,6})D)?(?:T(?!$)(?:(\d{1,7})H)?(?:(\d{1,8})M)?(?:(\d{1,9})S)?)?",
     re.ASCII,
@@ -60,7 +61,7 @@ def parse_instant(text: str, pointer: str = "") -> int:
 
 def parse_date(text: object, pointer: str = "") -> date:
     """Read `YYYY-MM-DD`; raise `Refusal` when it is anything else."""
-    if isinstance(text, str) and len(text) == 10:
+    if isinstance(text, str) and _DATE.fullmatch(text):
         try:
             return date.fromisoformat(text)
         except ValueError:

@@ -19,9 +19,9 @@ from typing import Final, Protocol
 from schemas import projection
 from schemas.catalog import Catalog
 from schemas.errors import Refusal
-from schemas.events import Checkout, Event, decode_event
-from schemas.facts import PROFILE, Fact, Facts, chunk_of, facts_in, joined
-from schemas.instants import DAY_MS, MINUTE_MS, NEVER, Duration
+from schemas.events import decode_event
+from schemas.facts import PROFILE, Fact, Facts, check_admission, chunk_of, facts_in, joined
+from schemas.instants import DAY_MS, NEVER, Duration
 from schemas.manual import ManualEntry, decode_manual
 from schemas.partitions import partition_of, record_key, split_key
 from schemas.topics import Topics
@@ -42,9 +42,6 @@ from services.segmenter.rows import (
     row_key,
     split_chunk_key,
 )
-
-AHEAD_MS: Final = 5 * MINUTE_MS
-"""An event may be this far ahead of the clock; it counts from its instant."""
 
 _LATEST_ROUGHLY_MS: Final = 20 * 28 * DAY_MS
 """An event younger than this is inside any kept history: spares the calendar for almost every event."""
@@ -264,15 +261,15 @@ class Partition:
         if reader is None:
             raise Refusal(f"no tenant {event.tenant!r}", pointer="/tenant", reason="unknown_tenant")
         if event.customer_id is None:
-            return self._anonymous(reader, event)
+            check_admission(event, reader.of(event).at_ms, now_ms)
+            return "anonymous"
         key = record_key(event.tenant, event.customer_id)
         slot = self._slots.get(key)
         if slot is None and (home := partition_of(key, self._limits.partitions)) != self.number:
             self._step.forwards.append((topic, home, key, record.value or b""))
             return "forwarded"
         fact = reader.of(event)
-        if fact.at_ms > now_ms + AHEAD_MS:
-            raise Refusal("occurred_at is more than five minutes ahead of the clock", pointer="/occurred_at", reason="too_far_ahead")
+        check_admission(event, fact.at_ms, now_ms)
         if slot is None:
             self._newcomer(key, event.tenant, event.customer_id, fact, now_ms)
             return "applied"
@@ -288,13 +285,6 @@ class Partition:
         finally:
             self._close(key, slot, customer, out, now_ms)
         return "applied"
-
-    @staticmethod
-    def _anonymous(reader: Facts, event: Event) -> str:
-        reader.of(event)
-        if not isinstance(event, Checkout):
-            raise Refusal("customer_id is missing; only a checkout can be anonymous", pointer="/customer_id", reason="missing_field")
-        return "anonymous"
 
     def _admit(self, slot: Slot | None, plan: Plan, fact: Fact, now_ms: int) -> None:
         limits = self._limits

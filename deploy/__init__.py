@@ -1,0 +1,1 @@
+"""How Rollcall is put on a machine; no product code imports anything from here."""

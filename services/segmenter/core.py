@@ -1,0 +1,111 @@
+"""What the runtime asks of the pure core: the verbs of one partition, and the step that they lead to.
+
+The runtime knows the core through these protocols only, so that its tests can drive it with a partition that merely counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from schemas.projection import Marker
+
+
+class Record(Protocol):
+    """A record of an input topic, as Kafka clients give it."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Step(Protocol):
+    """Everything decided since the last step, to be written in one transaction.
+
+    `rows`: changelog records (None is a tombstone), the progress among them. `changes`: record key and transition. `dead_letters`:
+    key, value, headers. `forwards`: topic, partition, key, value. `touched`: record keys whose projection must be written again.
+    """
+
+    rows: dict[bytes, bytes | None]
+    changes: list[tuple[bytes, bytes]]
+    dead_letters: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]]
+    forwards: list[tuple[str, int, bytes, bytes]]
+    touched: list[bytes]
+
+
+class PartitionCore(Protocol):
+    """One partition of customers. Pure: no method waits, reads a clock, or knows of Kafka or Redis.
+
+    Life: `restore` of each changelog record in order, `ready` once, then any mix of `apply`, `tick`, `sweep`, `refresh` and
+    `take`. What is read between two steps (`offsets`, `outcomes`, `marker`) includes what has not been taken yet, except
+    `projected`, which answers as of the last step taken.
+    """
+
+    number: int
+
+    @property
+    def epoch(self) -> int:
+        """The number of this ownership; `ready` raises it by one."""
+
+    @property
+    def customers(self) -> int:
+        """How many customers are known."""
+
+    @property
+    def offsets(self) -> dict[str, int]:
+        """The next offset to apply of each input topic; a topic that is absent starts at its earliest."""
+
+    @property
+    def outcomes(self) -> dict[str, dict[str, int]]:
+        """What became of the records: topic → outcome → count; `gap` counts offsets without a record."""
+
+    @property
+    def clock_ms(self) -> int:
+        """The latest instant decided at; no later call may name an earlier one."""
+
+    @property
+    def stale(self) -> int:
+        """How many customers `refresh` would look at."""
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Take one changelog record."""
+
+    def ready(self, now_ms: int) -> None:
+        """End the restoring and begin a new epoch."""
+
+    def definitions_needed(self) -> int:
+        """Return the catalog offset that must have been read before `apply`, `tick` or `sweep` is called."""
+
+    def waits_for(self, topic: str, records: Sequence[Record]) -> int:
+        """Return the catalog offset that these records need, 0 for most."""
+
+    def apply(self, topic: str, records: Sequence[Record], now_ms: int) -> None:
+        """Apply a contiguous run of a topic's records."""
+
+    def next_deadline_ms(self) -> int:
+        """Return the next instant at which a customer must be looked at, `instants.NEVER` if none."""
+
+    def tick(self, now_ms: int, limit: int) -> int:
+        """Take up to `limit` due customers through their deadlines; return how many."""
+
+    def sweep(self, now_ms: int, limit: int) -> bool:
+        """Decide up to `limit` customers under new definitions; return whether more are left."""
+
+    def refresh(self, now_ms: int, limit: int) -> list[bytes]:
+        """Find the `until` of up to `limit` customers anew; return those to project again."""
+
+    def take(self) -> Step | None:
+        """Return what was decided since the last step, None when nothing was and no offset moved."""
+
+    def projected(self, key: bytes) -> tuple[str, str, int, bytes]:
+        """Return tenant, customer, version (grows within an epoch) and memberships of a customer."""
+
+    def keys(self) -> Iterable[bytes]:
+        """Return the record keys of all customers."""
+
+    def marker(self, now_ms: int) -> Marker:
+        """Return how far the partition has come."""
+
+
+MakePartition = Callable[[int], PartitionCore]
+"""Makes the empty core of a partition."""

@@ -1,0 +1,54 @@
+"""The Lua scripts of the projection. Each is atomic: readers see a customer's row and its place in the sets change together.
+
+Numbers are compared as doubles, exact up to 2^53, which neither epochs nor versions reach.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SUPERSEDED: Final = -1
+"""Answer of every script when a later owner has claimed the partition: nothing was written."""
+
+CLAIM: Final = """
+-- KEYS: the partition's marker. ARGV: epoch, token. Keeps a former owner's marker readable until ours can replace it.
+if tonumber(redis.call('HGET', KEYS[1], 'e') or '-1') > tonumber(ARGV[1]) then return -1 end
+redis.call('HSET', KEYS[1], 'e', ARGV[1], 'b', ARGV[2])
+return 1
+"""
+
+MARK: Final = """
+-- KEYS: the partition's marker. ARGV: epoch, token, marker. Answers 0 when the claim is gone, and the rows with it.
+local known = redis.call('HMGET', KEYS[1], 'e', 'b')
+if tonumber(known[1] or '-1') > tonumber(ARGV[1]) then return -1 end
+if known[2] ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'm', ARGV[3])
+return 1
+"""
+
+ROWS: Final = """
+-- KEYS: the partition's marker, then the key of each row. ARGV: epoch, tail of the member sets' keys, then for each row: head
+-- of the member sets' keys, customer id, version, memberships. A row that is not newer in (epoch, version) changes nothing.
+local epoch = tonumber(ARGV[1])
+if tonumber(redis.call('HGET', KEYS[1], 'e') or '-1') > epoch then return -1 end
+local tail, written, at = ARGV[2], 0, 3
+for i = 2, #KEYS do
+  local head, id, version, memberships = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  at = at + 4
+  local known = redis.call('HMGET', KEYS[i], 'e', 'v', 'm')
+  local e, v = tonumber(known[1] or '-1'), tonumber(known[2] or '-1')
+  if e < epoch or (e == epoch and v < tonumber(version)) then
+    local new = cmsgpack.unpack(memberships)
+    if known[3] and known[3] ~= memberships then
+      for segment in pairs(cmsgpack.unpack(known[3])) do
+        if new[segment] == nil then redis.call('ZREM', head .. segment .. tail, id) end
+      end
+    end
+    -- Also those that the old row has: an earlier write may have reached the row and not the set.
+    for segment in pairs(new) do redis.call('ZADD', head .. segment .. tail, 0, id) end
+    redis.call('HSET', KEYS[i], 'e', epoch, 'v', version, 'm', memberships)
+    written = written + 1
+  end
+end
+return written
+"""

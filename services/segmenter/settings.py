@@ -1,0 +1,43 @@
+"""Settings of the segmenter, read from the environment with the prefix `ROLLCALL_`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from services.kit.settings import CommonSettings
+
+
+class SegmenterSettings(CommonSettings):
+    """Where the segmenter listens, and the limit of everything that it holds or waits for."""
+
+    segmenter_host: str = Field("127.0.0.1", description="Address of /healthz, /readyz, /metrics and /outcomes.")
+    segmenter_port: int = Field(8082, ge=0, le=65_535, description="Port to listen on; 0 for any free one.")
+    data_dir: Path = Field(Path("data/segmenter"), description="The only folder that the segmenter may write to.")
+    segmenter_session_timeout_s: float = Field(10.0, ge=6, le=300, description="A worker silent for so long loses its partitions.")
+    segmenter_rebalance_timeout_s: float = Field(30.0, ge=6, description="How long the group waits for a worker to hand over.")
+    segmenter_handover_s: float = Field(5.0, gt=0, description="How long a worker that loses a partition may finish its step.")
+    segmenter_transaction_timeout_s: float = Field(30.0, ge=1, description="A step that takes longer is given up, and the worker ends.")
+    segmenter_stall_s: float = Field(30.0, gt=0, description="A worker with lag and without progress for so long ends itself.")
+    segmenter_slice_ms: float = Field(4.0, gt=0, le=100, description="Longest computation on live records before others get their turn.")
+    segmenter_background_slice_ms: float = Field(2.0, gt=0, le=100, description="The same for deadlines, backfill and refreshes.")
+    segmenter_group_ms: float = Field(40.0, gt=0, description="Computation that one transaction may hold.")
+    segmenter_group_records: int = Field(4_000, ge=1, description="Records that one transaction may hold.")
+    segmenter_pending_records: int = Field(8_000, ge=1, description="Records of a partition that may wait; beyond it fetching pauses.")
+    segmenter_compression: Literal["lz4", "zstd", "snappy", "gzip", "none"] = Field("lz4", description="How batches are compressed.")
+    segmenter_restores: int = Field(4, ge=1, description="Partitions that are restored at once.")
+    segmenter_definitions_wait_s: float = Field(10.0, ge=0, description="How long a record may wait for a definition that it names.")
+    segmenter_heartbeat_ms: float = Field(250.0, gt=0, description="How often an idle partition's completeness marker is renewed.")
+    segmenter_projection_pause_ms: float = Field(5.0, ge=0, description="Rest between two writes to Redis, so that they gather rows.")
+    segmenter_live_customers: int = Field(20_000, ge=1, description="Customers of a partition that are kept decoded.")
+    segmenter_events_per_customer: int = Field(50_000, ge=1, description="Kept events of one customer; beyond it they are set aside.")
+    segmenter_history_months: int = Field(25, ge=1, le=240, description="How long a customer's events are kept.")
+
+    @model_validator(mode="after")
+    def _hand_over_in_time(self) -> SegmenterSettings:
+        # A worker that is still finishing when the group stops waiting would be taken for dead.
+        if self.segmenter_handover_s * 2 > self.segmenter_rebalance_timeout_s:
+            raise ValueError("segmenter_rebalance_timeout_s must be at least twice segmenter_handover_s")
+        return self

@@ -1,0 +1,131 @@
+"""Writes the steps of one partition to Kafka, each in one transaction, fenced against the partition's former owner.
+
+`start` takes the transactional id of the partition: from then on the broker refuses whatever a former owner still sends, and
+has ended what it left open. A `read_committed` reader sees whole steps only. Any failure of `write` is final: the transaction's
+fate may be unknown, so the process must end and a successor read the truth from the changelog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.client import CoordinationType
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.producer.sender import AddPartitionsToTxnHandler, Sender
+
+from schemas.topics import Topics
+from services.segmenter.core import Step
+from services.segmenter.settings import SegmenterSettings
+
+_BATCH_BYTES: Final = 900_000
+"""Below the default `max.message.bytes` (1,048,588) with room for the batch's own header. One larger record goes alone."""
+
+_TURNAROUND_S: Final = 0.001
+"""How soon to ask again while the broker still writes the markers of the previous transaction. They take it about a
+millisecond; aiokafka would wait 20, which is most of the delay of an event."""
+
+_Headers = list[tuple[str, bytes]]
+_Message = tuple[bytes | None, bytes | None, _Headers]
+
+
+class _PromptAddPartitions(AddPartitionsToTxnHandler):  # type: ignore[misc]  # aiokafka has no types here
+    """Adds partitions to a transaction and does not dawdle while the previous one ends."""
+
+    def handle_response(self, response: Any) -> float | None:
+        backoff_s = super().handle_response(response)
+        return None if backoff_s is None else min(backoff_s, _TURNAROUND_S)
+
+
+class _PromptSender(Sender):  # type: ignore[misc]  # aiokafka has no types here
+    async def _do_add_partitions_to_txn(self, tps: Any) -> bool:
+        node_id = await self._find_coordinator(CoordinationType.TRANSACTION, self._txn_manager.transactional_id)
+        return bool(await _PromptAddPartitions(self, tps).do(node_id))
+
+
+class TransactionalProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no types here
+    """A transactional producer with a sender that turns round quickly between transactions."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._sender = _PromptSender(
+            self.client,
+            acks=-1,
+            txn_manager=self._txn_manager,
+            retry_backoff_ms=100,
+            message_accumulator=self._message_accumulator,
+            request_timeout_ms=self._request_timeout_ms,
+        )
+
+
+class StepWriter:
+    """The only writer of a partition's outputs."""
+
+    def __init__(self, settings: SegmenterSettings, number: int) -> None:
+        self._settings = settings
+        self._topics: Topics = settings.topics
+        self.number = number
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Fence the former owner; return when nothing of it is open any more. Raises KafkaError when Kafka does not answer."""
+        settings = self._settings
+        producer = TransactionalProducer(
+            **settings.kafka_options(),
+            transactional_id=f"{self._topics.group}-{self.number}",
+            transaction_timeout_ms=int(settings.segmenter_transaction_timeout_s * 1000),
+            request_timeout_ms=int(settings.segmenter_transaction_timeout_s * 1000),
+            compression_type=None if settings.segmenter_compression == "none" else settings.segmenter_compression,
+            max_batch_size=_BATCH_BYTES,
+        )
+        self._producer = producer
+        await producer.start()
+
+    async def write(self, step: Step) -> None:
+        """Write a step as a whole; return when it is committed. Raises ProducerFenced when another worker owns the partition."""
+        assert self._producer is not None, "write comes after start"
+        outputs = self._outputs(step)
+        async with asyncio.timeout(self._settings.segmenter_transaction_timeout_s), self._producer.transaction():
+            if len(outputs) == 1:
+                await self._send(*outputs[0])
+            else:
+                # Together, so that one request adds all their partitions to the transaction.
+                await asyncio.gather(*(self._send(*output) for output in outputs))
+
+    async def stop(self) -> None:
+        """Close the producer; an open transaction is left to the broker, which aborts it for the next owner."""
+        if self._producer is not None:
+            await self._producer.stop()
+
+    def _outputs(self, step: Step) -> list[tuple[str, int, Iterable[_Message]]]:
+        topics = self._topics
+        outputs: list[tuple[str, int, Iterable[_Message]]] = []
+        if step.rows:
+            outputs.append((topics.rows, self.number, ((key, value, []) for key, value in step.rows.items())))
+        if step.changes:
+            outputs.append((topics.changes, self.number, ((key, value, []) for key, value in step.changes)))
+        if step.dead_letters:
+            outputs.append((topics.dead_letters, self.number, step.dead_letters))
+        homes: dict[tuple[str, int], list[_Message]] = {}
+        for topic, partition, key, value in step.forwards:
+            homes.setdefault((topic, partition), []).append((key, value, []))
+        outputs.extend((topic, partition, messages) for (topic, partition), messages in homes.items())
+        return outputs
+
+    async def _send(self, topic: str, partition: int, messages: Iterable[_Message]) -> None:
+        producer = self._producer
+        assert producer is not None
+        sent = [await producer.send_batch(batch, topic, partition=partition) for batch in self._batches(messages)]
+        await asyncio.gather(*sent)
+
+    def _batches(self, messages: Iterable[_Message]) -> Iterator[BatchBuilder]:
+        assert self._producer is not None
+        batch = self._producer.create_batch()
+        for key, value, headers in messages:
+            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                yield batch
+                batch = self._producer.create_batch()
+                batch.append(timestamp=None, key=key, value=value, headers=headers)
+        yield batch

@@ -1,0 +1,133 @@
+"""Looks at the worker from outside, once a second: real lag, progress, health. Ends it when it stands still.
+
+Lag is asked of Kafka itself, with a client that has no part in consuming, for a consumer that hangs does not know that it lags.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from faust import App
+
+from services.kit.logs import die
+from services.segmenter.ownership import Ownership
+from services.segmenter.projection import Projector
+from services.segmenter.settings import SegmenterSettings
+from services.segmenter.writer import Pump
+
+log = logging.getLogger(__name__)
+
+_EVERY_S: Final = 1.0
+_REBALANCES_S: Final = 120.0
+"""A rebalance waits for the slowest worker to hand over; one that takes longer than this will not end."""
+
+
+class Watch:
+    """Measures, and ends the process when it has lag and makes no progress."""
+
+    def __init__(self, settings: SegmenterSettings, app: App, ownership: Ownership, projector: Projector) -> None:
+        self._settings, self._app, self._ownership, self._projector = settings, app, ownership, projector
+        self._task: asyncio.Task[None] | None = None
+        self._progress: dict[int, tuple[tuple[int, ...], float]] = {}
+        self._rebalancing_since: float | None = None
+        self.kafka_reachable = False
+        self.lag: dict[int, int] = {}
+
+    async def start(self) -> None:
+        """Begin to watch."""
+        self._task = asyncio.create_task(self._run(), name="watch")
+
+    async def stop(self) -> None:
+        """Stop watching."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        consumer = AIOKafkaConsumer(**self._settings.kafka_options(), isolation_level="read_committed", request_timeout_ms=10_000)
+        try:
+            await consumer.start()
+            while True:
+                await asyncio.sleep(_EVERY_S)
+                self._faust()
+                await self._measure(consumer)
+                self._progressing(time.monotonic())
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a worker that is not watched may stand still for ever
+            die(log, f"watch: {error!r}")
+        finally:
+            with contextlib.suppress(KafkaError, OSError):
+                await consumer.stop()
+
+    def _faust(self) -> None:
+        if self._app.crashed:
+            die(log, f"Faust has crashed: {self._app.crash_reason!r}")
+        if not self._app.rebalancing:
+            self._rebalancing_since = None
+        elif self._rebalancing_since is None:
+            self._rebalancing_since = time.monotonic()
+        elif time.monotonic() - self._rebalancing_since > _REBALANCES_S:
+            die(log, f"a rebalance has not ended for {_REBALANCES_S:.0f} s")
+
+    async def _measure(self, consumer: AIOKafkaConsumer) -> None:
+        pumps = self._ownership.pumps
+        tps = [TopicPartition(topic, pump.core.number) for pump in pumps for topic in self._settings.topics.inputs]
+        try:
+            ends = await consumer.end_offsets(tps) if tps else {}
+            self.kafka_reachable = True
+        except KafkaError as error:
+            log.warning("Kafka does not say how far its topics reach: %s", error)
+            self.kafka_reachable = False
+            return
+        self.lag = {pump.core.number: self._lag(pump, ends) for pump in pumps}
+        self._publish(pumps)
+
+    def _lag(self, pump: Pump, ends: dict[TopicPartition, int]) -> int:
+        lag = 0
+        for topic in self._settings.topics.inputs:
+            end = ends.get(TopicPartition(topic, pump.core.number), 0)
+            lag += max(0, end - pump.applied_to.get(topic, pump.core.offsets.get(topic, 0)))
+        return lag
+
+    def _progressing(self, now_s: float) -> None:
+        for pump in self._ownership.pumps:
+            number = pump.core.number
+            mark = tuple(pump.applied_to.values())
+            known = self._progress.get(number)
+            standing = self.lag.get(number, 0) > 0 and not pump.waiting and self.kafka_reachable
+            if known is None or known[0] != mark or not standing:
+                self._progress[number] = (mark, now_s)
+            elif now_s - known[1] > self._settings.segmenter_stall_s:
+                die(log, f"partition {number}: {self.lag[number]} records behind and no progress for {now_s - known[1]:.0f} s")
+
+    def _publish(self, pumps: list[Pump]) -> None:
+        metrics, now_ms = self._ownership.metrics, 0
+        metrics.restored.set(len(pumps))
+        outcomes: dict[tuple[str, str], int] = {}
+        for gauge in (metrics.lag, metrics.pending_records, metrics.waiting, metrics.customers, metrics.projection_queue):
+            gauge.clear()
+        metrics.sweep_done.clear()
+        metrics.sweep_total.clear()
+        for pump in pumps:
+            number = pump.core.number
+            metrics.lag.labels(number).set(self.lag[number])
+            metrics.pending_records.labels(number).set(pump.pending)
+            metrics.waiting.labels(number).set(1 if pump.waiting else 0)
+            metrics.customers.labels(number).set(pump.core.customers)
+            metrics.projection_queue.labels(number).set(self._projector.owed(number))
+            sweep = pump.core.marker(now_ms).sweep
+            metrics.sweep_done.labels(number).set(sweep.done if sweep else 0)
+            metrics.sweep_total.labels(number).set(sweep.total if sweep else 0)
+            for topic, counts in pump.core.outcomes.items():
+                for outcome, count in counts.items():
+                    outcomes[topic, outcome] = outcomes.get((topic, outcome), 0) + count
+        metrics.outcomes.clear()
+        for (topic, outcome), count in outcomes.items():
+            metrics.outcomes.labels(topic, outcome).set(count)

@@ -1,0 +1,352 @@
+"""The pump: one task for each partition. Chunks and time go in, committed steps come out.
+
+Order of a step: change in memory, one transaction, acknowledgement to Faust, projection. Whatever is pending when a transaction
+ends goes into the next one, so groups form by themselves under load. Live records come first, then deadlines, then backfill,
+then refreshes; the last two never hold a live record up for more than a slice.
+
+Invariants: every record is applied exactly once, in the order of its topic; memory is ahead of Kafka by at most one step; any
+failure ends the process, for memory is then of no use and a successor reads the truth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from services.kit.logs import die
+from services.segmenter.core import PartitionCore, Step
+from services.segmenter.metrics import Metrics
+from services.segmenter.pacing import Pace
+from services.segmenter.projection import Lane
+from services.segmenter.settings import SegmenterSettings
+
+log = logging.getLogger(__name__)
+
+_REARM_S: Final = 1.0
+"""Timers are set no further ahead than this: they run on the monotonic clock, deadlines on the wall clock, which may be set."""
+
+
+class Definitions(Protocol):
+    """What a pump needs of the follower of the definitions topic."""
+
+    @property
+    def catalog(self) -> Any:
+        """The catalog, whose `offset` says how far the topic has been read."""
+
+    async def reached(self, offset: int, timeout_s: float = 10.0) -> None:
+        """Wait until every record before `offset` has been read; raise TimeoutError otherwise."""
+
+
+class Writer(Protocol):
+    """Writes a step in one transaction."""
+
+    async def write(self, step: Step) -> None:
+        """Return when the step is committed; raise when it may not be."""
+
+
+@dataclass
+class Chunk:
+    """A run of one topic's records: everything from `start` to `end` (exclusive), gaps included. `ack` is called once committed."""
+
+    topic: str
+    start: int
+    end: int
+    records: Sequence[Any]
+    ack: Callable[[], object]
+    done: int = 0
+
+
+@dataclass
+class Surroundings:
+    """What all pumps of a process share. `background` lets one slice of background work run at a time."""
+
+    settings: SegmenterSettings
+    definitions: Definitions
+    metrics: Metrics
+    now_ms: Callable[[], int]
+    background: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Pump:
+    """Drives the core of one partition."""
+
+    def __init__(self, core: PartitionCore, writer: Writer, lane: Lane, around: Surroundings) -> None:
+        settings = around.settings
+        self.core = core
+        self.pending = 0
+        self.waiting = ""
+        self.applied_to: dict[str, int] = {}
+        self.written: dict[str, int] = {}
+        self.on_room: Callable[[bool], None] = lambda _: None
+        self._writer, self._lane, self._around = writer, lane, around
+        self._chunks: deque[Chunk] = deque()
+        self._done: list[Chunk] = []
+        self._expected: dict[str, int] = {}
+        self._full = False
+        self._wake = asyncio.Event()
+        self._going = asyncio.Event()
+        self._going.set()
+        self._parked = asyncio.Event()
+        self._hopeless = 1 << 62
+        self._swept_at = -1
+        self._earliest_due_ms: int | None = None
+        self._computed_s = 0.0
+        self._live_pace = Pace(settings.segmenter_slice_ms)
+        self._tick_pace, self._sweep_pace, self._refresh_pace = (Pace(settings.segmenter_background_slice_ms) for _ in range(3))
+        self._task: asyncio.Task[None] | None = None
+
+    # ---- life
+
+    async def start(self) -> None:
+        """Commit the new epoch, so that no later owner can take the same number, and begin to pump."""
+        await self._commit()
+        self._task = asyncio.create_task(self._run(), name=f"pump-{self.core.number}")
+
+    async def park(self) -> None:
+        """Forget what was not applied yet and return when the step under way is committed. `go` continues."""
+        self._going.clear()
+        self._chunks.clear()
+        self.pending = 0
+        self._expected.clear()
+        self._room()
+        self._wake.set()
+        await self._parked.wait()
+
+    def go(self) -> None:
+        """Continue after `park`."""
+        self._parked.clear()
+        self._going.set()
+
+    async def close(self) -> None:
+        """End the task. What was not committed is for the next owner."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Look again whether there is something to do."""
+        self._wake.set()
+
+    # ---- records
+
+    def next_offset(self, topic: str) -> int | None:
+        """Return the offset that the next run of a topic must start at, None for its earliest."""
+        return self._expected.get(topic, self.core.offsets.get(topic))
+
+    def expect(self, topic: str, offset: int) -> None:
+        """Learn where the topic was sought to. Later than the progress only where retention has removed what lies between."""
+        known = self.core.offsets.get(topic, 0)
+        if topic in self.core.offsets and offset > known:
+            log.error("%s/%s: offsets %s to %s expired before they were applied", topic, self.core.number, known, offset - 1)
+        self._expected[topic] = offset
+        self.applied_to[topic] = offset
+
+    def offer(self, chunk: Chunk) -> None:
+        """Queue a chunk. Never waits; says through `on_room` when fetching should pause and go on. A gap ends the process."""
+        expected = self._expected.get(chunk.topic)
+        if expected is None:
+            return  # between park and the seek that follows it: the seek brings the chunk back
+        if chunk.start > expected:
+            die(log, f"{chunk.topic}/{self.core.number}: a run starts at {chunk.start}, {expected} was due")
+        if chunk.end <= expected:
+            chunk.ack()
+            return
+        if chunk.start < expected:
+            chunk.records = [record for record in chunk.records if record.offset >= expected]
+        self._expected[chunk.topic] = chunk.end
+        self._chunks.append(chunk)
+        self.pending += len(chunk.records)
+        self._room()
+        self._wake.set()
+
+    def _room(self) -> None:
+        limit = self._around.settings.segmenter_pending_records
+        if self._full and self.pending <= limit // 2:
+            self._full = False
+            self.on_room(True)
+        elif not self._full and self.pending > limit:
+            self._full = True
+            self.on_room(False)
+
+    # ---- the loop
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._going_on()
+                await self._cycle()
+                self._room()
+                if self._more_to_do():
+                    await asyncio.sleep(0)
+                else:
+                    await self._sleep()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, memory and Kafka may differ now
+            die(log, f"partition {self.core.number}: {error!r}")
+
+    async def _going_on(self) -> None:
+        while not self._going.is_set():
+            self._parked.set()
+            await self._going.wait()
+
+    async def _cycle(self) -> None:
+        """One group: live records and deadlines, their transaction, then a little of what can wait."""
+        self._wake.clear()
+        until = time.perf_counter() + self._around.settings.segmenter_group_ms / 1000
+        await self._live(until)
+        await self._due(until)
+        await self._commit()
+        if self._idle_work():
+            keys = await self._background(time.perf_counter() + self._around.settings.segmenter_group_ms / 1000)
+            if keys or not self._chunks:
+                await self._commit(keys)
+
+    def _idle_work(self) -> bool:
+        return self._swept_at != self._around.definitions.catalog.offset or self.core.stale > 0
+
+    def _more_to_do(self) -> bool:
+        return bool(self._chunks) or self._idle_work() or self.core.next_deadline_ms() <= self._around.now_ms()
+
+    async def _sleep(self) -> None:
+        ahead_s = (self.core.next_deadline_ms() - self._around.now_ms()) / 1000
+        timer = asyncio.get_running_loop().call_later(min(max(ahead_s, 0.0), _REARM_S), self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+
+    async def _live(self, until: float) -> None:
+        budget = self._around.settings.segmenter_group_records
+        slice_s = self._around.settings.segmenter_slice_ms / 1000
+        yielded = time.perf_counter()
+        while self._chunks and budget > 0 and time.perf_counter() < until:
+            chunk = self._chunks[0]
+            part = chunk.records[chunk.done : chunk.done + self._live_pace.limit]
+            await self._prerequisites(chunk.topic, part)
+            now_ms = await self._now()
+            if not self._chunks or self._chunks[0] is not chunk:
+                continue  # parked while waiting
+            if part:
+                with self._slice(self._live_pace) as units:
+                    self.core.apply(chunk.topic, part, now_ms)
+                    units.append(len(part))
+            budget -= len(part)
+            self.pending -= len(part)
+            chunk.done += len(part)
+            if chunk.done >= len(chunk.records):
+                self._done.append(self._chunks.popleft())
+            if time.perf_counter() - yielded > slice_s:
+                await asyncio.sleep(0)
+                yielded = time.perf_counter()
+
+    async def _due(self, until: float) -> None:
+        """Let deadlines pass; at least one slice, and no more than one while live records wait."""
+        core = self.core
+        while (due_ms := core.next_deadline_ms()) <= self._around.now_ms():
+            if self._earliest_due_ms is None:
+                self._earliest_due_ms = due_ms
+            async with self._around.background:
+                now_ms = await self._now()
+                with self._slice(self._tick_pace) as units:
+                    units.append(core.tick(now_ms, self._tick_pace.limit))
+                await asyncio.sleep(0)
+            if self._chunks or time.perf_counter() > until:
+                return
+
+    async def _background(self, until: float) -> list[bytes]:
+        """Backfill, and when there is none, refreshes; one slice, more while nobody waits. Return keys to project again."""
+        core, keys = self.core, []
+        while self._idle_work():
+            async with self._around.background:
+                now_ms = await self._now()
+                offset = self._around.definitions.catalog.offset
+                if self._swept_at != offset:
+                    limit = self._sweep_pace.limit
+                    with self._slice(self._sweep_pace) as units:
+                        if core.sweep(now_ms, limit):
+                            units.append(limit)
+                        else:
+                            self._swept_at = offset
+                else:
+                    limit = min(self._refresh_pace.limit, core.stale)
+                    with self._slice(self._refresh_pace) as units:
+                        keys += core.refresh(now_ms, limit)
+                        units.append(limit)
+                await asyncio.sleep(0)
+            if self._chunks or time.perf_counter() > until or core.next_deadline_ms() <= self._around.now_ms():
+                break
+        return keys
+
+    @contextmanager
+    def _slice(self, pace: Pace) -> Iterator[list[int]]:
+        """Measure one slice of computation; the body appends how many units it did."""
+        units: list[int] = []
+        self._lane.began()
+        since = time.perf_counter()
+        yield units
+        spent_s = time.perf_counter() - since
+        self._computed_s += spent_s
+        pace.observe(sum(units), spent_s)
+
+    async def _prerequisites(self, topic: str, records: Sequence[Any]) -> None:
+        """Wait for the definitions that records name; not for long, for a record may name one that will never be."""
+        needed = self.core.waits_for(topic, records) if records else 0
+        if needed <= self._around.definitions.catalog.offset or needed >= self._hopeless:
+            return
+        self.waiting = "definitions"
+        try:
+            await self._around.definitions.reached(needed, self._around.settings.segmenter_definitions_wait_s)
+        except TimeoutError:
+            log.warning("%s/%s: names the definition before %s, of which there is none", topic, self.core.number, needed)
+            self._hopeless = min(self._hopeless, needed)
+        finally:
+            self.waiting = ""
+
+    async def _now(self) -> int:
+        """Return the wall clock; while it is behind what was decided already, wait until it has caught up."""
+        now_ms = self._around.now_ms()
+        while (behind_ms := self.core.clock_ms - now_ms) > 0:
+            self.waiting = "clock"
+            await asyncio.sleep(min(behind_ms / 1000, _REARM_S))
+            now_ms = self._around.now_ms()
+            self.waiting = ""
+        return now_ms
+
+    # ---- the step
+
+    async def _commit(self, keys: Sequence[bytes] = ()) -> None:
+        step = self.core.take()
+        done, self._done = self._done, []
+        if step is not None:
+            self._lane.taken()
+            metrics, since = self._around.metrics, time.perf_counter()
+            await self._writer.write(step)
+            metrics.transaction_seconds.observe(time.perf_counter() - since)
+            self.written = dict(self.core.offsets)
+            self._count(step, done)
+        for chunk in done:
+            self.applied_to[chunk.topic] = chunk.end
+            chunk.ack()
+        self._lane.committed([*step.touched, *keys] if step is not None else keys)
+
+    def _count(self, step: Step, done: list[Chunk]) -> None:
+        metrics, now_ms = self._around.metrics, self._around.now_ms()
+        metrics.step_seconds.observe(self._computed_s)
+        self._computed_s = 0.0
+        for chunk in done:
+            if chunk.records:
+                metrics.records.labels(chunk.topic).inc(len(chunk.records))
+                metrics.event_delay.observe(max(0, now_ms - chunk.records[0].timestamp) / 1000)
+        if self._earliest_due_ms is not None:
+            metrics.deadline_delay.observe(max(0, now_ms - self._earliest_due_ms) / 1000)
+            self._earliest_due_ms = None
+        metrics.transitions.inc(len(step.changes))
+        metrics.dead_letters.inc(len(step.dead_letters))
+        metrics.forwards.inc(len(step.forwards))

@@ -1,0 +1,1 @@
+"""Benchmarks: what Rollcall costs, beside what the same work costs elsewhere, in one run."""

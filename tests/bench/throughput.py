@@ -1,0 +1,56 @@
+"""Events per second through one segmenter with the demo's segments, beside stock Faust doing less, in turns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from statistics import median
+from typing import Any
+
+from demo.segments import SEGMENTS
+from tests.bench.load import events, fill
+from tests.bench.stack import PARTITIONS, Stack, wait_for
+
+
+def applied(stack: Stack) -> int:
+    """Return how many records have an outcome whose transaction is committed."""
+    answer = stack.get("segmenter", "/outcomes")
+    return 0 if answer is None else int(answer["total"].get("accepted", 0))
+
+
+def rollcall(stack: Stack, run: int, count: int) -> float:
+    """Return the events per second of a segmenter that starts with `count` events waiting."""
+    stack.fresh(f"ours{run}-")
+    stack.define({"id": segment.id, "rule": segment.rule} for segment in SEGMENTS)
+    fill(stack.broker.bootstrap, stack.topics, PARTITIONS, events(count))
+    stack.start("segmenter", "services.segmenter")
+    wait_for(lambda: applied(stack) > 0, what="the first event to be applied", every_s=0.01)
+    first, start_s = applied(stack), time.perf_counter()
+    wait_for(lambda: applied(stack) >= count, what="all events to be applied", timeout_s=300, every_s=0.02)
+    took_s = time.perf_counter() - start_s
+    stack.stop_services()
+    return (count - first) / took_s
+
+
+def stock(stack: Stack, run: int, count: int) -> float:
+    """Return the events per second of stock Faust on the same events."""
+    stack.fresh(f"stock{run}-")
+    fill(stack.broker.bootstrap, stack.topics, PARTITIONS, events(count))
+    command = (sys.executable, "-m", "tests.bench.stock", str(count))
+    done = subprocess.run(command, env=stack.environment(), capture_output=True, text=True, timeout=300, check=True)
+    rate, _, counted = done.stdout.split()[-3:]
+    if int(counted) != count:
+        raise RuntimeError(f"stock Faust counted {counted} of {count} events")
+    return float(rate)
+
+
+def measure(stack: Stack, *, runs: int, ours: int, theirs: int) -> dict[str, Any]:
+    """Run both in turns; return every rate, the medians and their ratio."""
+    rates: dict[str, list[float]] = {"rollcall": [], "stock_faust": []}
+    for run in range(runs):
+        rates["stock_faust"].append(stock(stack, run, theirs))
+        rates["rollcall"].append(rollcall(stack, run, ours))
+        print(f"  throughput, run {run + 1} of {runs}: " + ", ".join(f"{name} {values[-1]:,.0f}/s" for name, values in rates.items()), flush=True)
+    medians = {name: median(values) for name, values in rates.items()}
+    return {"rates": rates, "median": medians, "ratio": medians["rollcall"] / medians["stock_faust"], "segments": len(SEGMENTS)}

@@ -1,0 +1,179 @@
+"""A partition that merely counts, and a worker that runs it: what everything around the core is tested with.
+
+Each record adds one to the count of its key and puts out one numbered change. The row holds the count, so after any number of
+crashes the sum over all rows is the number of records, and the changes of a key are 1, 2, 3, … for a reader of whole steps.
+A record whose value begins with `due:` sets a deadline (milliseconds since the epoch) at which its key puts out `due`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import uvloop
+
+from schemas import projection
+from schemas.instants import NEVER
+from services.kit.follower import Follower
+from services.kit.logs import configure
+from services.kit.settings import load
+from services.segmenter.__main__ import run
+from services.segmenter.app import build_app
+from services.segmenter.core import MakePartition, Record
+from services.segmenter.settings import SegmenterSettings
+
+PROGRESS = b"p"
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list).decode
+
+
+@dataclass
+class CountingStep:
+    """A step as the runtime writes it."""
+
+    rows: dict[bytes, bytes | None] = field(default_factory=dict)
+    changes: list[tuple[bytes, bytes]] = field(default_factory=list)
+    dead_letters: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]] = field(default_factory=list)
+    forwards: list[tuple[str, int, bytes, bytes]] = field(default_factory=list)
+    touched: list[bytes] = field(default_factory=list)
+
+
+class CountingPartition:
+    """Counts the records of each key. `project_every` thins out which counts show in the projection."""
+
+    def __init__(self, number: int, project_every: int = 1) -> None:
+        self.number = number
+        self.epoch = 0
+        self.clock_ms = 0
+        self.stale = 0
+        self.offsets: dict[str, int] = {}
+        self.outcomes: dict[str, dict[str, int]] = {}
+        self.counts: dict[bytes, int] = {}
+        self.shown: dict[bytes, int] = {}
+        self.deadlines: list[tuple[int, bytes]] = []
+        self._every = project_every
+        self._versions = itertools.count(1)
+        self._step = CountingStep()
+        self._dirty: set[bytes] = set()
+        self._moved = False
+
+    @property
+    def customers(self) -> int:
+        """How many keys are known."""
+        return len(self.counts)
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Take one changelog record."""
+        if key == PROGRESS and value is not None:
+            self.epoch, self.clock_ms, self.offsets, self.outcomes = _decode(value)
+        elif value is not None:
+            self.counts[key[1:]], due_ms = _decode(value)
+            if due_ms:
+                heapq.heappush(self.deadlines, (due_ms, key[1:]))
+
+    def ready(self, now_ms: int) -> None:
+        """Begin a new epoch."""
+        self.epoch += 1
+        self.shown = dict(self.counts)
+        self._moved = True
+
+    def definitions_needed(self) -> int:
+        """Return 0: it knows no definitions."""
+        return 0
+
+    def waits_for(self, topic: str, records: Sequence[Record]) -> int:
+        """Return 0: it knows no definitions."""
+        return 0
+
+    def apply(self, topic: str, records: Sequence[Record], now_ms: int) -> None:
+        """Count each record once; a record that was applied before would be a fault of the runtime."""
+        self.clock_ms = max(self.clock_ms, now_ms)
+        outcomes = self.outcomes.setdefault(topic, {"applied": 0})
+        for record in records:
+            assert record.offset >= self.offsets.get(topic, 0), f"{topic}/{self.number}: {record.offset} came again"
+            key = record.key or b""
+            self.counts[key] = count = self.counts.get(key, 0) + 1
+            self._step.changes.append((key, b"%d" % count))
+            if count % self._every == 0:
+                self._dirty.add(key)
+            if record.value is not None and record.value.startswith(b"due:"):
+                heapq.heappush(self.deadlines, (int(record.value[4:]), key))
+            self._step.rows[b"r" + key] = b""
+            self.offsets[topic] = record.offset + 1
+            outcomes["applied"] += 1
+        self._moved = True
+
+    def next_deadline_ms(self) -> int:
+        """Return the next deadline."""
+        return self.deadlines[0][0] if self.deadlines else NEVER
+
+    def tick(self, now_ms: int, limit: int) -> int:
+        """Put out `due` for each key whose deadline has come."""
+        self.clock_ms = max(self.clock_ms, now_ms)
+        done = 0
+        while done < limit and self.next_deadline_ms() <= now_ms:
+            due_ms, key = heapq.heappop(self.deadlines)
+            self._step.changes.append((key, b"due:%d" % due_ms))
+            self._step.rows[b"r" + key] = b""
+            done += 1
+        self._moved = self._moved or done > 0
+        return done
+
+    def sweep(self, now_ms: int, limit: int) -> bool:
+        """Return False: it knows no definitions."""
+        return False
+
+    def refresh(self, now_ms: int, limit: int) -> list[bytes]:
+        """Return nothing: its projection changes by records only."""
+        return []
+
+    def take(self) -> CountingStep | None:
+        """Return everything since the last step."""
+        if not self._moved:
+            return None
+        step, self._step = self._step, CountingStep()
+        due = {key: due_ms for due_ms, key in self.deadlines}
+        for key in step.rows:
+            step.rows[key] = _encode([self.counts[key[1:]], due.get(key[1:], 0)])
+        step.rows[PROGRESS] = _encode([self.epoch, self.clock_ms, self.offsets, self.outcomes])
+        step.touched = list(self._dirty)
+        for key in self._dirty:
+            self.shown[key] = self.counts[key]
+        self._dirty.clear()
+        self._moved = False
+        return step
+
+    def projected(self, key: bytes) -> tuple[str, str, int, bytes]:
+        """Show a key as a member of `even` or `odd` since its count, as of the last step."""
+        count = self.shown.get(key, 0)
+        members = {"even" if count % 2 == 0 else "odd": (count, NEVER)}
+        return "demo", key.decode(), next(self._versions), projection.encode(members)
+
+    def keys(self) -> Iterable[bytes]:
+        """Return all keys."""
+        return list(self.counts)
+
+    def marker(self, now_ms: int) -> projection.Marker:
+        """Vouch for everything applied."""
+        return projection.Marker(self.epoch, min(now_ms, self.next_deadline_ms() - 1), dict(self.offsets), 0, len(self.counts))
+
+
+def counting(project_every: int = 1) -> Callable[[Follower], MakePartition]:
+    """Return what `build_app` takes in place of the real core."""
+    return lambda _: lambda number: CountingPartition(number, project_every)
+
+
+def main() -> None:
+    """Run a worker that counts, with the settings of the environment; the argument thins the projection."""
+    settings = load(SegmenterSettings, process="segmenter")
+    configure("segmenter", settings.log_level)
+    uvloop.install()
+    run(build_app(settings, counting(int(sys.argv[1]) if len(sys.argv) > 1 else 1)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Drives one partition of the segmenter in virtual time, without Kafka: post, let time pass, restart, look.
+
+The changelog is a dict, as compaction leaves it; `restart` builds a new partition from it alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from schemas.catalog import Catalog
+from schemas.definitions import SegmentArchived, SegmentPut, TenantPut, encode_definition
+from schemas.instants import NEVER
+from schemas.manual import ManualEntry, encode_manual
+from schemas.projection import decode_memberships
+from schemas.topics import Topics
+from services.segmenter.partition import Limits, Partition, Plans, Step
+
+TOPICS = Topics()
+
+
+class Written(NamedTuple):
+    """A record as the partition reads one."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Simulation:
+    """One tenant, one partition, a clock that moves when told."""
+
+    def __init__(self, tenant: Mapping[str, str], now_ms: int, *, live_customers: int = 20_000) -> None:
+        self.tenant = tenant["id"]
+        self.now_ms = now_ms
+        self.limits = Limits(1, live_customers=live_customers)
+        self.catalog = Catalog()
+        self.changelog: dict[bytes, bytes] = {}
+        self.transitions: list[dict[str, Any]] = []
+        self.dead_letters: list[tuple[bytes, dict[str, str]]] = []
+        self._ends: dict[str, int] = {}
+        self.define(
+            TenantPut(
+                tenant=self.tenant, at_ms=now_ms, timezone=tenant["timezone"], currency=tenant["currency"], country=tenant["country"]
+            )
+        )
+        self.partition = self._started()
+
+    def _started(self) -> Partition:
+        partition = Partition(0, Plans(self.catalog), TOPICS, self.limits)
+        for key, value in self.changelog.items():
+            partition.restore(key, value)
+        partition.ready(self.now_ms)
+        return partition
+
+    def restart(self) -> None:
+        """Lose everything in memory and come back from the changelog."""
+        self.partition = self._started()
+        self._write()
+
+    def define(self, record: Any) -> None:
+        """Append a definition; fail when the fold refuses it."""
+        outcome = self.catalog.apply(self.catalog.offset, encode_definition(record))
+        assert outcome.accepted, outcome
+
+    def save(self, segment: Mapping[str, Any], *, replaces: int = 0, sweep: bool = True) -> None:
+        """Save a segment as the API would, its manual lists included, and decide everyone under it."""
+        rule = segment.get("rule")
+        self.define(
+            SegmentPut(
+                tenant=self.tenant,
+                at_ms=self.now_ms,
+                segment_id=segment["id"],
+                replaces=replaces,
+                name=segment["id"],
+                rule=None if rule is None else exact_json(rule),
+                resets=[name for name in ("include", "exclude") if name in segment],
+            )
+        )
+        if sweep:
+            self.sweep()
+        for entries in ("include", "exclude"):
+            self.by_hand(segment["id"], entries, segment.get(entries) or (), present=True)
+
+    def archive(self, segment_id: str) -> None:
+        """Archive a segment."""
+        current = self.catalog.segment(self.tenant, segment_id)
+        assert current is not None
+        self.define(SegmentArchived(tenant=self.tenant, at_ms=self.now_ms, segment_id=segment_id, replaces=current.version))
+        self.sweep()
+
+    def by_hand(self, segment_id: str, entries: Any, customers: Iterable[str], *, present: bool) -> None:
+        """Put customers on a manual list, or take them off."""
+        current = self.catalog.segment(self.tenant, segment_id)
+        assert current is not None
+        since = current.include_since if entries == "include" else current.exclude_since
+        for customer in customers:
+            entry = ManualEntry(
+                event_id=f"{segment_id}-{customer}-{self._ends.get(TOPICS.manual_entries, 0)}",
+                tenant=self.tenant,
+                customer_id=customer,
+                segment_id=segment_id,
+                entries=entries,
+                present=present,
+                since=since,
+            )
+            self._apply(TOPICS.manual_entries, [encode_manual(entry)])
+
+    def post(self, *events: Mapping[str, Any]) -> None:
+        """Apply events now, as one run of the topic."""
+        self._apply("checkouts", [json.dumps(event | {"tenant": self.tenant}).encode() for event in events])
+
+    def post_raw(self, *documents: bytes) -> None:
+        """Apply records whose values are these bytes."""
+        self._apply("checkouts", list(documents))
+
+    def _apply(self, topic: str, values: list[bytes]) -> None:
+        start = self._ends.get(topic, 0)
+        self._ends[topic] = start + len(values)
+        self.partition.apply(topic, [Written(start + i, None, value) for i, value in enumerate(values)], self.now_ms)
+        self._write()
+
+    def pass_to(self, now_ms: int) -> None:
+        """Let time pass, looking at each deadline when it comes."""
+        while (deadline_ms := self.partition.next_deadline_ms()) <= now_ms:
+            self.now_ms = max(self.now_ms, deadline_ms)
+            self.partition.tick(self.now_ms, 100)
+            self._write()
+        self.now_ms = now_ms
+
+    def oversleep_to(self, now_ms: int) -> None:
+        """Let time pass with nobody looking, then look."""
+        self.now_ms = now_ms
+        while self.partition.next_deadline_ms() <= now_ms:
+            self.partition.tick(now_ms, 100)
+        self._write()
+
+    def sweep(self) -> None:
+        """Decide everyone under the definitions in force."""
+        while self.partition.sweep(self.now_ms, 100):
+            pass
+        self._write()
+
+    def refresh(self) -> None:
+        """Find every `until` anew."""
+        while self.partition.stale:
+            self.partition.refresh(self.now_ms, 100)
+        self._write()
+
+    def _write(self) -> Step | None:
+        step = self.partition.take()
+        if step is None:
+            return None
+        for key, value in step.rows.items():
+            if value is None:
+                self.changelog.pop(key, None)
+            else:
+                self.changelog[key] = value
+        self.transitions.extend(json.loads(document) for _, document in step.changes)
+        self.dead_letters.extend((value, {name: text.decode() for name, text in headers}) for _, value, headers in step.dead_letters)
+        return step
+
+    def members(self, segment_id: str) -> set[str]:
+        """Return who is in a segment according to the projection."""
+        return {customer for customer, memberships in self.memberships().items() if segment_id in memberships}
+
+    def memberships(self) -> dict[str, dict[str, tuple[int, int | None]]]:
+        """Return, for each customer, the segments with (since, until) according to the projection."""
+        found = {}
+        for key in self.partition.keys():
+            _, customer, _, blob = self.partition.projected(key)
+            found[customer] = {s: (since, None if until >= NEVER else until) for s, (since, until) in decode_memberships(blob).items()}
+        return found
+
+    def outcomes(self) -> dict[str, int]:
+        """Return the outcomes of all records, summed over topics."""
+        total: dict[str, int] = {}
+        for outcomes in self.partition.outcomes.values():
+            for outcome, count in outcomes.items():
+                total[outcome] = total.get(outcome, 0) + count
+        return total
+
+
+def exact_json(rule: Any) -> Any:
+    """Return a rule as the API reads it: decimals as decimals."""
+    return _exact.decode(json.dumps(rule))
+
+
+_exact = msgspec.json.Decoder(float_hook=Decimal)

@@ -1,0 +1,185 @@
+"""The decoder takes every document of the product and refuses everything else with the place, whatever the bytes."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from schemas.errors import Refusal
+from schemas.events import MAX_EVENT_BYTES, TYPES, Event, decode_event, encode_event
+from schemas.examples import EVENTS
+from schemas.instants import parse_instant, to_ms
+from schemas.topics import FAMILY_OF_TYPE
+
+VISIT = EVENTS["visit"]
+CHECKOUT = EVENTS["checkout"]
+
+
+def refused(document: bytes | dict[str, Any]) -> tuple[str, str]:
+    """Return the place and the reason of the refusal of a document."""
+    with pytest.raises(Refusal) as caught:
+        decode_event(document if isinstance(document, bytes) else json.dumps(document).encode())
+    assert caught.value.detail
+    return caught.value.pointer, caught.value.reason
+
+
+def outcome(document: bytes) -> tuple[str, str]:
+    """Return the place and reason of a refusal, both empty where there is none."""
+    try:
+        decode_event(document)
+    except Refusal as refusal:
+        return refusal.pointer, refusal.reason
+    return "", ""
+
+
+def visit_at(occurred_at: str) -> Event:
+    """Return a visit at an instant as it is written."""
+    return decode_event(json.dumps({**VISIT, "occurred_at": occurred_at}).encode())
+
+
+@pytest.mark.parametrize("tag", TYPES)
+def test_every_type_is_read_and_travels_unchanged(tag: str) -> None:
+    """Each type has an example and a topic, and what is sent on says what was received."""
+    event = decode_event(json.dumps(EVENTS[tag]).encode())
+    again = json.loads(encode_event(event))
+    assert {name: again[name] for name in EVENTS[tag] if name != "occurred_at"} == {k: v for k, v in EVENTS[tag].items() if k != "occurred_at"}
+    assert datetime.fromisoformat(again["occurred_at"]) == datetime.fromisoformat(EVENTS[tag]["occurred_at"])
+    assert encode_event(decode_event(encode_event(event))) == encode_event(event)
+    assert tag in FAMILY_OF_TYPE
+
+
+@pytest.mark.parametrize("amount", ["12.10", '"12.10"', "0.1", "1E+2", '"0000.5"'])
+def test_amounts_travel_as_they_were_written(amount: str) -> None:
+    """No amount is rewritten on its way: the bytes that were sent are the bytes that are kept."""
+    document = json.dumps({**CHECKOUT, "total": 0}).replace('"total": 0', f'"total": {amount}').encode()
+    assert f'"total":{amount}'.encode() in encode_event(decode_event(document))
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "reason"),
+    [
+        ({"total": ...}, "/total", "missing_field"),
+        ({"occurred_at": ...}, "/occurred_at", "missing_field"),
+        ({"event_id": ...}, "/event_id", "missing_field"),
+        ({"type": ...}, "/type", "missing_field"),
+        ({"type": "chekout"}, "/type", "unknown_type"),
+        ({"type": 7}, "/type", "invalid"),
+        ({"event_id": ""}, "/event_id", "invalid"),
+        ({"event_id": "x" * 65}, "/event_id", "invalid"),
+        ({"customer_id": ""}, "/customer_id", "invalid"),
+        ({"customer_id": "x" * 129}, "/customer_id", "invalid"),
+        ({"customer_id": 718}, "/customer_id", "invalid"),
+        ({"customer_id": "a\u0000b"}, "/customer_id", "invalid"),
+        ({"event_id": "a\nb"}, "/event_id", "invalid"),
+        ({"customer_id": "a\u0085b"}, "/customer_id", "invalid"),
+        ({"tenant": "Demo!"}, "/tenant", "invalid"),
+        ({"occurred_at": "2026-11-22T10:15:00"}, "/occurred_at", "invalid"),
+        ({"occurred_at": "2026-02-30T10:15:00Z"}, "/occurred_at", "invalid"),
+        ({"occurred_at": "yesterday"}, "/occurred_at", "invalid"),
+        ({"occurred_at": 1_700_000_000}, "/occurred_at", "invalid"),
+        ({"channel": "fax"}, "/channel", "invalid"),
+        ({"kind": "gift"}, "/kind", "invalid"),
+        ({"currency": "euro"}, "/currency", "invalid"),
+        ({"points_earned": -1}, "/points_earned", "invalid"),
+        ({"points_earned": 1.5}, "/points_earned", "invalid"),
+        ({"coupon_ids": ["A", 5]}, "/coupon_ids/1", "invalid"),
+        ({"items": [{}, {"product_id": 5}]}, "/items/1/product_id", "invalid"),
+        ({"items": [{}] * 501}, "/items", "invalid"),
+        ({"import": "yes"}, "/import", "invalid"),
+    ],
+)
+def test_each_mistake_is_refused_with_its_place(change: dict[str, Any], pointer: str, reason: str) -> None:
+    """A wrong type, a missing field, an unknown word: the answer points to it."""
+    assert refused({name: value for name, value in {**CHECKOUT, **change}.items() if value is not ...}) == (pointer, reason)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"{",
+        b'{"type":"visit"',
+        b"not json",
+        json.dumps(VISIT).encode() + b" x",
+        json.dumps({**VISIT, "store_id": 0}).replace(": 0", ": NaN").encode(),
+        json.dumps({**VISIT, "unknown": 0}).replace(": 0", ": Infinity").encode(),
+        json.dumps({**VISIT, "store_id": ""}).encode().replace(b'""', b'"\xff"'),
+        json.dumps({**VISIT, "customer_id": ""}).encode().replace(b'""', b'"\\ud800"'),
+        b'{"type":' * 30_000,
+        json.dumps({**VISIT, "unknown": 0}).encode().replace(b": 0", b": " + b"[" * 100_000 + b"]" * 100_000),
+        json.dumps({**EVENTS["custom"], "properties": {"deep": 0}}).encode().replace(b": 0", b': {"a":' * 20_000 + b"1" + b"}" * 20_000),
+    ],
+    ids=["empty", "cut", "cut later", "text", "more", "NaN", "Infinity", "not UTF-8", "surrogate", "deep", "deep unknown", "deep value"],
+)
+def test_broken_json_is_malformed_and_nothing_worse(document: bytes) -> None:
+    """Bytes that are no JSON are refused as malformed: no other exception, however deep or odd they are."""
+    assert refused(document) == ("", "malformed")
+
+
+def test_an_event_has_a_size() -> None:
+    """A document beyond the limit is refused unread; one at the limit is read."""
+    filler = MAX_EVENT_BYTES - len(json.dumps({**VISIT, "unknown": ""}))
+    assert decode_event(json.dumps({**VISIT, "unknown": "x" * filler}).encode())
+    assert refused(json.dumps({**VISIT, "unknown": "x" * (filler + 1)}).encode()) == ("", "too_large")
+    assert refused(b" " * 10_000_000) == ("", "too_large")
+
+
+@given(st.binary(max_size=300))
+@example(b'{"type":{}}')
+@example(b"5")
+def test_no_bytes_do_anything_but_decode_or_be_refused(document: bytes) -> None:
+    """For any bytes there are two outcomes: an event or a refusal."""
+    pointer = outcome(document)[0]
+    assert pointer == "" or pointer.startswith("/")
+
+
+@given(st.dictionaries(st.sampled_from([*CHECKOUT, "tenant", "import"]), st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+), max_size=4))  # fmt: skip
+def test_a_refusal_points_at_something_that_was_sent_or_is_missing(change: dict[str, Any]) -> None:
+    """Whatever a field holds, the answer is an event or a refusal whose place begins with a field of an event."""
+    document = {**CHECKOUT, **change}
+    pointer, reason = outcome(json.dumps(document).encode())
+    assert reason in ("", *("malformed", "invalid", "missing_field", "unknown_type", "too_large"))
+    assert pointer == "" or pointer.split("/")[1] in document
+
+
+def test_not_utf8_names_the_byte() -> None:
+    """The offset of the first byte that is not UTF-8 is counted from the start of the document."""
+    document = json.dumps({**VISIT, "store_id": "ab"}).encode().replace(b'"ab"', b'"a\xff"')
+    with pytest.raises(Refusal) as caught:
+        decode_event(document)
+    assert caught.value.detail == f"not UTF-8 at byte {document.index(0xFF)}"
+
+
+@given(
+    st.datetimes(datetime(1990, 1, 1), datetime(2099, 1, 1)).map(lambda d: f"{d:%Y-%m-%dT%H:%M:%S}"),  # noqa: DTZ001 - an offset is added
+    st.text("0123456789", min_size=1, max_size=12),
+    st.sampled_from(["Z", "z", "+00:00", "+02:00", "-05:30"]),
+)
+@example("2026-01-01T00:00:00", "9999999", "Z")
+@example("2026-12-31T23:59:59", "1239997", "+02:00")
+def test_instants_are_floored_however_many_digits_they_have(second: str, fraction: str, offset: str) -> None:
+    """The event's instant is the one that `parse_instant` reads: digits below the millisecond are cut, never carried."""
+    event = visit_at(f"{second}.{fraction}{offset}")
+    assert to_ms(event.occurred_at) == parse_instant(f"{second}.{fraction}{offset}")
+    assert encode_event(decode_event(encode_event(event))) == encode_event(event)
+
+
+def test_a_long_fraction_elsewhere_changes_nothing() -> None:
+    """Digits of another field do not touch the instant, nor does another field of the same name further in."""
+    custom = {**EVENTS["custom"], "occurred_at": "2026-01-01T00:00:00Z", "properties": {"occurred_at": "2020-01-01T00:00:00.9999999Z"}}
+    assert to_ms(decode_event(json.dumps(custom).encode()).occurred_at) == parse_instant("2026-01-01T00:00:00Z")
+
+
+def test_unknown_fields_are_ignored() -> None:
+    """A till may send more than is asked for; it is not kept."""
+    event = decode_event(json.dumps({**VISIT, "weather": {"sky": ["grey"]}}).encode())
+    assert b"weather" not in encode_event(event)
