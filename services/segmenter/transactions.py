@@ -23,29 +23,39 @@ from services.segmenter.settings import SegmenterSettings
 _BATCH_BYTES: Final = 900_000
 """Below the default `max.message.bytes` (1,048,588) with room for the batch's own header. One larger record goes alone."""
 
-_TURNAROUND_S: Final = 0.001
-"""How soon to ask again while the broker still writes the markers of the previous transaction. They take it about a
-millisecond; aiokafka would wait 20, which is most of the delay of an event."""
+_TURNAROUND_S: Final = 0.002
+"""How soon to ask again while the broker still writes the markers of the previous transaction; doubled each time. It takes a few
+milliseconds; aiokafka would wait 20, which is most of the delay of an event."""
+
+_TURNAROUND_MOST_S: Final = 0.016
 
 _Headers = list[tuple[str, bytes]]
 _Message = tuple[bytes | None, bytes | None, _Headers]
 
 
-class _PromptAddPartitions(AddPartitionsToTxnHandler):  # type: ignore[misc]  # aiokafka has no types here
+class _PromptAddPartitions(AddPartitionsToTxnHandler):
     """Adds partitions to a transaction and does not dawdle while the previous one ends."""
+
+    def __init__(self, sender: Sender, tps: Any, most_s: float) -> None:
+        super().__init__(sender, tps)
+        self._most_s = most_s
 
     def handle_response(self, response: Any) -> float | None:
         backoff_s = super().handle_response(response)
-        return None if backoff_s is None else min(backoff_s, _TURNAROUND_S)
+        return None if backoff_s is None else min(backoff_s, self._most_s)
 
 
-class _PromptSender(Sender):  # type: ignore[misc]  # aiokafka has no types here
+class _PromptSender(Sender):
+    _turnaround_s = _TURNAROUND_S
+
     async def _do_add_partitions_to_txn(self, tps: Any) -> bool:
         node_id = await self._find_coordinator(CoordinationType.TRANSACTION, self._txn_manager.transactional_id)
-        return bool(await _PromptAddPartitions(self, tps).do(node_id))
+        added = bool(await _PromptAddPartitions(self, tps, self._turnaround_s).do(node_id))
+        self._turnaround_s = _TURNAROUND_S if added else min(self._turnaround_s * 2, _TURNAROUND_MOST_S)
+        return added
 
 
-class TransactionalProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no types here
+class TransactionalProducer(AIOKafkaProducer):
     """A transactional producer with a sender that turns round quickly between transactions."""
 
     def __init__(self, **options: Any) -> None:

@@ -97,6 +97,7 @@ class Pump:
         self._swept_at = -1
         self._earliest_due_ms: int | None = None
         self._computed_s = 0.0
+        self._committed_s = 0.0
         self._live_pace = Pace(settings.segmenter_slice_ms)
         self._tick_pace, self._sweep_pace, self._refresh_pace = (Pace(settings.segmenter_background_slice_ms) for _ in range(3))
         self._task: asyncio.Task[None] | None = None
@@ -180,6 +181,7 @@ class Pump:
         try:
             while True:
                 await self._going_on()
+                await self._gathered()
                 await self._cycle()
                 self._room()
                 if self._more_to_do():
@@ -195,6 +197,13 @@ class Pump:
         while not self._going.is_set():
             self._parked.set()
             await self._going.wait()
+
+    async def _gathered(self) -> None:
+        """Let a group form. A transaction costs broker and worker some milliseconds of computation, however small it is, so that
+        a busy partition that committed every record by itself would leave no time for the records."""
+        rest_s = self._committed_s + self._around.settings.segmenter_commit_every_ms / 1000 - time.perf_counter()
+        if rest_s > 0 and self.pending < self._around.settings.segmenter_group_records:
+            await asyncio.sleep(rest_s)
 
     async def _cycle(self) -> None:
         """One group: live records and deadlines, their transaction, then a little of what can wait."""
@@ -327,6 +336,7 @@ class Pump:
         if step is not None:
             self._lane.taken()
             metrics, since = self._around.metrics, time.perf_counter()
+            self._committed_s = since
             await self._writer.write(step)
             metrics.transaction_seconds.observe(time.perf_counter() - since)
             self.written = dict(self.core.offsets)
