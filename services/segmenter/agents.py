@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from faust import App, Stream
 from faust.serializers.schemas import Schema
@@ -17,7 +17,7 @@ from services.segmenter.writer import Chunk
 log = logging.getLogger(__name__)
 
 
-class RunSchema(Schema):
+class RunSchema(Schema[Any, Any]):
     """Passes runs through: records are read by the core, which turns what it cannot read into dead letters."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
@@ -40,7 +40,8 @@ def make_agent(app: App, ownership: Ownership) -> Callable[[Stream[Run]], Awaita
         try:
             async for run in events:
                 event = events.current_event
-                assert event is not None
+                if event is None:
+                    die(log, "Faust gives a value without its event")
                 message = event.message
                 pump = ownership.pump(message.partition)
                 # Of an earlier assignment: whoever owns the partition now has sought to its progress.
@@ -56,4 +57,4 @@ def add_agents(app: App, ownership: Ownership, topics: tuple[str, ...], partitio
     """Give the app one agent for each topic."""
     for name in topics:
         topic = app.topic(name, schema=RunSchema(key_type=bytes, value_type=bytes), partitions=partitions)
-        app.agent(topic, name=f"input-{name}")(make_agent(app, ownership))
+        app.agent(topic, name=f"input-{name}")(cast(Any, make_agent(app, ownership)))

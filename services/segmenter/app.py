@@ -10,9 +10,11 @@ import gc
 import logging
 import secrets
 from collections.abc import Callable
+from typing import cast
 
 import faust
 
+from schemas.instants import Duration
 from services.kit import clock
 from services.kit.follower import Follower
 from services.kit.health import serve
@@ -25,11 +27,10 @@ from services.segmenter.partition import Limits, Partition, Plans
 from services.segmenter.projection import Projector
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.status import Status
-from services.segmenter.tables import customers
+from services.segmenter.tables import add_table
 from services.segmenter.transport import Consumer, Transport
 from services.segmenter.watch import Watch
 from services.segmenter.writer import Surroundings
-from schemas.instants import Duration
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Segmenter:
         self._watch = Watch(settings, self.app, self.ownership, self._projector)
         self._status = Status(settings, self.app, self.ownership, self._projector, self.follower, self._watch)
         self.app.transport = self.app.producer_transport = Transport(self.app, settings, self.ownership)
-        customers(self.app, self.ownership, settings.partitions)
+        add_table(self.app, self.ownership, settings.partitions)
         add_agents(self.app, self.ownership, settings.topics.inputs, settings.partitions)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -73,10 +74,9 @@ class Segmenter:
             await server.cleanup()
 
     async def _start_faust(self) -> None:
-        consumer = self.app.consumer
-        assert isinstance(consumer, Consumer)
+        consumer = cast(Consumer, self.app.consumer)
         self.ownership.open = consumer.open_partition
-        self.ownership.on_room = lambda number, room: (consumer.resume_partition if room else consumer.pause_partition)(number)
+        self.ownership.on_room = consumer.on_room
         self.app.in_worker = True
         self.app.finalize()
         await self.app.start()

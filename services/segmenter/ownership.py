@@ -8,6 +8,7 @@ keeps its state and its producer. One that is lost was parked before: its last s
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,10 @@ from services.segmenter.writer import Pump, Surroundings
 log = logging.getLogger(__name__)
 
 _CLOSE_S: Final = 5.0
+
+
+def _nobody_listens(number: int, *, room: bool) -> None:
+    pass
 
 
 class Holding:
@@ -44,7 +49,7 @@ class Ownership:
         self._holdings: dict[int, Holding] = {}
         self._restoring = asyncio.Semaphore(around.settings.segmenter_restores)
         self.open: Callable[[int], Awaitable[None]] | None = None
-        self.on_room: Callable[[int, bool], None] = lambda _number, _room: None
+        self.on_room: Callable[..., None] = _nobody_listens
 
     @property
     def metrics(self) -> Metrics:
@@ -118,7 +123,7 @@ class Ownership:
         await self._clock(core.clock_ms, holding.number)
         core.ready(around.now_ms())
         pump = Pump(core, holding.writer, self._projector.open(core), around)
-        pump.on_room = lambda room: self.on_room(holding.number, room)
+        pump.on_room = functools.partial(self.on_room, holding.number)
         await pump.start()
         holding.pump = pump
         seconds = time.perf_counter() - since
@@ -150,4 +155,3 @@ class Ownership:
         except TimeoutError:
             log.warning("partition %s: its producer did not close in %s s; the next owner fences it", holding.number, _CLOSE_S)
         log.info("partition %s: given up", holding.number)
-

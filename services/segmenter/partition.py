@@ -26,9 +26,10 @@ from schemas.manual import ManualEntry, decode_manual
 from schemas.partitions import partition_of, record_key, split_key
 from schemas.topics import Topics
 from schemas.transitions import Cause, Transition, encode_transition
-from services.segmenter.engine.decisions import CLOCK, Customer, Row
+from services.segmenter.engine.decisions import CLOCK, Customer
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import Plan
+from services.segmenter.engine.row import Row
 from services.segmenter.rows import (
     JOIN_AT,
     PROGRESS,
@@ -535,5 +536,3 @@ def _entered(row: Row, entry: ManualEntry) -> bool:
         return False
     row.manual = row.manual | {entry.segment_id: after}
     return True
-
-

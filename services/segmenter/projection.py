@@ -206,7 +206,7 @@ class Projector:
     async def stop(self, grace_s: float) -> None:
         """Write what is owed, for at most `grace_s`, and end."""
         until = time.monotonic() + grace_s
-        while self.reachable and time.monotonic() < until and any(lane.owed for lane in self._lanes.values()):
+        while self.reachable and time.monotonic() < until and any(lane.owed and not lane.superseded for lane in self._lanes.values()):
             self._wake.set()
             await asyncio.sleep(0.01)
         if self._task is not None:
@@ -281,7 +281,7 @@ class Projector:
 
     async def _claim(self, lanes: list[Lane]) -> None:
         for lane in lanes:
-            answer = await self._redis.execute_command("EVALSHA", self._scripts[0], 1, lane.marker_key, lane.epoch, self._token)
+            answer: Any = await self._redis.evalsha(self._scripts[0], 1, lane.marker_key, str(lane.epoch), self._token)
             if answer == SUPERSEDED:
                 self._supersede(lane)
             else:

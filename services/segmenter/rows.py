@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.instants import NEVER
-from services.segmenter.engine.decisions import Row
+from services.segmenter.engine.row import Row
 
 PROGRESS: Final = b"p"
 JOIN_AT: Final = 16

@@ -27,7 +27,7 @@ class SegmenterSettings(CommonSettings):
     segmenter_commit_every_ms: float = Field(20.0, ge=0, description="Shortest time between two transactions of a busy partition.")
     segmenter_group_records: int = Field(4_000, ge=1, description="Records that one transaction may hold.")
     segmenter_pending_records: int = Field(8_000, ge=1, description="Records of a partition that may wait; beyond it fetching pauses.")
-    segmenter_compression: Literal["lz4", "zstd", "snappy", "gzip", "none"] = Field("lz4", description="How batches are compressed.")
+    segmenter_compression: Literal["lz4", "zstd", "snappy", "gzip", "none"] = Field("zstd", description="How batches are compressed.")
     segmenter_restores: int = Field(4, ge=1, description="Partitions that are restored at once.")
     segmenter_definitions_wait_s: float = Field(10.0, ge=0, description="How long a record may wait for a definition that it names.")
     segmenter_heartbeat_ms: float = Field(250.0, gt=0, description="How often an idle partition's completeness marker is renewed.")

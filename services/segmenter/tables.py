@@ -13,7 +13,6 @@ from typing import Any, Final
 from faust import App
 from faust.stores import STORES
 from faust.stores.base import Store
-from faust.tables.table import Table
 from faust.types import TP
 
 from services.kit.logs import die
@@ -31,8 +30,8 @@ class PartitionStore(Store[bytes, bytes]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        assert self.options is not None, "the table is made by `customers`"
-        self._ownership: Ownership = self.options["ownership"]
+        options = self.options or {}
+        self._ownership: Ownership = options["ownership"]
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Return None: what Faust compares it with says that the changelog is empty."""
@@ -53,10 +52,10 @@ class PartitionStore(Store[bytes, bytes]):
     def reset_state(self) -> None:
         """Do nothing: there is no local state."""
 
-    async def backup_partition(self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1) -> None:
+    async def backup_partition(self, *_: Any, **__: Any) -> None:
         """Do nothing: the changelog is the backup."""
 
-    def restore_backup(self, tp: TP | int, latest: bool = True, backup_id: int = 0) -> None:
+    def restore_backup(self, *_: Any, **__: Any) -> None:
         """Do nothing: the changelog is the backup."""
 
     # A mapping by name only: see the module's docstring.
@@ -81,9 +80,7 @@ class PartitionStore(Store[bytes, bytes]):
         raise TypeError("rows are written by the pump of their partition")
 
 
-def customers(app: App, ownership: Ownership, partitions: int) -> Table[bytes, bytes]:
-    """Register the store with Faust and return the table."""
+def add_table(app: App, ownership: Ownership, partitions: int) -> None:
+    """Register the store with Faust and give the app its table."""
     STORES.aliases[_SCHEME] = f"{__name__}:{PartitionStore.__name__}"
-    return app.Table(
-        TABLE, key_type=bytes, value_type=bytes, partitions=partitions, store=f"{_SCHEME}://owned", options={"ownership": ownership}
-    )
+    app.Table(TABLE, key_type=bytes, value_type=bytes, partitions=partitions, store=f"{_SCHEME}://owned", options={"ownership": ownership})

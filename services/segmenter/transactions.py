@@ -95,9 +95,8 @@ class StepWriter:
 
     async def write(self, step: Step) -> None:
         """Write a step as a whole; return when it is committed. Raises ProducerFenced when another worker owns the partition."""
-        assert self._producer is not None, "write comes after start"
         outputs = self._outputs(step)
-        async with asyncio.timeout(self._settings.segmenter_transaction_timeout_s), self._producer.transaction():
+        async with asyncio.timeout(self._settings.segmenter_transaction_timeout_s), self._started.transaction():
             if len(outputs) == 1:
                 await self._send(*outputs[0])
             else:
@@ -108,6 +107,12 @@ class StepWriter:
         """Close the producer; an open transaction is left to the broker, which aborts it for the next owner."""
         if self._producer is not None:
             await self._producer.stop()
+
+    @property
+    def _started(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            raise RuntimeError("a writer must be started before it writes")
+        return self._producer
 
     def _outputs(self, step: Step) -> list[tuple[str, int, Iterable[_Message]]]:
         topics = self._topics
@@ -125,17 +130,16 @@ class StepWriter:
         return outputs
 
     async def _send(self, topic: str, partition: int, messages: Iterable[_Message]) -> None:
-        producer = self._producer
-        assert producer is not None
+        producer = self._started
         sent = [await producer.send_batch(batch, topic, partition=partition) for batch in self._batches(messages)]
         await asyncio.gather(*sent)
 
     def _batches(self, messages: Iterable[_Message]) -> Iterator[BatchBuilder]:
-        assert self._producer is not None
-        batch = self._producer.create_batch()
+        producer = self._started
+        batch = producer.create_batch()
         for key, value, headers in messages:
             if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
                 yield batch
-                batch = self._producer.create_batch()
+                batch = producer.create_batch()
                 batch.append(timestamp=None, key=key, value=value, headers=headers)
         yield batch

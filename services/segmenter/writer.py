@@ -50,6 +50,17 @@ class Writer(Protocol):
         """Return when the step is committed; raise when it may not be."""
 
 
+class RoomListener(Protocol):
+    """Is told when a pump has no room for more records, and when it has again."""
+
+    def __call__(self, *, room: bool) -> None:
+        """Take notice."""
+
+
+def _nobody_listens(*, room: bool) -> None:
+    pass
+
+
 @dataclass
 class Chunk:
     """A run of one topic's records: everything from `start` to `end` (exclusive), gaps included. `ack` is called once committed."""
@@ -83,7 +94,7 @@ class Pump:
         self.waiting = ""
         self.applied_to: dict[str, int] = {}
         self.written: dict[str, int] = {}
-        self.on_room: Callable[[bool], None] = lambda _: None
+        self.on_room: RoomListener = _nobody_listens
         self._writer, self._lane, self._around = writer, lane, around
         self._chunks: deque[Chunk] = deque()
         self._done: list[Chunk] = []
@@ -97,7 +108,7 @@ class Pump:
         self._swept_at = -1
         self._earliest_due_ms: int | None = None
         self._computed_s = 0.0
-        self._committed_s = 0.0
+        self._next_commit_s = 0.0
         self._live_pace = Pace(settings.segmenter_slice_ms)
         self._tick_pace, self._sweep_pace, self._refresh_pace = (Pace(settings.segmenter_background_slice_ms) for _ in range(3))
         self._task: asyncio.Task[None] | None = None
@@ -170,10 +181,10 @@ class Pump:
         limit = self._around.settings.segmenter_pending_records
         if self._full and self.pending <= limit // 2:
             self._full = False
-            self.on_room(True)
+            self.on_room(room=True)
         elif not self._full and self.pending > limit:
             self._full = True
-            self.on_room(False)
+            self.on_room(room=False)
 
     # ---- the loop
 
@@ -199,9 +210,10 @@ class Pump:
             await self._going.wait()
 
     async def _gathered(self) -> None:
-        """Let a group form. A transaction costs broker and worker some milliseconds of computation, however small it is, so that
-        a busy partition that committed every record by itself would leave no time for the records."""
-        rest_s = self._committed_s + self._around.settings.segmenter_commit_every_ms / 1000 - time.perf_counter()
+        """Let a group form while the partition is busy."""
+        # A transaction costs broker and worker some milliseconds of computation, however small it is: committing every record
+        # by itself would leave no time for the records.
+        rest_s = self._next_commit_s - time.perf_counter()
         if rest_s > 0 and self.pending < self._around.settings.segmenter_group_records:
             await asyncio.sleep(rest_s)
 
@@ -336,9 +348,9 @@ class Pump:
         if step is not None:
             self._lane.taken()
             metrics, since = self._around.metrics, time.perf_counter()
-            self._committed_s = since
             await self._writer.write(step)
             metrics.transaction_seconds.observe(time.perf_counter() - since)
+            self._next_commit_s = since + self._around.settings.segmenter_commit_every_ms / 1000
             self.written = dict(self.core.offsets)
             self._count(step, done)
         for chunk in done:

@@ -34,10 +34,23 @@ class Calendar:
         self.timezone = timezone
         self._zone = ZoneInfo(timezone)
         self._shifts: dict[tuple[int, int], int] = {}
+        self._hours: dict[int, int] = {}
 
     def local(self, at_ms: int) -> datetime:
         """Return the local time of an instant."""
         return from_ms(at_ms).astimezone(self._zone)
+
+    def hour(self, at_ms: int) -> int:
+        """Return the local hour of an instant, 0 to 23."""
+        bucket = at_ms // _BUCKET_MS
+        hour = self._hours.get(bucket)
+        if hour is None:
+            if at_ms < _EXACT_SINCE_MS:
+                return self.local(at_ms).hour
+            if len(self._hours) >= _BUCKETS_KEPT:
+                self._hours.clear()
+            hour = self._hours[bucket] = self.local(at_ms).hour
+        return hour
 
     def midnight(self, day: date) -> int:
         """Return the instant at which a local day begins."""

@@ -9,35 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from msgspec import Struct
-
 from schemas.instants import DAY_MS, NEVER, iso, iso_or_none
 from schemas.transitions import Cause, Transition, transition_id
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import CompiledSegment, verdict
 from services.segmenter.engine.reasons import condition_values
+from services.segmenter.engine.row import Row
 
 HORIZON_MS: Final = 400 * DAY_MS
 """`until` looks no further ahead than this: a year and its leap day, and a month of slack."""
 
 CLOCK: Final = Cause("clock")
 DEFINITION: Final = Cause("definition")
-
-
-class Row(Struct, array_like=True, gc=False):
-    """What must be remembered of a customer besides the history, because it was decided rather than derived.
-
-    `revision`: the tenant's definitions under which every segment was decided. `deadline_ms`: not later than the next
-    instant at which anything flips by itself. `seq` and `last_at_ms`: the last transition's. `members`: segment →
-    (since, until). `manual`: segment → (definition offset of the include entry, of the exclude entry), -1 for none.
-    """
-
-    revision: int
-    deadline_ms: int = NEVER
-    seq: int = 0
-    last_at_ms: int = 0
-    members: dict[str, tuple[int, int]] = {}
-    manual: dict[str, tuple[int, int]] = {}
 
 
 class Customer:

@@ -23,7 +23,7 @@ Getter = Callable[[Fact], Any]
 Extractor = Callable[[Fact], Any]
 _ITEM: Final = "items."
 _CHECKOUT: Final = TYPE_NUMBERS["checkout"]
-_KIND_PLACE: Final = next(i for i, (name, _) in enumerate(EVENT_FIELDS["checkout"]) if name == "kind")
+KIND_PLACE: Final = next(i for i, (name, _) in enumerate(EVENT_FIELDS["checkout"]) if name == "kind")
 
 
 def scaled(value: Value, kind: Kind, exponent: int) -> Any:
@@ -44,7 +44,8 @@ def threshold(value: Value, op: str, kind: Kind, exponent: int) -> Any:
 def extractor(metric: Metric, calendar: Calendar, exponent: int) -> Extractor:
     """Return the function that takes a fact of the metric's event to its contribution.
 
-    For `count` and `days_since_*` that is True; for `sum` and `avg` (sum, number of values); else the tuple of values.
+    For `count` and `days_since_*` that is True, for `sum` the amount, for `avg` (sum, number of values), else the tuple of values.
+    A checkout's function may be given returns only if `sees_returns` says so.
     """
     matches = _event_filter(metric, calendar, exponent)
     items = _item_filter(metric, exponent)
@@ -54,20 +55,27 @@ def extractor(metric: Metric, calendar: Calendar, exponent: int) -> Extractor:
             return lambda fact: True if matches is None or matches(fact) else None
         return lambda fact: True if (matches is None or matches(fact)) and any(map(items, fact.items)) else None
     values = _values(metric, calendar, items)
-    if metric.measure in ("sum", "avg"):
-        return _amount_extractor(matches, values, signed=metric.event == "checkout" and metric.measure == "sum")
+    if metric.measure == "sum":
+        return _sum_extractor(matches, values, signed=metric.event == "checkout")
+    if metric.measure == "avg":
+        return lambda fact: (sum(found), len(found)) if (matches is None or matches(fact)) and (found := values(fact)) else None
     return lambda fact: (values(fact) or None) if matches is None or matches(fact) else None
 
 
-def _amount_extractor(matches: Callable[[Fact], bool] | None, values: Callable[[Fact], tuple[Any, ...]], *, signed: bool) -> Extractor:
-    def extract(fact: Fact) -> tuple[int, int] | None:
+def sees_returns(metric: Metric) -> bool:
+    """Whether a metric over checkouts sees returns: sums do, and whatever filters by `kind` itself."""
+    return metric.measure == "sum" or any(where.field == "kind" for where in metric.where)
+
+
+def _sum_extractor(matches: Callable[[Fact], bool] | None, values: Callable[[Fact], tuple[Any, ...]], *, signed: bool) -> Extractor:
+    def extract(fact: Fact) -> int | None:
         if matches is not None and not matches(fact):
             return None
         found = values(fact)
         if not found:
             return None
-        total = found[0] if len(found) == 1 else sum(found)
-        return (-total if signed and fact.body[_KIND_PLACE] == "return" else total), len(found)
+        total: int = found[0] if len(found) == 1 else sum(found)
+        return -total if signed and fact.body[KIND_PLACE] == "return" else total
 
     return extract
 
@@ -76,22 +84,21 @@ def _event_filter(metric: Metric, calendar: Calendar, exponent: int) -> Callable
     tests: list[tuple[Getter, Callable[[Any], bool]]] = []
     if metric.name is not None:
         tests.append((_at(0), test("eq", metric.name)))
-    if metric.event == "checkout" and metric.measure != "sum" and not any(w.field == "kind" for w in metric.where):
-        tests.append((_at(_KIND_PLACE), test("eq", "sale")))
     tests.extend((_getter(metric.event, w.field, calendar), _test_of(w, exponent)) for w in metric.where if not w.field.startswith(_ITEM))
-    if not tests:
-        return None
-    if len(tests) == 1:
-        get, passes = tests[0]
+    if len(tests) > 1:
+        return lambda fact: all([passes(get(fact)) for get, passes in tests])
+    for get, passes in tests:
         return lambda fact: passes(get(fact))
-    return lambda fact: all(passes(get(fact)) for get, passes in tests)
+    return None
 
 
 def _item_filter(metric: Metric, exponent: int) -> Callable[[tuple[Any, ...]], bool] | None:
     tests = [(ITEM_POSITIONS[w.field.removeprefix(_ITEM)], _test_of(w, exponent)) for w in metric.where if w.field.startswith(_ITEM)]
-    if not tests:
-        return None
-    return lambda item: all(passes(item[place]) for place, passes in tests)
+    if len(tests) > 1:
+        return lambda item: all([passes(item[place]) for place, passes in tests])
+    for place, passes in tests:
+        return lambda item: passes(item[place])
+    return None
 
 
 def _test_of(where: Where, exponent: int) -> Callable[[Any], bool]:
@@ -120,7 +127,7 @@ def _values(metric: Metric, calendar: Calendar, items: Callable[[tuple[Any, ...]
 
 def _getter(event: str, field: str, calendar: Calendar) -> Getter:
     if field == "hour":
-        return lambda fact: calendar.local(fact.at_ms).hour
+        return lambda fact: calendar.hour(fact.at_ms)
     if field == "weekday":
         return lambda fact: calendar.local(fact.at_ms).isoweekday()
     return _at(next(i for i, (name, _) in enumerate(EVENT_FIELDS[event]) if name == field))

@@ -36,7 +36,7 @@ class Live(State):
             if fact.type == PROFILE:
                 self._profile_fact(fact, at_ms)
             else:
-                for spec in plan.by_type[fact.type]:
+                for spec in plan.touched_by(fact):
                     contribution = spec.extract(fact)
                     if contribution is not None:
                         self._contribute(spec, fact, contribution)
@@ -72,7 +72,7 @@ class Live(State):
         at_ms = fact.at_ms
         on_time = at_ms <= now_ms
         masks, bounds = self.masks, self.bounds
-        for spec in self.plan.by_type[fact.type]:
+        for spec in self.plan.touched_by(fact):
             contribution = spec.extract(fact)
             if contribution is None:
                 continue

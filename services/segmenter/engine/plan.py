@@ -13,24 +13,25 @@ from typing import Any, Final
 
 from schemas.amounts import currency_exponent
 from schemas.catalog import Segment, Tenant
-from schemas.facts import TYPE_NUMBERS
+from schemas.facts import TYPE_NUMBERS, Fact
 from schemas.instants import NEVER, Duration
 from schemas.rules import All, Any_, Condition, Metric, MetricCondition, Near, Not, ProfileCondition, Rule
 from schemas.vocabulary import DERIVED_ATTRIBUTES, Kind
 from services.segmenter.engine import attributes, readers
 from services.segmenter.engine.calendar import Calendar
-from services.segmenter.engine.extract import Extractor, extractor, threshold
+from services.segmenter.engine.extract import KIND_PLACE, Extractor, extractor, sees_returns, threshold
 from services.segmenter.engine.features import Feature, PlainFeature, RankedFeature, Test
-from services.segmenter.engine.series import Expiry, Series, SumSeries, ValueSeries
+from services.segmenter.engine.series import AverageSeries, Expiry, Series, SumSeries, ValueSeries
 from services.segmenter.engine.verdict import Verdict, conjunction, disjunction, negated
 
 _NUMERIC: Final = (Kind.MONEY, Kind.INTEGER, Kind.NUMBER)
+_CHECKOUT: Final = TYPE_NUMBERS["checkout"]
 _SERIES_OF: Final[dict[str, Callable[[tuple[Expiry, ...]], Any]]] = {
     "count": Series,
     "days_since_first": Series,
     "days_since_last": Series,
     "sum": SumSeries,
-    "avg": SumSeries,
+    "avg": AverageSeries,
 }
 
 
@@ -105,7 +106,8 @@ class Plan:
         self._drafts: dict[Any, _Draft] = {}
         self._by_filter: dict[Any, SeriesSpec] = {}
         self._bits = 0
-        self.by_type: list[list[SeriesSpec]] = [[] for _ in TYPE_NUMBERS]
+        self._by_type: list[list[SeriesSpec]] = [[] for _ in TYPE_NUMBERS]
+        self._of_returns: list[SeriesSpec] = []
         drafted = [
             (segment, None if segment.rule is None else self._tree(segment.rule, "")) for segment in everything if not segment.archived
         ]
@@ -118,6 +120,12 @@ class Plan:
         self.dependents: list[list[CompiledSegment]] = [[] for _ in range(self._bits)]
         for segment, tree in drafted:
             self._compile(segment, tree)
+
+    def touched_by(self, fact: Fact) -> list[SeriesSpec]:
+        """Return the series that a fact may contribute to."""
+        if fact.type == _CHECKOUT and fact.body[KIND_PLACE] == "return":
+            return self._of_returns
+        return self._by_type[fact.type]
 
     def _compile(self, segment: Segment, tree: Any) -> None:
         leaves: list[Leaf] = []
@@ -188,13 +196,15 @@ class Plan:
 
     def _series(self, metric: Metric) -> SeriesSpec:
         make = _SERIES_OF.get(metric.measure, ValueSeries)
-        flavour = metric.measure if metric.measure in ("sum", "avg") else make.__name__
+        flavour = make.__name__
         key = (metric.event, metric.name, metric.where, metric.field, flavour)
         spec = self._by_filter.get(key)
         if spec is None:
             spec = self._by_filter[key] = SeriesSpec(len(self.series), make, extractor(metric, self.calendar, self.exponent))
             self.series.append(spec)
-            self.by_type[TYPE_NUMBERS[metric.event]].append(spec)
+            self._by_type[TYPE_NUMBERS[metric.event]].append(spec)
+            if metric.event == "checkout" and sees_returns(metric):
+                self._of_returns.append(spec)
         return spec
 
     def _finish(self) -> None:
@@ -209,8 +219,9 @@ class Plan:
                 feature = RankedFeature(index, draft.reader, tests, fractions=draft.kind == "fractions")
             self.features.append(feature)
             (self.profile_features if draft.series is None else draft.series.features).append(feature)
+        remembered: dict[Duration, Expiry] = {}
         for spec in self.series:
-            spec.expiries = tuple(_expiry(self.calendar, window) for window in spec.month_windows)
+            spec.expiries = tuple([remembered.setdefault(window, _expiry(self.calendar, window)) for window in spec.month_windows])
             spec.blank = spec.make(spec.expiries)
         self.blank = [spec.blank for spec in self.series]
         self._built = {id(draft): feature for draft, feature in zip(self._drafts.values(), self.features, strict=True)}
@@ -225,7 +236,16 @@ class Plan:
 
 
 def _expiry(calendar: Calendar, window: Duration) -> Expiry:
-    return lambda at_ms: calendar.plus(at_ms, window)
+    """Return the function that finds expiries; it remembers the last, which the next series of the same fact asks for."""
+    last_ms, end_ms = -1, -1
+
+    def expiry(at_ms: int) -> int:
+        nonlocal last_ms, end_ms
+        if at_ms != last_ms:
+            last_ms, end_ms = at_ms, calendar.plus(at_ms, window)
+        return end_ms
+
+    return expiry
 
 
 def _formula(node: Node | None) -> Callable[[int], bool]:

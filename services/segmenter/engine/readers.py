@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from schemas.instants import DAY_MS, NEVER, Duration
 from services.segmenter.engine.calendar import Calendar
-from services.segmenter.engine.series import Ledger, Series, SumSeries, Tally, ValueSeries
+from services.segmenter.engine.series import AverageSeries, Ledger, Series, SumSeries, Tally, ValueSeries
 
 _STEPS: Final = 64
 """Expiries looked at in one go where a sum can rise again: beyond them the bound is early, and the next look goes on."""
@@ -45,8 +45,8 @@ class Reader:
         """Return the value now; may remember how it got there, since now only moves on."""
         return self.value(state, now_ms)
 
-    def grown(self, state: State, now_ms: int) -> int | None:
-        """Return the value now if every fact, taken alone, only raises it for as long as it counts, else None."""
+    def grown(self, state: State, at_ms: int) -> int | None:
+        """Return the value if every fact, taken alone, only raises it for as long as it counts, else None."""
         return None
 
 
@@ -136,7 +136,7 @@ class SumReader(Reader):
         if window.span_ms is not None:
             return total - series.amounts.upto(at_ms - window.span_ms)
         if window.months is not None:
-            return total - series.ends[window.ends][0].upto(at_ms)
+            return total - series.ends[window.ends].upto(at_ms)
         return total
 
     def until(self, state: State, at_ms: int, value: int, low: int | None, high: int | None) -> int:
@@ -146,7 +146,7 @@ class SumReader(Reader):
         change_ms = next_entry(series.amounts.times, at_ms)
         if window.span_ms is None and window.months is None:
             return change_ms
-        exits, shift_ms = (series.amounts, window.span_ms) if window.span_ms is not None else (series.ends[window.ends][0], 0)
+        exits, shift_ms = (series.amounts, window.span_ms) if window.span_ms is not None else (series.ends[window.ends], 0)
         entered = series.amounts.upto(at_ms)
         if exits.falls:
             return min(change_ms, _stepped(exits, shift_ms, at_ms, entered, low, high))
@@ -155,10 +155,10 @@ class SumReader(Reader):
         gone = bisect_right(exits.sums, entered - low)
         return min(change_ms, exits.times[gone - 1] + shift_ms) if gone < len(exits.sums) else change_ms
 
-    def grown(self, state: State, now_ms: int) -> int | None:
-        """Return the sum now as long as no return has come."""
+    def grown(self, state: State, at_ms: int) -> int | None:
+        """Return the sum as long as no return has come."""
         series: SumSeries = state.series[self.series]
-        return None if series.amounts.falls else self.value(state, now_ms)
+        return None if series.amounts.falls else self.value(state, at_ms)
 
 
 def _stepped(exits: Ledger, shift_ms: int, at_ms: int, entered: int, low: int | None, high: int | None) -> int:
@@ -180,27 +180,27 @@ class AverageReader(Reader):
 
     def value(self, state: State, at_ms: int) -> Fraction | None:
         """Return the mean of the values inside the window, None of none."""
-        series: SumSeries = state.series[self.series]
+        series: AverageSeries = state.series[self.series]
         window = self.window
-        total, count = series.amounts.upto(at_ms), series.counts.upto(at_ms)
+        amounts, counts = series.amounts, series.counts
+        total, count = amounts.amounts.upto(at_ms), counts.amounts.upto(at_ms)
         if window.span_ms is not None:
-            total -= series.amounts.upto(at_ms - window.span_ms)
-            count -= series.counts.upto(at_ms - window.span_ms)
+            total -= amounts.amounts.upto(at_ms - window.span_ms)
+            count -= counts.amounts.upto(at_ms - window.span_ms)
         elif window.months is not None:
-            amounts, counts = series.ends[window.ends]
-            total -= amounts.upto(at_ms)
-            count -= counts.upto(at_ms)
+            total -= amounts.ends[window.ends].upto(at_ms)
+            count -= counts.ends[window.ends].upto(at_ms)
         return Fraction(total, count) if count else None
 
     def until(self, state: State, at_ms: int, value: Any, low: Any, high: Any) -> int:
         """Return when the next event enters or leaves."""
-        series: SumSeries = state.series[self.series]
-        window, times = self.window, series.amounts.times
+        series: AverageSeries = state.series[self.series]
+        window, times = self.window, series.amounts.amounts.times
         change_ms = next_entry(times, at_ms)
         if window.span_ms is not None:
             place = bisect_right(times, at_ms - window.span_ms)
             return min(change_ms, times[place] + window.span_ms) if place < len(times) else change_ms
-        return min(change_ms, next_entry(series.ends[window.ends][0].times, at_ms)) if window.months is not None else change_ms
+        return min(change_ms, next_entry(series.amounts.ends[window.ends].times, at_ms)) if window.months is not None else change_ms
 
 
 class ValuesReader(Reader):
@@ -213,9 +213,11 @@ class ValuesReader(Reader):
         self.index = index
 
     def value(self, state: State, at_ms: int) -> Any:
-        """Return the fold of the values inside the window, from scratch."""
+        """Return the fold of the values inside the window, going on from a copy of where the last look at now left it."""
         series: ValueSeries = state.series[self.series]
-        tally = Tally(series.late)
+        known = series.tallies.get(self.index)
+        fresh = known is None or known.late != series.late or at_ms < known.upto_ms
+        tally = Tally(series.late) if fresh or known is None else known.copy()
         self._pass(tally, series, at_ms)
         return self._fold(tally)
 

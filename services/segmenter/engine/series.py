@@ -54,7 +54,7 @@ class Series:
 
     def __init__(self, expiries: tuple[Expiry, ...]) -> None:
         self.times: list[int] = []
-        self.expiries: tuple[list[int], ...] = tuple([] for _ in expiries)
+        self.expiries: tuple[list[int], ...] = tuple([[] for _ in expiries])
 
     def add(self, at_ms: int, _: Any, __: str, expiries: tuple[Expiry, ...]) -> None:
         """Add an event."""
@@ -63,29 +63,43 @@ class Series:
             times.append(at_ms)
         else:
             insort(times, at_ms)
-        for ends, expiry in zip(self.expiries, expiries, strict=True):
-            insort(ends, expiry(at_ms))
+        for place, expiry in enumerate(expiries):
+            ends, end_ms = self.expiries[place], expiry(at_ms)
+            if not ends or end_ms >= ends[-1]:
+                ends.append(end_ms)
+            else:
+                insort(ends, end_ms)
 
 
 class SumSeries:
-    """Amounts and how many there were of them; the readers of `sum` and `avg` share it."""
+    """Amounts by instant; `ends` holds them again by expiry, for each window of months."""
 
-    __slots__ = ("amounts", "counts", "ends")
+    __slots__ = ("amounts", "ends")
 
     def __init__(self, expiries: tuple[Expiry, ...]) -> None:
         self.amounts = Ledger()
-        self.counts = Ledger()
-        self.ends: tuple[tuple[Ledger, Ledger], ...] = tuple((Ledger(), Ledger()) for _ in expiries)
+        self.ends: tuple[Ledger, ...] = tuple([Ledger() for _ in expiries])
 
-    def add(self, at_ms: int, contribution: tuple[int, int], _: str, expiries: tuple[Expiry, ...]) -> None:
-        """Add an event's (sum, number of values)."""
-        amount, count = contribution
+    def add(self, at_ms: int, amount: int, _: str, expiries: tuple[Expiry, ...]) -> None:
+        """Add an event's sum."""
         self.amounts.add(at_ms, amount)
-        self.counts.add(at_ms, count)
-        for (amounts, counts), expiry in zip(self.ends, expiries, strict=True):
-            end_ms = expiry(at_ms)
-            amounts.add(end_ms, amount)
-            counts.add(end_ms, count)
+        for place, expiry in enumerate(expiries):
+            self.ends[place].add(expiry(at_ms), amount)
+
+
+class AverageSeries:
+    """Amounts, and how many values made them up."""
+
+    __slots__ = ("amounts", "counts")
+
+    def __init__(self, expiries: tuple[Expiry, ...]) -> None:
+        self.amounts = SumSeries(expiries)
+        self.counts = SumSeries(expiries)
+
+    def add(self, at_ms: int, contribution: tuple[int, int], event_id: str, expiries: tuple[Expiry, ...]) -> None:
+        """Add an event's (sum, number of values)."""
+        self.amounts.add(at_ms, contribution[0], event_id, expiries)
+        self.counts.add(at_ms, contribution[1], event_id, expiries)
 
 
 class ValueSeries:
@@ -115,8 +129,8 @@ class ValueSeries:
         self.keys.insert(place, key)
         self.times.insert(place, at_ms)
         self.values.insert(place, values)
-        for ends, expiry in zip(self.ends, expiries, strict=True):
-            ends.insert(place, expiry(at_ms))
+        for number, expiry in enumerate(expiries):
+            self.ends[number].insert(place, expiry(at_ms))
 
 
 class Tally:
@@ -133,6 +147,13 @@ class Tally:
         self.latest: dict[Any, int] = {}
         self.leaving: list[tuple[int, int]] = []
         self.favourite: Any = None
+
+    def copy(self) -> Tally:
+        """Return a tally that can pass on without this one."""
+        other = Tally(self.late)
+        other.upto_ms, other.entered, other.order, other.favourite = self.upto_ms, self.entered, self.order, self.favourite
+        other.counts, other.latest, other.leaving = dict(self.counts), dict(self.latest), list(self.leaving)
+        return other
 
     def enter(self, values: tuple[Any, ...]) -> None:
         """Count the values of an event; events enter in order, so each value is the latest."""
