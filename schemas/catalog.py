@@ -251,7 +251,7 @@ class Catalog:
             raise _Conflict(404, "no such endpoint")
         if revision != record.replaces:
             raise _Conflict(412, f"the endpoint is at revision {revision}, not {record.replaces}; read it again")
-        if current is None and len(known) >= MAX_ENDPOINTS:
+        if current is None and len(self.endpoints_of(record.tenant)) >= MAX_ENDPOINTS:
             raise _Conflict(422, f"a tenant has at most {MAX_ENDPOINTS} endpoints")
         known[record.endpoint_id] = Endpoint(
             tenant=record.tenant,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from schemas.vocabulary import ATTRIBUTES, DERIVED_ATTRIBUTES, DERIVED_FIELDS, EVENT_FIELDS, EVENT_TYPES, ITEM_FIELDS, Kind
 from schemas.errors import Refusal, pointer_token, shown
 from schemas.instants import DAY_MS, Duration, parse_date, parse_duration
 from schemas.rules import (
@@ -30,6 +29,7 @@ from schemas.rules import (
     Value,
     Where,
 )
+from schemas.vocabulary import ATTRIBUTES, DERIVED_ATTRIBUTES, DERIVED_FIELDS, EVENT_FIELDS, EVENT_TYPES, ITEM_FIELDS, Kind
 
 _COMPARE: Final = ("eq", "ne", "gt", "gte", "lt", "lte", "between", "in", "not_in", "exists")
 OPS: Final[dict[Kind, tuple[str, ...]]] = {
@@ -147,8 +147,10 @@ class _Parser:
         _only(node, ("field", "op", "value"), at)
         field = node.get("field")
         if isinstance(field, str) and field.startswith("properties."):
-            raise Refusal("properties must be declared with a type, which is not available in this version", pointer=f"{at}/field", reason="unsupported")
-        if field not in fields:
+            raise Refusal(
+                "properties must be declared with a type, which is not available in this version", pointer=f"{at}/field", reason="unsupported"
+            )
+        if not isinstance(field, str) or field not in fields:
             raise Refusal(f"unknown field {shown(field)}; one of {', '.join(fields)}", pointer=f"{at}/field")
         op, value = self.comparison(node, at, fields[field])
         return Where(field, op, value, fields[field])
@@ -221,7 +223,7 @@ def _fields_of(event: str) -> dict[str, Kind]:
 def _number(value: Any, at: str) -> int | Decimal:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
         return value
-    if isinstance(value, Decimal) and value.is_finite() and abs(value) < 10**18 and -12 <= int(value.as_tuple().exponent):
+    if isinstance(value, Decimal) and value.is_finite() and abs(value) < 10**18 and int(value.as_tuple().exponent) >= -12:
         return int(value) if value == value.to_integral_value() else value
     raise Refusal(f"{shown(value)} is not a number of at most 18 digits and 12 decimals", pointer=at)
 

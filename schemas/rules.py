@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-from schemas.vocabulary import Kind
 from schemas.instants import Duration
+from schemas.vocabulary import Kind
 
 MAX_DEPTH: Final = 12
 MAX_CONDITIONS: Final = 200
@@ -23,9 +23,7 @@ MAX_TEXT: Final = 256
 
 Measure = Literal["count", "sum", "avg", "min", "max", "distinct", "favourite", "days_since_first", "days_since_last"]
 MEASURES: Final[tuple[Measure, ...]] = ("count", "sum", "avg", "min", "max", "distinct", "favourite", "days_since_first", "days_since_last")
-Op = Literal[
-    "eq", "ne", "gt", "gte", "lt", "lte", "between", "in", "not_in", "contains", "starts_with", "exists", "older_than", "within_last"
-]
+Op = Literal["eq", "ne", "gt", "gte", "lt", "lte", "between", "in", "not_in", "contains", "starts_with", "exists", "older_than", "within_last"]
 Value = str | bool | int | Decimal | Duration | tuple[Any, ...]
 
 

@@ -107,6 +107,6 @@ class Topics:
             TopicSpec(self.changes, settings=year),
             TopicSpec(self.dead_letters, settings=year),
             TopicSpec(self.definitions, partitions=1, settings=kept),
-            TopicSpec(self.deliveries, settings=compacted),
+            TopicSpec(self.deliveries, settings=compacted | {"cleanup.policy": "compact,delete", "retention.ms": str(30 * DAY_MS)}),
             TopicSpec(self.rows, settings=compacted),
         )

@@ -96,7 +96,8 @@ def _format(tool: tuple[str, ...], config: Path, env: Mapping[str, str]) -> None
     log = config.with_name("format.log")
     # Kafka's own cluster ids are 16 random bytes in URL-safe base64; making one here saves a second JVM.
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-    command = (*tool, "format", "--standalone", "--ignore-formatted", "--cluster-id", cluster, "--config", str(config))
+    # With an equals sign, because one id in 64 begins with a dash and would be read as an option.
+    command = (*tool, "format", "--standalone", "--ignore-formatted", f"--cluster-id={cluster}", "--config", str(config))
     with log.open("wb") as output:
         code = subprocess.run(
             command, env=dict(env), stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, timeout=_FORMAT_TIMEOUT_S

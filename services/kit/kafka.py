@@ -33,9 +33,7 @@ async def ensure_topics(settings: CommonSettings) -> None:
         specs = settings.topics.all()
         missing = [spec for spec in specs if spec.name not in known]
         if missing:
-            new = [
-                NewTopic(s.name, s.partitions or settings.partitions, settings.replication_factor, topic_configs=s.settings) for s in missing
-            ]
+            new = [NewTopic(s.name, s.partitions or settings.partitions, settings.replication_factor, topic_configs=s.settings) for s in missing]
             try:
                 await admin.create_topics(new)
                 log.info("created topics %s", ", ".join(s.name for s in missing))

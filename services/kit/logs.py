@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from typing import NoReturn
 
@@ -20,6 +21,6 @@ def configure(process: str, level: str) -> None:
 
 def die(logger: logging.Logger, reason: str) -> NoReturn:
     """End the process at once: a fault must not go on to corrupt what others rely on. A supervisor restarts it."""
-    logger.critical("ends: %s", reason, exc_info=True)
+    logger.critical("ends: %s", reason, exc_info=sys.exc_info()[0] is not None)
     logging.shutdown()
     os._exit(70)  # EX_SOFTWARE

@@ -19,6 +19,7 @@ from services.kit import clock
 from services.kit.follower import Follower
 from services.kit.health import serve
 from services.kit.kafka import ensure_topics, when_reachable
+from services.kit.logs import die
 from services.segmenter.agents import add_agents
 from services.segmenter.core import MakePartition
 from services.segmenter.metrics import Metrics
@@ -33,6 +34,9 @@ from services.segmenter.watch import Watch
 from services.segmenter.writer import Surroundings
 
 log = logging.getLogger(__name__)
+
+_STOP_S = 30.0
+"""Two hand-over times and what Faust needs; what stops a process from outside waits about as long before it kills."""
 
 
 class Segmenter:
@@ -69,7 +73,11 @@ class Segmenter:
             gc.freeze()
             await stopping.wait()
             log.info("hands over %s partitions", len(self.ownership.numbers))
-            await self._stop()
+            try:
+                async with asyncio.timeout(_STOP_S):
+                    await self._stop()
+            except TimeoutError:
+                die(log, f"did not stop in {_STOP_S} s; whoever takes over fences what is left")
         finally:
             await server.cleanup()
 

@@ -14,9 +14,17 @@ from schemas.projection import Marker
 class Record(Protocol):
     """A record of an input topic, as Kafka clients give it."""
 
-    offset: int
-    key: bytes | None
-    value: bytes | None
+    @property
+    def offset(self) -> int:
+        """Its place in the partition of its topic."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Its key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Its value."""
 
 
 class Step(Protocol):

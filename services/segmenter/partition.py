@@ -51,9 +51,17 @@ _LATEST_ROUGHLY_MS: Final = 20 * 28 * DAY_MS
 class Record(Protocol):
     """A record of an input topic, as Kafka clients give it."""
 
-    offset: int
-    key: bytes | None
-    value: bytes | None
+    @property
+    def offset(self) -> int:
+        """Its place in the partition of its topic."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Its key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Its value."""
 
 
 @dataclass
@@ -72,6 +80,10 @@ class Step:
     touched: list[bytes] = field(default_factory=list)
 
 
+KEPT_HISTORY: Final = Duration(25, 0)
+"""How long a customer's events are kept unless the settings say otherwise."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Bounds of one partition."""
@@ -79,7 +91,7 @@ class Limits:
     partitions: int
     live_customers: int = 20_000
     events_per_customer: int = 50_000
-    history: Duration = Duration(25, 0)
+    history: Duration = KEPT_HISTORY
 
 
 class Plans:

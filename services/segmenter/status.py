@@ -60,11 +60,11 @@ class Status:
         }
 
     async def outcomes(self) -> tuple[int, Mapping[str, Any]]:
-        """Answer how many records of each topic were accepted and what became of them, summed over the restored partitions."""
+        """Answer how many records of each topic were accepted and what became of them, as committed, summed over what is owned."""
         topics: dict[str, dict[str, int]] = {}
         total: dict[str, int] = {}
         for pump in self._ownership.pumps:
-            for topic, counts in pump.core.outcomes.items():
+            for topic, counts in pump.outcomes.items():
                 for outcome, count in counts.items():
                     # "dead_lettered/conflict" is a dead letter; which kind is told by the metrics.
                     name = outcome.partition("/")[0]

@@ -40,8 +40,8 @@ _FETCH_WAIT_MS: Final = 500
 _POLL_RECORDS: Final = 5_000
 
 _GATHER_S: Final = 0.008
-"""Rest between two fetches that follow each other closely. A fetch of all inputs costs client and broker a millisecond or two each, however little it brings; without
-this, a thousand records a second would be a thousand fetches."""
+"""Rest between two fetches that follow each other closely. A fetch of all inputs costs client and broker a millisecond or two
+each, however little it brings; without this, a thousand records a second would be a thousand fetches."""
 
 
 class Run(NamedTuple):

@@ -125,7 +125,7 @@ class Watch:
             sweep = pump.core.marker(now_ms).sweep
             metrics.sweep_done.labels(number).set(sweep.done if sweep else 0)
             metrics.sweep_total.labels(number).set(sweep.total if sweep else 0)
-            for topic, counts in pump.core.outcomes.items():
+            for topic, counts in pump.outcomes.items():
                 for outcome, count in counts.items():
                     outcomes[topic, outcome] = outcomes.get((topic, outcome), 0) + count
         metrics.outcomes.clear()

@@ -94,6 +94,7 @@ class Pump:
         self.waiting = ""
         self.applied_to: dict[str, int] = {}
         self.written: dict[str, int] = {}
+        self.outcomes: dict[str, dict[str, int]] = {}
         self.on_room: RoomListener = _nobody_listens
         self._writer, self._lane, self._around = writer, lane, around
         self._chunks: deque[Chunk] = deque()
@@ -351,7 +352,9 @@ class Pump:
             await self._writer.write(step)
             metrics.transaction_seconds.observe(time.perf_counter() - since)
             self._next_commit_s = since + self._around.settings.segmenter_commit_every_ms / 1000
+            # What others are told is what Kafka has: whoever reads on the strength of it finds the outputs there.
             self.written = dict(self.core.offsets)
+            self.outcomes = {topic: dict(counts) for topic, counts in self.core.outcomes.items()}
             self._count(step, done)
         for chunk in done:
             self.applied_to[chunk.topic] = chunk.end

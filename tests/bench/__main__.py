@@ -52,7 +52,7 @@ def table(results: dict[str, Any]) -> Table:
     if found := results.get("throughput"):
         ours, theirs = found["median"]["rollcall"], found["median"]["stock_faust"]
         what = f"events/s, one segmenter, {found['segments']} segments, full durability"
-        out.add_row(what, f"{ours:,.0f}", f"stock Faust, count per customer: {theirs:,.0f}", f"{found['ratio']:.1f} × (at least 10)")
+        out.add_row(what, f"{ours:,.0f}", f"stock Faust, count per customer: {theirs:,.0f}", f"{found['ratio']:.1f} times (at least 10)")
     for rate, delays in results.get("latency", {}).items():
         what = f"event posted → webhook received, {int(rate):,} events/s"
         out.add_row(what, f"p50 {delays['p50_ms']:.0f} ms, p99 {delays['p99_ms']:.0f} ms", "", "p50 < 60 ms, p99 < 250 ms")

@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import time
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from deploy.local.ports import free_port
 from schemas.instants import iso
@@ -26,7 +26,7 @@ _CONNECTIONS: Final = 4
 class Receiver(asyncio.Protocol):
     """Answers every POST with 204 and notes when each customer's webhook came."""
 
-    arrived: dict[str, float] = {}
+    arrived: ClassVar[dict[str, float]] = {}
 
     def __init__(self) -> None:
         self._buffer = b""

@@ -45,16 +45,17 @@ def events(count: int, *, seed: int = 7, end_ms: int | None = None) -> Iterator[
         if kind < 0.58:
             event |= {"type": "email-open", "campaign_id": f"campaign-{number % 40}", "message_id": f"m{number}"}
         elif kind < 0.88:
+            prices = [draw.randint(1, 40) for _ in range(draw.choice((1, 1, 2, 3)))]
             items = [
-                {"product_id": f"p{draw.randrange(2000)}", "category": draw.choice(_CATEGORIES), "quantity": 1, "amount": f"{draw.randint(1, 40)}.50"}
-                for _ in range(draw.choice((1, 1, 2, 3)))
+                {"product_id": f"p{draw.randrange(2000)}", "category": draw.choice(_CATEGORIES), "quantity": 1, "amount": f"{price}.50"}
+                for price in prices
             ]
             event |= {
                 "type": "checkout",
                 "receipt_id": f"r{number}",
                 "store_id": f"s{number % 30}",
                 "channel": draw.choice(_CHANNELS),
-                "total": f"{sum(float(item['amount']) for item in items):.2f}",
+                "total": f"{sum(prices) + len(prices) / 2:.2f}",
                 "currency": "USD",
                 "items": items,
             }
@@ -80,6 +81,7 @@ def _produce(producer: Producer, topic: str, key: bytes, value: bytes, partition
     while True:
         try:
             producer.produce(topic, value, key=key, partition=partition)
-            return
         except BufferError:
             producer.poll(0.1)
+        else:
+            return

@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 import time
+from typing import Any
 
 import faust
 import msgspec
@@ -42,7 +43,7 @@ def build() -> tuple[faust.App, dict[str, float]]:
     counts = app.Table("counts", key_type=bytes, value_type=bytes, partitions=partitions)
     seen = {"count": 0.0, "first_s": 0.0}
 
-    async def count(stream: faust.StreamT) -> None:
+    async def count(stream: Any) -> None:
         async for event in stream.events():
             if not seen["count"]:
                 seen["first_s"] = time.perf_counter()
@@ -50,7 +51,7 @@ def build() -> tuple[faust.App, dict[str, float]]:
             counts[event.key] = str(int(counts.get(event.key) or 0) + 1).encode()
             seen["count"] += 1
 
-    raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
+    raw: dict[str, Any] = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
     app.agent(app.topic(*(topics.prefix + family for family in ("checkouts", "coupon-redemptions", "email-opens")), **raw))(count)
     return app, seen
 

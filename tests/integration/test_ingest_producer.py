@@ -98,7 +98,7 @@ def test_a_producer_with_a_hole_in_its_sequence_is_replaced(kafka: str) -> None:
         with pytest.raises(NotAcknowledged):
             await producer.send({lane: [(b"k", b"refused")]}, 1)
         async with asyncio.timeout(10):
-            while not await producer.reachable():  # noqa: ASYNC110 - nothing tells when it is back
+            while not await producer.reachable():
                 await asyncio.sleep(0.05)
         assert (await producer.send({lane: [(b"k", b"2")]}, 1))[lane[0]] == {0: 2}
         assert producer._producer is not inner

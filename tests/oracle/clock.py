@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 DAY = 86_400_000
@@ -27,7 +27,7 @@ def local(at: int, zone: str) -> datetime:
 
 def midnight(day: date, zone: str) -> int:
     """The instant at which a local day begins."""
-    return from_local(datetime(day.year, day.month, day.day), zone)
+    return from_local(datetime.combine(day, time()), zone)
 
 
 def from_local(naive: datetime, zone: str) -> int:
@@ -85,12 +85,15 @@ def day_later(day: date, duration: str, zone: str) -> int:
 
 
 def birthday(born: date, year: int) -> date:
-    """The day of a year on which somebody grows older."""
-    return date(year, 3, 1) if (born.month, born.day) == (2, 29) and (year % 4 or (year % 100 == 0 and year % 400)) else date(year, born.month, born.day)
+    """The day of a year on which somebody grows older: who was born on 29 February, on 1 March of other years."""
+    try:
+        return born.replace(year=year)
+    except ValueError:
+        return date(year, 3, 1)
 
 
 def age(born: date, today: date) -> int:
-    """Birthdays that have been, counted one by one."""
+    """Whole years since a birth: this year's birthday counts from its first moment."""
     return today.year - born.year if birthday(born, today.year) <= today else today.year - born.year - 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -12,8 +12,28 @@ from typing import Any
 from tests.oracle import clock
 
 Json = dict[str, Any]
-_MONEY = {"total", "discount", "value", "items.amount", "items.discount"}
-_DECIMALS = {"JPY": 0, "KRW": 0, "KWD": 3, "TND": 3}
+# What is a number is so by its name, never by its looks: store "007" is not store "7", but an amount of "10.0" is one of 10.
+_NUMBERS = {
+    "total", "discount", "points_earned", "items.quantity", "items.amount", "items.discount", "value", "points", "collected", "spent",
+    "hour", "weekday", "household_size",
+}  # fmt: skip
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "eq": lambda value, threshold: bool(value == threshold),
+    "ne": lambda value, threshold: bool(value != threshold),
+    "gt": lambda value, threshold: bool(value > threshold),
+    "gte": lambda value, threshold: bool(value >= threshold),
+    "lt": lambda value, threshold: bool(value < threshold),
+    "lte": lambda value, threshold: bool(value <= threshold),
+    "between": lambda value, ends: bool(ends[0] <= value <= ends[1]),
+    "in": lambda value, some: any(one in some for one in _each(value)),
+    "not_in": lambda value, some: not any(one in some for one in _each(value)),
+    "contains": lambda value, part: part in value,
+    "starts_with": lambda value, start: bool(value.startswith(start)),
+}
+
+
+def _each(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 class History:
@@ -26,9 +46,9 @@ class History:
         self.known: set[str] = set()
 
     def add(self, document: Json) -> None:
-        """Accept a document: the first of an id counts, a receipt without a customer is nobody's."""
+        """Accept a document: the first of an id counts, a receipt without a customer is nobody's, another tenant's is not seen."""
         customer = document.get("customer_id")
-        if customer is None:
+        if customer is None or document.get("tenant", self.tenant["id"]) != self.tenant["id"]:
             return
         self.known.add(customer)
         mine = self.documents.setdefault(customer, [])
@@ -55,18 +75,16 @@ def number(value: Any) -> Fraction:
 
 def field_of(document: Json, item: Json | None, field: str, zone: str) -> Any:
     """A field of an event or of one of its line items, None when it is not there."""
+    here = clock.local(clock.instant(document["occurred_at"]), zone)
     if field == "hour":
-        return clock.local(clock.instant(document["occurred_at"]), zone).hour
+        return number(here.hour)
     if field == "weekday":
-        return clock.local(clock.instant(document["occurred_at"]), zone).isoweekday()
-    value = (item or {}).get(field[6:]) if field.startswith("items.") else document.get(field)
-    if field == "kind" and value is None:
-        return "sale"
-    if field == "coupon_ids":
-        return value or []
-    if value is not None and (field in _MONEY or field == "items.quantity"):
-        return number(value)
-    return value
+        return number(here.isoweekday())
+    value = (item or {}).get(field.removeprefix("items.")) if field.startswith("items.") else document.get(field)
+    # The two fields with a default: a receipt that does not say is a sale, and one that names no coupon has none.
+    if value is None and document["type"] == "checkout" and field in ("kind", "coupon_ids"):
+        return "sale" if field == "kind" else []
+    return number(value) if value is not None and field in _NUMBERS else value
 
 
 def compare(value: Any, op: str, threshold: Any) -> bool:
@@ -76,27 +94,18 @@ def compare(value: Any, op: str, threshold: Any) -> bool:
     if value is None:
         return False
     if isinstance(value, Fraction):
-        threshold = [number(t) for t in threshold] if isinstance(threshold, list) else number(threshold)
-    values = value if isinstance(value, list) else [value]
-    answers = {
-        "eq": lambda: value == threshold,
-        "ne": lambda: value != threshold,
-        "gt": lambda: value > threshold,
-        "gte": lambda: value >= threshold,
-        "lt": lambda: value < threshold,
-        "lte": lambda: value <= threshold,
-        "between": lambda: threshold[0] <= value <= threshold[1],
-        "in": lambda: any(one in threshold for one in values),
-        "not_in": lambda: not any(one in threshold for one in values),
-        "contains": lambda: threshold in value,
-        "starts_with": lambda: value.startswith(threshold),
-    }
-    return bool(answers[op]())
+        threshold = [number(one) for one in threshold] if isinstance(threshold, list) else number(threshold)
+    return _OPERATORS[op](value, threshold)
+
+
+def is_return(document: Json) -> bool:
+    """Whether what a document says subtracts."""
+    return bool(document["type"] == "checkout" and document.get("kind") == "return")
 
 
 def matches(metric: Json, document: Json, zone: str) -> list[Json | None] | None:
     """The line items that a metric sees of an event ([None] where it asks for none), None when it does not see the event."""
-    where = metric.get("where", [])
+    where = metric.get("where") or []
     if metric["event"] == "custom" and document["name"] != metric["name"]:
         return None
     if metric["event"] == "checkout" and metric["measure"] != "sum" and all(w["field"] != "kind" for w in where):
@@ -113,7 +122,7 @@ def matches(metric: Json, document: Json, zone: str) -> list[Json | None] | None
 
 
 def seen_by(metric: Json, history: History, customer: str, at: int) -> Iterator[tuple[Json, list[Json | None]]]:
-    """The events that count for a metric at an instant, with the line items that do."""
+    """The events that count for a metric at an instant, in order, with the line items that do."""
     last = (metric.get("window") or {}).get("last")
     for document in history.of(customer, at, metric["event"]):
         happened = clock.instant(document["occurred_at"])
@@ -125,59 +134,49 @@ def seen_by(metric: Json, history: History, customer: str, at: int) -> Iterator[
 
 
 def value_of(metric: Json, history: History, customer: str, at: int) -> Any:
-    """A metric's value at an instant."""
-    measure = metric["measure"]
+    """A metric's value at an instant: an exact number, or a text for a favourite; None where there is nothing to measure."""
     seen = list(seen_by(metric, history, customer, at))
-    if measure == "count":
+    instants = [clock.instant(document["occurred_at"]) for document, _ in seen]
+    if metric["measure"] == "count":
         return Fraction(len(seen))
-    if measure.startswith("days_since"):
-        instants = [clock.instant(document["occurred_at"]) for document, _ in seen]
-        if not instants:
-            return None
-        return Fraction((at - (min(instants) if measure.endswith("first") else max(instants))) // clock.DAY)
-    values: list[Any] = []
-    total = Fraction(0)
-    for document, items in seen:
-        for item in items:
-            value = field_of(document, item, metric["field"], history.zone)
-            found = value if isinstance(value, list) else [] if value is None else [value]
-            values.extend(found)
-            sign = -1 if document.get("kind") == "return" else 1
-            if measure == "sum":
-                total += sum(sign * number(one) for one in found)
-    if measure == "sum":
-        return total
+    if metric["measure"] in ("days_since_first", "days_since_last"):
+        choose = min if metric["measure"] == "days_since_first" else max
+        return Fraction((at - choose(instants)) // clock.DAY) if instants else None
+    found = [(document, field_of(document, item, metric["field"], history.zone)) for document, items in seen for item in items]
+    if metric["measure"] == "sum":
+        return sum((-value if is_return(document) else value for document, value in found if value is not None), Fraction(0))
+    return measured(metric["measure"], [one for _, value in found if value is not None for one in _each(value)])
+
+
+def measured(measure: str, values: list[Any]) -> Any:
+    """What a measure makes of the values that count, in the order in which they occurred."""
     if measure == "distinct":
         return Fraction(len(set(values)))
     if not values:
         return None
     if measure == "favourite":
         most = max(values.count(value) for value in values)
-        favourite = [value for value in values if values.count(value) == most][-1]
-        return Fraction(favourite) if isinstance(favourite, int) else favourite
-    numbers = [number(value) if not isinstance(value, Fraction) else value for value in values]
-    return {"avg": sum(numbers, Fraction(0)) / len(numbers), "min": min(numbers), "max": max(numbers)}[measure]
+        return [value for value in values if values.count(value) == most][-1]
+    if measure == "avg":
+        return sum(values, Fraction(0)) / len(values)
+    return {"min": min, "max": max}[measure](values)
 
 
 def attribute(condition: Json, history: History, customer: str, at: int) -> bool:
     """What a profile condition says at an instant."""
     profile = history.profile(customer, at)
     name, op, threshold = condition["profile"], condition["op"], condition.get("value")
-    today = clock.local(at, history.zone).date()
     if name in ("age", "birthday_in_days"):
+        today = clock.local(at, history.zone).date()
+        count = clock.age if name == "age" else clock.days_to_birthday
         born = profile.get("birth_date")
-        measure = clock.age if name == "age" else clock.days_to_birthday
-        return compare(None if born is None else Fraction(measure(date.fromisoformat(born), today)), op, threshold)
+        return compare(None if born is None else number(count(date.fromisoformat(born), today)), op, threshold)
     value = profile.get(name)
-    if op in ("older_than", "within_last"):
-        if value is None:
-            return False
+    if value is not None and op in ("older_than", "within_last"):
         day = date.fromisoformat(value)
         end = clock.day_later(day, str(threshold), history.zone)
         return at >= end if op == "older_than" else clock.midnight(day, history.zone) <= at < end
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = Fraction(value)
-    return compare(value, op, threshold)
+    return compare(number(value) if value is not None and name in _NUMBERS else value, op, threshold)
 
 
 def near(place: Json, location: Json | None) -> bool:
@@ -186,7 +185,7 @@ def near(place: Json, location: Json | None) -> bool:
         return False
     lat1, lon1, lat2, lon2 = (math.radians(x) for x in (location["lat"], location["lon"], place["lat"], place["lon"]))
     h = math.sin((lat2 - lat1) / 2) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
-    return 2 * 6371.0088 * math.asin(min(1.0, math.sqrt(h))) <= place["km"]
+    return bool(2 * 6371.0088 * math.asin(min(1.0, math.sqrt(h))) <= place["km"])
 
 
 def holds(rule: Json, history: History, customer: str, at: int) -> bool:
@@ -225,7 +224,7 @@ def conditions(rule: Json) -> Iterator[Json]:
     if "not" in rule:
         yield from conditions(rule["not"])
     elif "all" in rule or "any" in rule:
-        for member in rule.get("all") or rule.get("any"):
+        for member in [*rule.get("all", []), *rule.get("any", [])]:
             yield from conditions(member)
     else:
         yield rule
@@ -258,11 +257,11 @@ def boundaries(rule: Json, history: History, customer: str, start: int, end: int
     return sorted(at for at in found if start < at <= end)
 
 
-def until(segment: Json, history: History, customer: str, at: int, horizon: int = 400 * clock.DAY) -> int | None:
+def until(segment: Json, history: History, customer: str, at: int, horizon_days: int = 400) -> int | None:
     """The next instant at which membership flips if nothing new happens, None beyond the horizon."""
     now = is_member(segment, history, customer, at)
     rule = segment.get("rule")
-    for instant in boundaries(rule, history, customer, at, at + horizon) if rule is not None else []:
+    for instant in boundaries(rule, history, customer, at, at + horizon_days * clock.DAY) if rule is not None else []:
         if is_member(segment, history, customer, instant) is not now:
             return instant
     return None

@@ -60,6 +60,7 @@ class CountingPartition:
         self._step = CountingStep()
         self._dirty: set[bytes] = set()
         self._moved = False
+        self._due: dict[bytes, int] = {}
 
     @property
     def customers(self) -> int:
@@ -71,13 +72,12 @@ class CountingPartition:
         if key == PROGRESS and value is not None:
             self.epoch, self.clock_ms, self.offsets, self.outcomes = _decode(value)
         elif value is not None:
-            self.counts[key[1:]], due_ms = _decode(value)
-            if due_ms:
-                heapq.heappush(self.deadlines, (due_ms, key[1:]))
+            self.counts[key[1:]], self._due[key[1:]] = _decode(value)
 
     def ready(self, now_ms: int) -> None:
         """Begin a new epoch."""
         self.epoch += 1
+        self.deadlines = sorted((due_ms, key) for key, due_ms in self._due.items() if due_ms)
         self.shown = dict(self.counts)
         self._moved = True
 

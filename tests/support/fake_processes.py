@@ -1,6 +1,7 @@
 """A table of small processes for tests of the launcher: two Python HTTP servers, the second waiting for the first.
 
-ROLLCALL_FAKE_BROKEN names one that cannot start, ROLLCALL_FAKE_SLOW one that dies after a second without having been ready. The ports are kept like the real ones.
+ROLLCALL_FAKE_BROKEN names one that cannot start, ROLLCALL_FAKE_SLOW one that dies after a second without having been ready.
+The ports are kept like the real ones.
 """
 
 from __future__ import annotations

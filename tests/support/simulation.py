@@ -43,11 +43,7 @@ class Simulation:
         self.transitions: list[dict[str, Any]] = []
         self.dead_letters: list[tuple[bytes, dict[str, str]]] = []
         self._ends: dict[str, int] = {}
-        self.define(
-            TenantPut(
-                tenant=self.tenant, at_ms=now_ms, timezone=tenant["timezone"], currency=tenant["currency"], country=tenant["country"]
-            )
-        )
+        self.define(TenantPut(tenant=self.tenant, at_ms=now_ms, timezone=tenant["timezone"], currency=tenant["currency"], country=tenant["country"]))
         self.partition = self._started()
 
     def _started(self) -> Partition:
@@ -112,7 +108,7 @@ class Simulation:
 
     def post(self, *events: Mapping[str, Any]) -> None:
         """Apply events now, as one run of the topic."""
-        self._apply("checkouts", [json.dumps(event | {"tenant": self.tenant}).encode() for event in events])
+        self._apply("checkouts", [json.dumps({**event, "tenant": self.tenant}).encode() for event in events])
 
     def post_raw(self, *documents: bytes) -> None:
         """Apply records whose values are these bytes."""
@@ -171,7 +167,7 @@ class Simulation:
     def memberships(self) -> dict[str, dict[str, tuple[int, int | None]]]:
         """Return, for each customer, the segments with (since, until) according to the projection."""
         found = {}
-        for key in self.partition.keys():
+        for key in list(self.partition.keys()):
             _, customer, _, blob = self.partition.projected(key)
             found[customer] = {s: (since, None if until >= NEVER else until) for s, (since, until) in decode_memberships(blob).items()}
         return found

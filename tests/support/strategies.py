@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from hypothesis import strategies as st
@@ -13,8 +14,11 @@ CUSTOMERS = ["718", "0718", "a:b", "ünï"]
 _STORES = ["7", "007", "s1"]
 _CATEGORIES = ["COFFEE", "TEA", "SOAP"]
 _CAMPAIGNS = ["c1", "c2"]
+_MESSAGES = ["m1", "m2"]
 _COUPONS = ["SPRING", "FALL", "X"]
-# Around both changes of the clock, a leap day, month ends and the end of a year: where calendars go wrong.
+_CHANNELS = ["store", "web"]
+_MAILS = ["email-send", "email-open", "email-click"]
+# Around both changes of the clock in each zone, a leap day, month ends and the end of a year: where calendars go wrong.
 _ANCHORS = [
     clock.instant(text)
     for text in (
@@ -24,6 +28,10 @@ _ANCHORS = [
         "2024-01-31T12:00:00.000+01:00",
         "2024-12-31T23:59:59.999+01:00",
         "2024-08-30T10:00:00.000+02:00",
+        "2024-03-10T02:00:00.000-05:00",
+        "2024-11-03T01:30:00.000-04:00",
+        "2024-04-07T02:30:00.000+13:00",
+        "2024-10-06T02:00:00.000+10:30",
     )
 ]
 _SPANS = ["PT2H", "P1D", "P14D", "P1M", "P3M", "P2W", "P1Y", "P1M1DT1H"]
@@ -58,54 +66,63 @@ def thresholds(currency: str) -> st.SearchStrategy[Any]:
 
 @st.composite
 def documents(draw: st.DrawFn, tenant: Json, anchor: int, customer: str | None = None) -> Json:
-    """A document near an anchor: some exactly a window apart from others, some on the same millisecond."""
-    span = draw(st.sampled_from([0, 1, -1, 7_200_000, clock.DAY, 14 * clock.DAY, 31 * clock.DAY]))
-    at = anchor - draw(st.integers(0, 40)) * draw(st.sampled_from([0, 1, 3_600_000, clock.DAY])) - span
+    """A document near an anchor: some exactly a window apart from others, some on the same millisecond, some up to five minutes ahead."""
+    span = draw(st.sampled_from([0, 1, -1, -300_000, 7_200_000, clock.DAY, 14 * clock.DAY, 31 * clock.DAY]))
+    start = _months_before(anchor, draw(st.sampled_from([0, 0, 0, 0, 1, 2, 3, 12])), tenant["timezone"])
+    at = start - draw(st.integers(0, 40)) * draw(st.sampled_from([0, 1, 1_800_000, 3_600_000, clock.DAY])) - span
     event = {
         "event_id": draw(st.sampled_from([f"e{n}" for n in range(60)])),
         "customer_id": customer or draw(st.sampled_from(CUSTOMERS)),
-        "occurred_at": clock.moment(at).isoformat(timespec="milliseconds"),
+        "occurred_at": draw(_written(at)),
     }
-    kind = draw(st.sampled_from(["checkout"] * 5 + ["coupon-redemption", "email-open", "visit", "points", "custom", "profile", "profile"]))
+    kinds = ["checkout"] * 6 + ["coupon-redemption", *_MAILS, "visit", "points", "custom", "profile", "profile", "profile"]
+    kind = draw(st.sampled_from(kinds))
     return event | {"type": kind} | draw(_bodies(kind, tenant["currency"], at))
 
 
+@st.composite
+def streams(draw: st.DrawFn, tenant: Json, anchor: int, max_size: int = 14) -> list[Json]:
+    """Documents as they come: in any order, some of them again."""
+    first = draw(st.lists(documents(tenant, anchor), max_size=max_size))
+    again = draw(st.lists(st.sampled_from(first), max_size=3)) if first else []
+    return draw(st.permutations([*first, *again])) if again else first
+
+
+def _months_before(at: int, months: int, zone: str) -> int:
+    """The instant whose windows of months end beside this one."""
+    here = clock.local(at, zone).replace(tzinfo=None, fold=0)
+    return clock.from_local(datetime.combine(clock.month_later(here.date(), -months), here.time()), zone) if months else at
+
+
+def _written(at: int) -> st.SearchStrategy[str]:
+    """An instant as tills write it: with any offset, some with digits below the millisecond, which do not count."""
+    offsets = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8))])
+    below = st.sampled_from(["", "", "", "9", "4999", "999999"])
+    digits_end = len("2024-01-01T00:00:00.000")
+    written = offsets.map(lambda offset: clock.moment(at).astimezone(offset).isoformat(timespec="milliseconds"))
+    return st.tuples(written, below).map(lambda drawn: drawn[0][:digits_end] + drawn[1] + drawn[0][digits_end:])
+
+
 def _bodies(kind: str, currency: str, at: int) -> st.SearchStrategy[Json]:
+    """What an event of a type says besides who and when: required fields, and those that may be missing."""
     text = st.sampled_from
-    if kind == "checkout":
-        item = st.fixed_dictionaries(
-            {},
-            optional={
-                "product_id": text(["p1", "p2"]),
-                "category": text(_CATEGORIES),
-                "brand": text(["X", "Y"]),
-                "quantity": text([1, 2, "0.345", 0.1]),
-                "amount": amounts(currency),
-            },
-        )
-        return st.fixed_dictionaries(
-            {"total": amounts(currency)},
-            optional={
-                "store_id": text(_STORES),
-                "channel": text(["store", "web"]),
-                "kind": text(["sale", "sale", "return"]),
-                "discount": amounts(currency),
-                "points_earned": st.integers(0, 3),
-                "coupon_ids": st.lists(text(_COUPONS), max_size=2),
-                "items": st.lists(item, max_size=3),
-            },
-        )
-    if kind == "coupon-redemption":
-        return st.fixed_dictionaries({"coupon_id": text(_COUPONS)}, optional={"campaign_id": text(_CAMPAIGNS), "value": amounts(currency)})
-    if kind == "email-open":
-        return st.fixed_dictionaries({"campaign_id": text(_CAMPAIGNS)}, optional={"message_id": text(["m1", "m2"])})
-    if kind == "visit":
-        return st.fixed_dictionaries({"store_id": text(_STORES)})
-    if kind == "points":
-        return st.fixed_dictionaries({"collected": st.integers(0, 3)}, optional={"spent": st.integers(0, 3)})
-    if kind == "custom":
-        return st.fixed_dictionaries({"name": text(["quiz", "poll"])}, optional={"properties": st.just({"x": 1})})
-    return st.fixed_dictionaries({"attributes": _attributes(at)})
+    whole = st.integers(0, 3)
+    item = {"product_id": text(["p1", "p2"]), "category": text(_CATEGORIES), "department": text(["FOOD", "HOME"]), "brand": text(["X", "Y"])}
+    item |= {"quantity": text([1, 2, "0.345", 0.1]), "amount": amounts(currency), "discount": amounts(currency)}
+    checkout = {"store_id": text(_STORES), "channel": text(_CHANNELS), "kind": text(["sale", "sale", "return"]), "discount": amounts(currency)}
+    checkout |= {"receipt_id": text(["r1", "r2"]), "currency": st.just(currency), "payment_method": text(["card", "cash"]), "points_earned": whole}
+    checkout |= {"coupon_ids": st.lists(text(_COUPONS), max_size=2), "items": st.lists(st.fixed_dictionaries({}, optional=item), max_size=3)}
+    redemption = {"campaign_id": text(_CAMPAIGNS), "value": amounts(currency), "points": whole, "reward_id": text(["w1", "w2"])}
+    bodies: dict[str, tuple[Json, Json]] = {
+        "checkout": ({"total": amounts(currency)}, checkout),
+        "coupon-redemption": ({"coupon_id": text(_COUPONS)}, redemption | {"receipt_id": text(["r1", "r2"])}),
+        "visit": ({"store_id": text(_STORES)}, {}),
+        "points": ({}, {"collected": whole, "spent": whole}),
+        "custom": ({"name": text(["quiz", "poll"])}, {"properties": st.just({"x": 1})}),
+        "profile": ({"attributes": _attributes(at)}, {}),
+    } | {mail: ({"campaign_id": text(_CAMPAIGNS)}, {"message_id": text(_MESSAGES)}) for mail in _MAILS}
+    required, optional = bodies[kind]
+    return st.fixed_dictionaries(required, optional=optional)
 
 
 def _attributes(at: int) -> st.SearchStrategy[Json]:
@@ -119,6 +136,9 @@ def _attributes(at: int) -> st.SearchStrategy[Json]:
         "consent": st.booleans(),
         "household_size": st.integers(1, 4),
         "tags": st.lists(st.sampled_from(["vip", "new"]), max_size=2),
+        "gender": st.sampled_from(["f", "m"]),
+        "postal_code": st.sampled_from(["01000", "1000"]),
+        "income_band": st.sampled_from(["50-74K", "75-99K"]),
         "shoe_size": st.just(42),
     }
     return st.fixed_dictionaries({}, optional={name: st.none() | value for name, value in known.items()}).filter(bool)
@@ -130,7 +150,7 @@ def _compared(value: st.SearchStrategy[Any], ops: tuple[str, ...], *, ordered: b
     exists = st.fixed_dictionaries({"op": st.just("exists")}, optional={"value": st.booleans()})
     if not ordered:
         return one | one | many | exists
-    pair = st.lists(value, min_size=2, max_size=2).map(lambda ends: sorted(ends, key=lambda end: float(end)))
+    pair = st.lists(value, min_size=2, max_size=2).map(lambda ends: sorted(ends, key=float))
     return one | one | one | many | exists | st.fixed_dictionaries({"op": st.just("between"), "value": pair})
 
 
@@ -145,24 +165,50 @@ def _texts(values: list[str]) -> st.SearchStrategy[Json]:
     return _compared(st.sampled_from(values), ("eq", "ne", "contains", "starts_with"), ordered=False)
 
 
-def _filters(currency: str) -> st.SearchStrategy[Json]:
-    """One filter of a checkout."""
-    by_field = {
-        "store_id": _texts(_STORES),
-        "channel": _texts(["store", "web"]),
-        "kind": _texts(["sale", "return"]),
-        "total": _numbers(thresholds(currency)),
-        "points_earned": _numbers(st.integers(0, 3)),
-        "hour": _numbers(st.integers(0, 23)),
-        "weekday": _numbers(st.integers(1, 7)),
-        "items.category": _texts(_CATEGORIES),
-        "items.brand": _texts(["X", "Y"]),
-        "items.quantity": _numbers(st.sampled_from([1, 0.345, 0.1])),
-        "items.amount": _numbers(thresholds(currency)),
-        "coupon_ids": st.fixed_dictionaries({"op": st.just("contains"), "value": st.sampled_from(_COUPONS)})
-        | st.fixed_dictionaries({"op": st.sampled_from(["in", "not_in"]), "value": st.lists(st.sampled_from(_COUPONS), min_size=1, max_size=2)}),
-    }
-    return st.sampled_from(sorted(by_field)).flatmap(lambda field: by_field[field].map(lambda rest: {"field": field} | rest))
+def _fields(event: str, currency: str) -> dict[str, st.SearchStrategy[Json]]:
+    """The fields of an event, and what can be asked of a value of each."""
+    money, whole = thresholds(currency), st.integers(0, 3)
+    derived = {"hour": _numbers(st.integers(0, 23)), "weekday": _numbers(st.integers(1, 7))}
+    items = {"items.product_id": _texts(["p1", "p2"]), "items.category": _texts(_CATEGORIES), "items.department": _texts(["FOOD", "HOME"])}
+    items |= {"items.brand": _texts(["X", "Y"]), "items.quantity": _numbers(st.sampled_from([1, 2, 0.345, 0.1, 0.445]))}
+    items |= {"items.amount": _numbers(money), "items.discount": _numbers(money)}
+    fields: dict[str, dict[str, st.SearchStrategy[Json]]] = {
+        "checkout": {
+            "store_id": _texts(_STORES),
+            "channel": _texts(_CHANNELS),
+            "kind": _texts(["sale", "return"]),
+            "total": _numbers(money),
+            "discount": _numbers(money),
+            "payment_method": _texts(["card", "cash"]),
+            "points_earned": _numbers(whole),
+            "coupon_ids": _texts(_COUPONS),
+        }
+        | items,
+        "coupon-redemption": {
+            "coupon_id": _texts(_COUPONS),
+            "campaign_id": _texts(_CAMPAIGNS),
+            "value": _numbers(money),
+            "points": _numbers(whole),
+        },
+        "visit": {"store_id": _texts(_STORES)},
+        "points": {"collected": _numbers(whole), "spent": _numbers(whole)},
+    } | {mail: {"campaign_id": _texts(_CAMPAIGNS), "message_id": _texts(_MESSAGES)} for mail in _MAILS}
+    return fields.get(event, {}) | derived
+
+
+def _filters(event: str, currency: str) -> st.SearchStrategy[Json]:
+    """One filter of an event."""
+    fields = _fields(event, currency)
+    if event == "checkout":
+        several = st.lists(st.sampled_from(_COUPONS), min_size=1, max_size=2)
+        fields["coupon_ids"] = st.fixed_dictionaries({"op": st.just("contains"), "value": st.sampled_from(_COUPONS)})
+        fields["coupon_ids"] |= st.fixed_dictionaries({"op": st.sampled_from(["in", "not_in"]), "value": several})
+    return st.sampled_from(sorted(fields)).flatmap(lambda field: fields[field].map(lambda rest: {"field": field} | rest))
+
+
+_NUMERIC = ["total", "discount", "points_earned", "items.amount", "items.discount", "items.quantity", "value", "points", "collected", "spent"]
+_EVENTS = ["checkout", "checkout", "checkout", "coupon-redemption", *_MAILS, "visit", "points", "custom"]
+_OF_VALUES = ["sum", "sum", "avg", "min", "max", "distinct", "favourite"]
 
 
 @st.composite
@@ -170,31 +216,20 @@ def metrics(draw: st.DrawFn, currency: str) -> Json:
     """A metric and the comparison of its value, as one condition."""
     window = draw(st.none() | st.sampled_from(_SPANS))
     rest: Json = {} if window is None else {"window": {"last": window}}
-    measure = draw(st.sampled_from(["count", "count", "sum", "sum", "avg", "min", "max", "distinct", "favourite", "days_since_first", "days_since_last"]))
-    if measure in ("count", "days_since_first", "days_since_last"):
-        event = draw(st.sampled_from(["checkout", "checkout", "coupon-redemption", "email-open", "visit", "points", "custom"]))
-        if event == "custom":
-            rest["name"] = draw(st.sampled_from(["quiz", "poll"]))
-        comparison = draw(_numbers(st.integers(0, 4) if measure == "count" else st.sampled_from([0, 1, 13, 14, 30])))
+    event = draw(st.sampled_from(_EVENTS))
+    measure = draw(st.sampled_from(["count", "count", "days_since_first", "days_since_last", *(_OF_VALUES if event != "custom" else [])]))
+    if measure in _OF_VALUES:
+        fields = _fields(event, currency)
+        numeric = [field for field in sorted(fields) if field in _NUMERIC]
+        if not numeric and measure not in ("distinct", "favourite"):
+            measure = "favourite"
+        rest["field"] = draw(st.sampled_from(sorted(fields) if measure in ("distinct", "favourite") else numeric))
+        comparison = draw(_numbers(st.integers(0, 3)) if measure == "distinct" else fields[rest["field"]])
     else:
-        event = "checkout"
-        money, whole = thresholds(currency), st.integers(0, 3)
-        fields: dict[str, st.SearchStrategy[Json]] = {
-            "total": _numbers(money),
-            "items.amount": _numbers(money),
-            "points_earned": _numbers(whole),
-            "items.quantity": _numbers(st.sampled_from([1, 2, 0.345, 0.445])),
-        }
-        if measure in ("distinct", "favourite"):
-            fields = {
-                "items.category": _texts(_CATEGORIES),
-                "store_id": _texts(_STORES),
-                "coupon_ids": _texts(_COUPONS),
-                "hour": _numbers(st.integers(0, 23)),
-            }
-        rest["field"] = draw(st.sampled_from(sorted(fields)))
-        comparison = draw(_numbers(whole) if measure == "distinct" else fields[rest["field"]])
-    if event == "checkout" and (filters := draw(st.lists(_filters(currency), max_size=2))):
+        comparison = draw(_numbers(st.integers(0, 4) if measure == "count" else st.sampled_from([0, 1, 13, 14, 30])))
+    if event == "custom":
+        rest["name"] = draw(st.sampled_from(["quiz", "poll"]))
+    elif filters := draw(st.lists(_filters(event, currency), max_size=2)):
         rest["where"] = filters
     return {"metric": {"measure": measure, "event": event} | rest} | comparison
 
@@ -208,6 +243,9 @@ def _profiles(anchor: int) -> st.SearchStrategy[Json]:
         "birth_date": spans,
         "card_since": spans | st.fixed_dictionaries({"op": st.sampled_from(_ORDER), "value": st.just(today)}),
         "city": _texts(["Lyon", "Paris"]),
+        "gender": _texts(["f", "m"]),
+        "postal_code": _texts(["01000", "1000"]),
+        "income_band": _texts(["50-74K", "75-99K"]),
         "consent": st.fixed_dictionaries({"op": st.sampled_from(["eq", "ne"]), "value": st.booleans()}),
         "household_size": _numbers(st.integers(1, 4)),
         "tags": st.fixed_dictionaries({"op": st.just("contains"), "value": st.just("vip")})
@@ -223,9 +261,11 @@ def rules(currency: str, anchor: int) -> st.SearchStrategy[Json]:
     leaves = metrics(currency) | metrics(currency) | _profiles(anchor) | near
     return st.recursive(
         leaves,
-        lambda inner: st.lists(inner, min_size=1, max_size=3).map(lambda members: {"all": members})
-        | st.lists(inner, min_size=1, max_size=3).map(lambda members: {"any": members})
-        | inner.map(lambda member: {"not": member}),
+        lambda inner: (
+            st.lists(inner, min_size=1, max_size=3).map(lambda members: {"all": members})
+            | st.lists(inner, min_size=1, max_size=3).map(lambda members: {"any": members})
+            | inner.map(lambda member: {"not": member})
+        ),
         max_leaves=4,
     )
 

@@ -138,9 +138,7 @@ class Customer:
         at_ms = max(now_ms, row.last_at_ms)
         out.append(self._transition(segment_id, version, at_ms, now_ms, DEFINITION, entered=False, until_ms=NEVER))
 
-    def _transition(
-        self, segment_id: str, version: int, at_ms: int, now_ms: int, cause: Cause, *, entered: bool, until_ms: int
-    ) -> Transition:
+    def _transition(self, segment_id: str, version: int, at_ms: int, now_ms: int, cause: Cause, *, entered: bool, until_ms: int) -> Transition:
         row = self.row
         row.seq += 1
         row.last_at_ms = at_ms

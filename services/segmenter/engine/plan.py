@@ -108,9 +108,7 @@ class Plan:
         self._bits = 0
         self._by_type: list[list[SeriesSpec]] = [[] for _ in TYPE_NUMBERS]
         self._of_returns: list[SeriesSpec] = []
-        drafted = [
-            (segment, None if segment.rule is None else self._tree(segment.rule, "")) for segment in everything if not segment.archived
-        ]
+        drafted = [(segment, None if segment.rule is None else self._tree(segment.rule, "")) for segment in everything if not segment.archived]
         self.blank: list[Any] = []
         """The series of a customer without facts, shared by all of them and never added to."""
         self.blank_masks: list[int] | None = None

@@ -1,0 +1,84 @@
+"""`python -m services.api serve | dispatch | keys … | tenants …`: the two processes of this service, and its administration."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+
+import uvicorn
+from aiokafka.errors import KafkaError
+
+from services.api.app import build_app
+from services.api.commands import Failed, lines
+from services.api.dispatcher import main as dispatcher
+from services.api.settings import ApiSettings
+from services.kit.logs import configure
+from services.kit.settings import load
+
+
+def main() -> None:
+    """Run a process or a command."""
+    arguments = _parser().parse_args()
+    if arguments.what == "dispatch":
+        dispatcher.main()
+        return
+    settings = load(ApiSettings, process="api")
+    if arguments.what == "serve":
+        _serve(settings)
+        return
+    configure("api", "ERROR" if settings.log_level == "INFO" else settings.log_level)
+    try:
+        print("\n".join(lines(arguments, settings)))
+    except (Failed, KafkaError) as error:
+        print(f"api: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _serve(settings: ApiSettings) -> None:
+    configure("api", settings.log_level)
+    # The server puts the old handler back and raises the signal once more when it has drained; a drained process ends with 0.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    uvicorn.run(
+        build_app(settings),
+        host=settings.api_host,
+        port=settings.api_port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # nothing here looks at the client's address
+        timeout_keep_alive=75,  # longer than the pools of usual clients and balancers keep an idle connection
+        limit_concurrency=settings.api_max_connections,
+        timeout_graceful_shutdown=int(settings.api_drain_timeout_s) + 1,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m services.api", description=__doc__)
+    what = parser.add_subparsers(dest="what", required=True)
+    what.add_parser("serve", help="answer HTTP")
+    what.add_parser("dispatch", help="deliver webhooks")
+    tenants = what.add_parser("tenants", help="create and list tenants").add_subparsers(dest="verb", required=True)
+    create = tenants.add_parser("create", help="create a tenant; its zone, currency and country stay")
+    create.add_argument("--tenant", required=True, help="a-z, 0-9 and -, at most 40")
+    create.add_argument("--timezone", required=True, help="IANA name, like Europe/Paris")
+    create.add_argument("--currency", required=True, help="ISO 4217, like EUR")
+    create.add_argument("--country", required=True, help="ISO 3166, like FR")
+    tenants.add_parser("list", help="show all tenants")
+    keys = what.add_parser("keys", help="create, list and revoke API keys").add_subparsers(dest="verb", required=True)
+    for verb, about in (("create", "create a key; the last line is the key"), ("list", "show the keys in force"), ("revoke", "revoke a key")):
+        one = keys.add_parser(verb, help=about)
+        one.add_argument("--tenant", required=True)
+        if verb == "create":
+            one.add_argument("--scopes", required=True, help="all, or scopes separated by commas")
+            one.add_argument("--name", required=True, help="what the key is for")
+        if verb == "revoke":
+            one.add_argument("--id", required=True, help="the key's id, as `keys list` shows it")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

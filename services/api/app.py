@@ -1,0 +1,94 @@
+"""The only wiring of the API: settings in, a FastAPI application out. Nothing connects before the application starts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI
+
+from services.api.changes import Feed
+from services.api.desk import Desk
+from services.api.errors import install
+from services.api.freshness import Freshness
+from services.api.metrics import Metrics
+from services.api.openapi import document
+from services.api.reads import Reads
+from services.api.routes import health
+from services.api.routes.customers import FastLane
+from services.api.routes.table import ROUTES
+from services.api.settings import ApiSettings
+from services.api.web import guarded
+from services.api.writer import Writer
+from services.kit.clock import now_ms
+from services.kit.follower import Follower
+from services.kit.kafka import ensure_topics, when_reachable
+
+log = logging.getLogger(__name__)
+
+
+def build_desk(settings: ApiSettings) -> Desk:
+    """Return the parts of an API process, none of them connected."""
+    metrics, follower = Metrics(), Follower(settings)
+    reads = Reads(settings, metrics)
+    return Desk(
+        settings=settings,
+        metrics=metrics,
+        follower=follower,
+        writer=Writer(settings, follower, metrics),
+        reads=reads,
+        freshness=Freshness(settings, reads, metrics),
+        feed=Feed(settings, metrics),
+        now_ms=now_ms,
+        randomness=secrets.token_bytes,
+    )
+
+
+def build_app(settings: ApiSettings) -> FastLane:
+    """Return the application; it connects when it is started, and answers 503 until it has."""
+    desk = build_desk(settings)
+
+    async def connect() -> None:
+        await when_reachable(lambda: ensure_topics(settings), what="topics")
+        await when_reachable(desk.writer.start, what="producer")
+        await when_reachable(desk.follower.start, what="definitions")
+        # What is alive now stays alive: collections need not look at it again, and no read waits for them to.
+        gc.collect()
+        gc.freeze()
+        log.info("answers for %s tenants", len(desk.follower.catalog.tenants))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # Connecting goes on behind the open port, so that /healthz tells a process that waits for Kafka from a dead one.
+        connecting = asyncio.create_task(connect(), name="connect")
+        connecting.add_done_callback(_end_if_failed)
+        yield
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+        for close in (desk.freshness.close, desk.feed.close, desk.writer.close, desk.follower.stop, desk.reads.close):
+            await close()
+        log.info("stopped")
+
+    app = FastAPI(title="Rollcall", version="1", lifespan=lifespan, redoc_url=None)
+    app.include_router(health.build_router(desk))
+    for spec in ROUTES:
+        app.add_api_route(spec.path, guarded(desk, spec), methods=[spec.method], response_model=None, include_in_schema=False)
+    install(app)
+    published: dict[str, Any] = document(app, ROUTES)
+    app.openapi = lambda: published  # type: ignore[method-assign]
+    # Outermost: what the framework puts around every request costs more than the question that this lane answers.
+    return FastLane(app, desk)
+
+
+def _end_if_failed(connecting: asyncio.Task[None]) -> None:
+    if connecting.cancelled() or (error := connecting.exception()) is None:
+        return
+    log.critical("cannot start: %s", error)
+    logging.shutdown()
+    os._exit(1)  # the server would go on answering 503 for ever; a supervisor shall see the end and try again

@@ -1,0 +1,39 @@
+"""What the routes work with: one of each, wired by `services.api.app` and passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from schemas.catalog import Catalog
+from services.api.auth import Randomness
+from services.api.changes import Feed
+from services.api.errors import unavailable
+from services.api.freshness import Freshness
+from services.api.metrics import Metrics
+from services.api.reads import Reads
+from services.api.settings import ApiSettings
+from services.api.writer import Writer
+from services.kit.follower import Follower
+
+
+@dataclass
+class Desk:
+    """The parts of one API process. `held_bytes` counts the bodies that are being read at this moment."""
+
+    settings: ApiSettings
+    metrics: Metrics
+    follower: Follower
+    writer: Writer
+    reads: Reads
+    freshness: Freshness
+    feed: Feed
+    now_ms: Callable[[], int]
+    randomness: Randomness
+    held_bytes: int = 0
+
+    def catalog(self) -> Catalog:
+        """Return the catalog; raises `Refused` (503) before it has been read to its end."""
+        if not self.follower.caught_up:
+            raise unavailable("starting: the definitions have not been read yet", 2)
+        return self.follower.catalog

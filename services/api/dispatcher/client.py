@@ -1,0 +1,148 @@
+"""The HTTP side of a delivery: one signed POST, to an address that may be reached, with bounds on everything that comes back.
+
+Signatures follow Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA256 over `id.timestamp.body`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, Protocol, Self
+
+import aiohttp
+from msgspec import Struct
+from standardwebhooks import Webhook
+
+from schemas.catalog import Endpoint
+from schemas.instants import iso
+from services.api.dispatcher.addresses import Network, refused
+
+TIMEOUT_S: Final = 15.0
+MAX_REPLY_BYTES: Final = 65_536
+_GONE: Final = 410
+
+
+class AllowsNetworks(Protocol):
+    """Settings that name the private networks which webhooks may reach."""
+
+    @property
+    def webhook_allow(self) -> Sequence[Network]:
+        """The networks."""
+
+
+class RefusedAddress(OSError):
+    """A connection that was not made because of where it would have led."""
+
+
+class AttemptResult(Struct):
+    """What came of one attempt: the status, None without an answer; how long; what went wrong; what the receiver asked for."""
+
+    status: int | None
+    duration_ms: int
+    error: str | None
+    retry_after_s: float = 0.0
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver took it."""
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def gone(self) -> bool:
+        """Whether the receiver wants nothing more."""
+        return self.status == _GONE
+
+
+def signed_headers(secret: str, message_id: str, at_ms: int, body: bytes) -> dict[str, str]:
+    """Return the headers of a webhook."""
+    at = datetime.fromtimestamp(at_ms // 1000, UTC)
+    return {
+        "content-type": "application/json",
+        "user-agent": "Rollcall-Webhooks/1",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(at_ms // 1000),
+        "webhook-signature": Webhook(secret).sign(message_id, at, body.decode()),
+    }
+
+
+class Client:
+    """Posts webhooks. An async context manager; connections are kept and shared by all deliveries."""
+
+    def __init__(self, allowed: Sequence[Network], *, timeout_s: float = TIMEOUT_S) -> None:
+        self._allowed = allowed
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, ttl_dns_cache=60, socket_factory=self._socket, keepalive_timeout=60)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=self._timeout, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _socket(self, address: Any) -> socket.socket:
+        """Make the socket of a connection; this sees the address actually connected to, whatever a name resolved to before."""
+        family, kind, protocol, _, where = address
+        if reason := refused(str(where[0]), self._allowed):
+            raise RefusedAddress(f"not connected: {reason}")
+        return socket.socket(family, kind, protocol)
+
+    async def post(self, endpoint: Endpoint, message_id: str, body: bytes, now_ms: int) -> AttemptResult:
+        """Try once. Never raises for what a receiver or the network does."""
+        assert self._session is not None, "used as a context manager"
+        headers = signed_headers(endpoint.secret, message_id, now_ms, body)
+        since = time.perf_counter()
+        status, error, retry_after_s = None, None, 0.0
+        try:
+            async with self._session.post(endpoint.url, data=body, headers=headers, allow_redirects=False) as reply:
+                status = reply.status
+                retry_after_s = _retry_after(reply.headers.get("retry-after"), now_ms)
+                await self._drain(reply)
+                if not 200 <= status < 300:
+                    error = f"answered {status}" + (", and redirects are not followed" if 300 <= status < 400 else "")
+        except TimeoutError:
+            status, error = None, f"no answer within {self._timeout.total:.0f} s"
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
+            status, error = None, str(problem)[:300] or type(problem).__name__
+        return AttemptResult(status, int((time.perf_counter() - since) * 1000), error, retry_after_s)
+
+    @staticmethod
+    async def _drain(reply: aiohttp.ClientResponse) -> None:
+        """Read a short reply, so that its connection can be kept; close on a long one."""
+        left = MAX_REPLY_BYTES
+        while left > 0:
+            chunk = await reply.content.read(left)
+            if not chunk:
+                return
+            left -= len(chunk)
+        reply.close()
+
+
+def _retry_after(value: str | None, now_ms: int) -> float:
+    """Read Retry-After: seconds, or an HTTP date."""
+    if value is None:
+        return 0.0
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value.strip()[:9])
+    with suppress(ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now_ms / 1000)
+    return 0.0
+
+
+async def send_test(endpoint: Endpoint, settings: AllowsNetworks, now_ms: int) -> AttemptResult:
+    """Send one signed delivery of type `webhook.test` at once, outside every queue."""
+    body = f'{{"type":"webhook.test","timestamp":"{iso(now_ms)}","data":{{"endpoint_id":"{endpoint.id}","tenant":"{endpoint.tenant}"}}}}'
+    async with Client(settings.webhook_allow) as client:
+        try:
+            return await client.post(endpoint, f"msg_test_{endpoint.id}_{now_ms}", body.encode(), now_ms)
+        finally:
+            await asyncio.sleep(0)  # lets the connector close its sockets

@@ -1,0 +1,236 @@
+"""One partition of transitions being dispatched: what was read, what is under way, what has been written down.
+
+The first attempt of a delivery starts at once, with the transition in hand. States and progress are written together, in one
+transaction of the partition's own producer (a former owner is fenced), so that the progress never passes a transition whose
+deliveries are neither ended nor remembered. An attempt is written down before the next one is planned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from schemas import deliveries
+from schemas.catalog import Catalog, Endpoint
+from schemas.deliveries import Attempt, Delivery, DispatchProgress, decode_announced, delivery_id, delivery_key
+from services.api.dispatcher.client import AttemptResult, Client
+from services.api.dispatcher.matching import matching
+from services.api.dispatcher.metrics import ATTEMPTS, ENDED, FIRST_ATTEMPT_DELAY
+from services.api.dispatcher.queues import Queues
+from services.api.dispatcher.schedule import delay_s
+from services.api.dispatcher.settings import DispatcherSettings
+from services.kit.logs import die
+
+log = logging.getLogger(__name__)
+
+_BATCH: Final = 2_000
+_MOST_SLEEP_S: Final = 1.0
+
+
+class Desk:
+    """The deliveries of one partition. `read` takes transitions in; the rest goes on by itself between `open` and `close`."""
+
+    def __init__(
+        self,
+        number: int,
+        settings: DispatcherSettings,
+        catalog: Catalog,
+        client: Client,
+        *,
+        now_ms: Callable[[], int],
+        draw: Callable[[], float],
+        disable: Callable[[Endpoint], None],
+    ) -> None:
+        self.number = number
+        self._settings, self._catalog, self._client = settings, catalog, client
+        self._now_ms, self._draw, self._disable = now_ms, draw, disable
+        self._queues = Queues(settings.dispatcher_in_flight)
+        self._read_to: int | None = None
+        self._written_to: int | None = None
+        self._unwritten: dict[str, Delivery] = {}
+        self._replan: list[Delivery] = []
+        self._remembered: set[str] = set()
+        self._wake = asyncio.Event()
+        self._flying: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._producer: AIOKafkaProducer | None = None
+
+    @property
+    def pending(self) -> int:
+        """How many deliveries have not ended."""
+        return self._queues.pending
+
+    async def open(self) -> int | None:
+        """Fence the former owner, read what it wrote, and begin; return the offset to read transitions from, None for the first."""
+        self._producer = AIOKafkaProducer(
+            **self._settings.kafka_options(),
+            transactional_id=f"{self._settings.topic_prefix}rollcall-dispatcher-{self.number}",
+            compression_type="zstd",
+            linger_ms=0,
+        )
+        await self._producer.start()
+        for delivery in sorted(await self._restore(), key=lambda found: found.created_ms):
+            self._remembered.add(delivery.id)
+            self._queues.add(delivery)
+        self._written_to = self._read_to
+        self._tasks = [asyncio.create_task(self._guarded(self._try())), asyncio.create_task(self._guarded(self._record()))]
+        return self._read_to
+
+    async def close(self) -> None:
+        """Write down what is known and stop; what is under way is tried again by the next owner, with the same id and bytes."""
+        for task in (*self._tasks, *self._flying):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._flying, return_exceptions=True)
+        if self._producer is not None:
+            try:
+                async with asyncio.timeout(5):
+                    await self._write()
+                    await self._producer.stop()
+            except Exception as error:  # noqa: BLE001 - a successor may have fenced us by now, and owns the truth
+                log.warning("partition %s: closed without a last record: %r", self.number, error)
+
+    def read(self, offset: int, document: bytes) -> None:
+        """Take in the transition at an offset: one delivery for each endpoint that asked for it."""
+        transition = decode_announced(document)
+        now_ms = self._now_ms()
+        for endpoint in matching(transition, self._catalog.endpoints_of(transition.tenant)):
+            delivery = Delivery(
+                id=delivery_id(transition.id, endpoint.id),
+                tenant=transition.tenant,
+                endpoint_id=endpoint.id,
+                customer_id=transition.customer_id,
+                change=transition.change,
+                at=transition.at,
+                transition=document,
+                created_ms=now_ms,
+                next_ms=now_ms,
+            )
+            if delivery.id not in self._remembered:
+                self._unwritten[delivery.id] = delivery
+                self._queues.add(delivery)
+        self._read_to = offset + 1
+        self._wake.set()
+
+    # ---- trying
+
+    async def _try(self) -> None:
+        while True:
+            self._wake.clear()
+            for delivery in self._queues.ready(self._now_ms()):
+                task = asyncio.create_task(self._guarded(self._attempt(delivery)))
+                self._flying.add(task)
+                task.add_done_callback(self._flying.discard)
+            due_ms = self._queues.next_ms()
+            sleep_s = _MOST_SLEEP_S if due_ms is None else min(_MOST_SLEEP_S, max(0.0, (due_ms - self._now_ms()) / 1000))
+            try:
+                await asyncio.wait_for(self._wake.wait(), sleep_s)
+            except TimeoutError:
+                continue
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        endpoint = self._catalog.endpoints.get(delivery.tenant, {}).get(delivery.endpoint_id)
+        if endpoint is None or endpoint.deleted:
+            self._end(delivery, "cancelled", "endpoint_gone")
+        elif not endpoint.enabled:
+            self._end(delivery, "cancelled", "endpoint_disabled")
+        else:
+            at_ms = self._now_ms()
+            if not delivery.attempts:
+                FIRST_ATTEMPT_DELAY.observe(max(0, at_ms - delivery.created_ms) / 1000)
+            result = await self._client.post(endpoint, delivery.id, delivery.body, at_ms)
+            ATTEMPTS.labels("none" if result.status is None else f"{result.status // 100}xx").inc()
+            delivery.attempts = [*delivery.attempts, Attempt(at_ms, result.status, result.duration_ms, result.error)]
+            self._judge(delivery, endpoint, result)
+        self._queues.landed(delivery)
+        self._wake.set()
+
+    def _judge(self, delivery: Delivery, endpoint: Endpoint, result: AttemptResult) -> None:
+        if result.delivered:
+            self._end(delivery, "delivered")
+            return
+        if result.gone:
+            self._disable(endpoint)
+            self._end(delivery, "cancelled", "endpoint_gone_410")
+            return
+        wait_s = delay_s(len(delivery.attempts), self._draw(), result.retry_after_s, self._settings.dispatcher_schedule_s)
+        if wait_s is None:
+            self._end(delivery, "exhausted")
+            return
+        log.info("delivery %s to %s: attempt %s failed: %s", delivery.id, endpoint.id, len(delivery.attempts), result.error)
+        delivery.next_ms = self._now_ms() + int(wait_s * 1000)
+        self._unwritten[delivery.id] = delivery
+        self._replan.append(delivery)
+
+    def _end(self, delivery: Delivery, state: deliveries.State, reason: str = "") -> None:
+        delivery.state, delivery.reason, delivery.transition = state, reason, b""
+        ENDED.labels(state).inc()
+        self._unwritten[delivery.id] = delivery
+        self._queues.done(delivery)
+
+    # ---- writing down
+
+    async def _record(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.dispatcher_record_every_ms / 1000)
+            await self._write()
+
+    async def _write(self) -> None:
+        if not self._unwritten and self._read_to == self._written_to:
+            return
+        assert self._producer is not None
+        states, self._unwritten = self._unwritten, {}
+        replan, self._replan = self._replan, []
+        read_to = self._read_to
+        records = [(delivery_key(delivery.id), deliveries.encode(delivery)) for delivery in states.values()]
+        if read_to is not None:
+            records.append((deliveries.PROGRESS, deliveries.encode(DispatchProgress(read_to))))
+        topic = self._settings.topics.deliveries
+        for start in range(0, len(records), _BATCH):
+            last = start + _BATCH >= len(records)
+            async with self._producer.transaction():
+                # The progress is in the last one, after every state that it vouches for.
+                sent = [await self._producer.send(topic, value, key=key, partition=self.number) for key, value in records[start : start + _BATCH]]
+                await asyncio.gather(*sent)
+            if last:
+                self._written_to = read_to
+        for delivery in states.values():
+            (self._remembered.add if delivery.state == "pending" else self._remembered.discard)(delivery.id)
+        for delivery in replan:
+            self._queues.retry(delivery)
+        self._wake.set()
+
+    async def _restore(self) -> list[Delivery]:
+        """Read the partition of `deliveries` to its end: the deliveries that are pending, and the progress."""
+        tp = TopicPartition(self._settings.topics.deliveries, self.number)
+        consumer = AIOKafkaConsumer(**self._settings.kafka_options(), isolation_level="read_committed", enable_auto_commit=False)
+        await consumer.start()
+        found: dict[bytes, Delivery] = {}
+        try:
+            consumer.assign([tp])
+            await consumer.seek_to_beginning(tp)
+            end = (await consumer.end_offsets([tp]))[tp]
+            while await consumer.position(tp) < end:
+                for record in (await consumer.getmany(tp, timeout_ms=500)).get(tp, []):
+                    if record.key == deliveries.PROGRESS:
+                        self._read_to = deliveries.decode_progress(record.value).offset
+                        continue
+                    delivery = None if record.value is None else deliveries.decode_delivery(record.value)
+                    if delivery is not None and delivery.state == "pending":
+                        found[record.key] = delivery
+                    else:
+                        found.pop(record.key, None)
+        finally:
+            await consumer.stop()
+        return list(found.values())
+
+    async def _guarded(self, work: object) -> None:
+        try:
+            await work  # type: ignore[misc]
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what was not written down is unknown now: a successor reads the truth
+            die(log, f"partition {self.number}: {error!r}")

@@ -1,0 +1,139 @@
+"""Shares the partitions of transitions with other dispatchers, and keeps a desk for each that is its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+
+from schemas.catalog import Endpoint
+from schemas.definitions import EndpointPut, encode_definition
+from services.api.dispatcher.client import Client
+from services.api.dispatcher.desk import Desk
+from services.api.dispatcher.metrics import PENDING
+from services.api.dispatcher.settings import DispatcherSettings
+from services.kit.follower import Follower
+from services.kit.logs import die
+
+log = logging.getLogger(__name__)
+
+_POLL_MS: Final = 250
+
+
+class Dispatcher(ConsumerRebalanceListener):
+    """Reads transitions of the partitions that the group gives it. Its offsets are its own: the group's commits are not used."""
+
+    def __init__(
+        self, settings: DispatcherSettings, follower: Follower, client: Client, *, now_ms: Callable[[], int], draw: Callable[[], float]
+    ) -> None:
+        self._settings, self._follower, self._client = settings, follower, client
+        self._now_ms, self._draw = now_ms, draw
+        self._desks: dict[int, Desk] = {}
+        self._consumer: AIOKafkaConsumer | None = None
+        self._definitions: AIOKafkaProducer | None = None
+        self._disabling: set[asyncio.Task[None]] = set()
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """Which partitions are open, and how much is pending."""
+        return {"partitions": sorted(self._desks), "pending": sum(desk.pending for desk in self._desks.values())}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Dispatch until told to stop."""
+        settings = self._settings
+        self._definitions = AIOKafkaProducer(**settings.kafka_options(), acks="all", enable_idempotence=True)
+        await self._definitions.start()
+        consumer = self._consumer = AIOKafkaConsumer(
+            **settings.kafka_options(),
+            group_id=f"{settings.topic_prefix}rollcall-dispatcher",
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=int(settings.dispatcher_session_timeout_s * 1000),
+            heartbeat_interval_ms=int(settings.dispatcher_session_timeout_s * 1000 / 5),
+        )
+        await consumer.start()
+        consumer.subscribe([settings.topics.changes], listener=self)
+        try:
+            while not stop.is_set():
+                await self._turn(consumer)
+        except Exception as error:  # noqa: BLE001 - a dispatcher that cannot read must not look alive
+            die(log, f"dispatcher: {error!r}")
+        finally:
+            await self.on_partitions_revoked([TopicPartition(settings.topics.changes, number) for number in self._desks])
+            await consumer.stop()
+            await self._definitions.stop()
+
+    async def _turn(self, consumer: AIOKafkaConsumer) -> None:
+        pending = sum(desk.pending for desk in self._desks.values())
+        PENDING.set(pending)
+        if pending >= self._settings.dispatcher_pending:
+            await asyncio.sleep(_POLL_MS / 1000)
+            return
+        for tp, records in (await consumer.getmany(timeout_ms=_POLL_MS, max_records=1_000)).items():
+            desk = self._desks.get(tp.partition)
+            if desk is not None:
+                for record in records:
+                    desk.read(record.offset, record.value)
+        await asyncio.sleep(0)
+
+    async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
+        """Open a desk for each partition gained and read on where its last owner had got to."""
+        try:
+            for tp in assigned:
+                if tp.partition not in self._desks:
+                    await self._open(tp)
+        except Exception as error:  # noqa: BLE001 - the group swallows what a listener raises
+            die(log, f"partitions cannot be gained: {error!r}")
+
+    async def _open(self, tp: TopicPartition) -> None:
+        assert self._consumer is not None
+        desk = Desk(
+            tp.partition,
+            self._settings,
+            self._follower.catalog,
+            self._client,
+            now_ms=self._now_ms,
+            draw=self._draw,
+            disable=self._disable,
+        )
+        offset = await desk.open()
+        if offset is None:
+            await self._consumer.seek_to_beginning(tp)
+        else:
+            self._consumer.seek(tp, offset)
+        self._desks[tp.partition] = desk
+        log.info("partition %s: opened at %s with %s pending", tp.partition, offset, desk.pending)
+
+    async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
+        """Write down what is known of the partitions that go, and close them."""
+        desks = [desk for tp in revoked if (desk := self._desks.pop(tp.partition, None)) is not None]
+        await asyncio.gather(*(desk.close() for desk in desks))
+
+    def _disable(self, endpoint: Endpoint) -> None:
+        """Turn an endpoint off, unless somebody has changed it meanwhile: the fold decides."""
+        task = asyncio.create_task(self._write_disabled(endpoint))
+        self._disabling.add(task)
+        task.add_done_callback(self._disabling.discard)
+
+    async def _write_disabled(self, endpoint: Endpoint) -> None:
+        assert self._definitions is not None
+        record = EndpointPut(
+            tenant=endpoint.tenant,
+            at_ms=self._now_ms(),
+            endpoint_id=endpoint.id,
+            replaces=endpoint.revision,
+            url=endpoint.url,
+            secret=endpoint.secret,
+            segments=None if endpoint.segments is None else sorted(endpoint.segments),
+            changes=sorted(endpoint.changes),  # type: ignore[arg-type]
+            causes=None if endpoint.causes is None else sorted(endpoint.causes),  # type: ignore[arg-type]
+            imports=endpoint.imports,
+            enabled=False,
+            description=endpoint.description,
+        )
+        await self._definitions.send_and_wait(self._settings.topics.definitions, encode_definition(record), partition=0)
+        log.warning("endpoint %s of %s answered 410 and is disabled", endpoint.id, endpoint.tenant)

@@ -1,0 +1,53 @@
+"""The dispatcher's process: `python -m services.api dispatch`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import uvloop
+
+from services.api.dispatcher.client import Client
+from services.api.dispatcher.dispatcher import Dispatcher
+from services.api.dispatcher.settings import DispatcherSettings
+from services.kit import health, logs
+from services.kit.clock import now_ms
+from services.kit.follower import Follower
+from services.kit.kafka import ensure_topics, when_reachable
+from services.kit.settings import load
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    settings = load(DispatcherSettings, process="dispatcher")
+    logs.configure("dispatcher", settings.log_level)
+    uvloop.run(_run(settings))
+
+
+async def _run(settings: DispatcherSettings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await when_reachable(lambda: ensure_topics(settings), what="dispatcher")
+    follower = Follower(settings)
+    await when_reachable(follower.start, what="dispatcher")
+    async with Client(settings.webhook_allow) as client:
+        dispatcher = Dispatcher(settings, follower, client, now_ms=now_ms, draw=random.SystemRandom().random)
+
+        async def readyz() -> tuple[int, Mapping[str, Any]]:
+            return (200 if follower.caught_up else 503), {"definitions": follower.catalog.offset, **dispatcher.status}
+
+        runner = await health.serve(settings.dispatcher_host, settings.dispatcher_port, readyz)
+        gc.freeze()
+        try:
+            await dispatcher.run(stop)
+        finally:
+            await runner.cleanup()
+            await follower.stop()

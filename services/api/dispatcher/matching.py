@@ -1,0 +1,32 @@
+"""Which endpoints asked for a transition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from schemas.catalog import Endpoint
+from schemas.deliveries import Announced
+from schemas.instants import iso
+
+
+def matching(transition: Announced, endpoints: Iterable[Endpoint]) -> list[Endpoint]:
+    """Return the enabled endpoints that want a transition, in their order."""
+    return [endpoint for endpoint in endpoints if wants(endpoint, transition)]
+
+
+def wants(endpoint: Endpoint, transition: Announced) -> bool:
+    """Whether an endpoint wants a transition.
+
+    Causes None stand for every cause but `definition`, which is pushed only where it is named; imports only where they were
+    asked for; and nothing that was decided before the endpoint was made.
+    """
+    if not endpoint.enabled or endpoint.deleted or transition.change not in endpoint.changes:
+        return False
+    if endpoint.segments is not None and transition.segment_id not in endpoint.segments:
+        return False
+    kind = transition.cause.kind
+    if kind == "definition" if endpoint.causes is None else kind not in endpoint.causes:
+        return False
+    if transition.cause.imported and not endpoint.imports:
+        return False
+    return transition.decided_at >= iso(endpoint.created_ms)

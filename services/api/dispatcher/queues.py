@@ -1,0 +1,83 @@
+"""Who may be tried next: a pure state machine of queues, told what time it is.
+
+One queue for each endpoint and customer keeps the customer's order; only its head is ever tried. A head that failed waits for
+its time without holding up other customers, and an endpoint with too many attempts under way holds up only itself.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+
+from schemas.deliveries import Delivery
+
+Lane = tuple[str, str, str]
+"""Tenant, endpoint and customer."""
+
+
+class Queues:
+    """Pending deliveries. Every delivery that is added is given out by `ready`, and again after `retry`, until `done`."""
+
+    def __init__(self, in_flight: int) -> None:
+        self._in_flight = in_flight
+        self._lanes: dict[Lane, deque[Delivery]] = {}
+        self._waiting: list[tuple[int, int, Lane]] = []
+        self._backlog: dict[tuple[str, str], deque[Lane]] = {}
+        self._flying: dict[tuple[str, str], int] = {}
+        self._order = 0
+        self.pending = 0
+
+    def add(self, delivery: Delivery) -> None:
+        """Queue a delivery behind those of its customer to its endpoint."""
+        lane = (delivery.tenant, delivery.endpoint_id, delivery.customer_id)
+        queue = self._lanes.setdefault(lane, deque())
+        queue.append(delivery)
+        self.pending += 1
+        if len(queue) == 1:
+            self._wait(lane, delivery.next_ms)
+
+    def ready(self, now_ms: int) -> Iterator[Delivery]:
+        """Give out every delivery whose turn and time have come, within the limit of each endpoint."""
+        while self._waiting and self._waiting[0][0] <= now_ms:
+            _, _, lane = heapq.heappop(self._waiting)
+            self._backlog.setdefault(lane[:2], deque()).append(lane)
+        for endpoint in list(self._backlog):
+            lanes = self._backlog[endpoint]
+            while lanes and self._flying.get(endpoint, 0) < self._in_flight:
+                self._flying[endpoint] = self._flying.get(endpoint, 0) + 1
+                yield self._lanes[lanes.popleft()][0]
+            if not lanes:
+                del self._backlog[endpoint]
+
+    def landed(self, delivery: Delivery) -> None:
+        """An attempt is over, whatever came of it."""
+        endpoint = (delivery.tenant, delivery.endpoint_id)
+        left = self._flying[endpoint] - 1
+        if left:
+            self._flying[endpoint] = left
+        else:
+            del self._flying[endpoint]
+
+    def retry(self, delivery: Delivery) -> None:
+        """Wait for `next_ms` before the head of its lane is tried again."""
+        self._wait((delivery.tenant, delivery.endpoint_id, delivery.customer_id), delivery.next_ms)
+
+    def done(self, delivery: Delivery) -> None:
+        """Take an ended delivery off its lane; the next of the customer may go."""
+        lane = (delivery.tenant, delivery.endpoint_id, delivery.customer_id)
+        queue = self._lanes[lane]
+        queue.popleft()
+        self.pending -= 1
+        if queue:
+            self._wait(lane, queue[0].next_ms)
+        else:
+            del self._lanes[lane]
+
+    def next_ms(self) -> int | None:
+        """Return when the next waiting delivery is due, None when none waits."""
+        return self._waiting[0][0] if self._waiting else None
+
+    def _wait(self, lane: Lane, at_ms: int) -> None:
+        self._order += 1
+        heapq.heappush(self._waiting, (at_ms, self._order, lane))

@@ -1,0 +1,129 @@
+"""How fresh an answer is, and `?after=`: waiting until the facts behind a position are in the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from schemas.catalog import Segment
+from schemas.errors import Refusal
+from schemas.positions import Offsets, decode_position
+from services.api.errors import Refused, refused, unavailable
+from services.api.metrics import Metrics
+from services.api.reads import Known, Reads
+from services.api.settings import ApiSettings
+
+_EVERY_S: Final = 0.003
+"""How often markers are looked at while someone waits: a person does not notice, and Redis neither (one call for all)."""
+
+Needs = dict[int, dict[str, int]]
+"""For each partition, the next offset of each topic that must have been applied."""
+
+
+def oldest(markers: Iterable[Known | None]) -> Known:
+    """Return the oldest marker; raises `Refused` (503) when one is absent."""
+    found: Known | None = None
+    for known in markers:
+        if known is None:
+            raise unavailable("the projection of a partition is being built; nothing can be known of its customers yet")
+        if found is None or known.marker.as_of_ms < found.marker.as_of_ms:
+            found = known
+    if found is None:
+        raise unavailable("there are no partitions")
+    return found
+
+
+def swept(segment: Segment, markers: Iterable[Known | None]) -> None:
+    """Check that the customers of these partitions have been looked at under a segment's last definition, else 503.
+
+    A customer whom the backfill has not reached is neither in nor out: what stands there was decided under another definition.
+    """
+    for known in markers:
+        if known is not None and known.marker.definitions <= segment.offset:
+            raise unavailable(f"segment {segment.id} version {segment.version} is being backfilled; this is not known yet")
+
+
+def applied(needs: Needs, partition: int, known: Known | None) -> bool:
+    """Whether a marker says that what is needed of its partition has been applied."""
+    wanted = needs.get(partition)
+    if not wanted:
+        return True
+    return known is not None and all(known.marker.offsets.get(topic, 0) >= offset for topic, offset in wanted.items())
+
+
+class Freshness:
+    """Lets reads wait for facts. One task looks at the markers for all who wait."""
+
+    def __init__(self, settings: ApiSettings, reads: Reads, metrics: Metrics) -> None:
+        self._settings, self._reads, self._metrics = settings, reads, metrics
+        self._topics = frozenset(settings.topics.inputs)
+        self._waiting: dict[asyncio.Future[None], Needs] = {}
+        self._watching: asyncio.Task[None] | None = None
+
+    def needs(self, token: str | None) -> Needs:
+        """Read the parameter `after`; raises `Refused` (422) when it is no position of this installation."""
+        if token is None:
+            return {}
+        try:
+            offsets: Offsets = decode_position(token, partitions=self._settings.partitions)
+        except Refusal as refusal:
+            raise refused(refusal) from None
+        if not offsets.keys() <= self._topics:
+            raise Refused(422, "after is not a position that this API gave", pointer="/after")
+        needs: Needs = {}
+        for topic, places in offsets.items():
+            for partition, offset in places.items():
+                needs.setdefault(partition, {})[topic] = offset
+        return needs
+
+    def deadline_s(self) -> float:
+        """Return until when a read that begins now may wait, on the event loop's clock."""
+        return asyncio.get_running_loop().time() + self._settings.api_after_timeout_s
+
+    async def wait(self, needs: Needs, until_s: float) -> None:
+        """Return when the markers say that all is applied; raises `Refused` (503) when they do not in time.
+
+        The caller reads again afterwards, and believes only the markers of that read.
+        """
+        loop = asyncio.get_running_loop()
+        if len(self._waiting) >= self._settings.api_max_waiting:
+            raise unavailable("too many reads wait for ?after=")
+        reached: asyncio.Future[None] = loop.create_future()
+        self._waiting[reached] = needs
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch(), name="freshness")
+        try:
+            async with asyncio.timeout_at(until_s):
+                await reached
+        except TimeoutError:
+            self._metrics.too_late.inc()
+            waited = self._settings.api_after_timeout_s
+            raise unavailable(f"the events of `after` were not in the answer within {waited:g} s; ask again") from None
+        finally:
+            self._waiting.pop(reached, None)
+
+    async def close(self) -> None:
+        """End the watching task."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        try:
+            while self._waiting:
+                self._metrics.waiting.set(len(self._waiting))
+                await asyncio.sleep(_EVERY_S)
+                try:
+                    markers: Sequence[Known | None] = await self._reads.markers()
+                except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must get it as their answer
+                    for reached in list(self._waiting):
+                        if not reached.done():
+                            reached.set_exception(error)
+                    return
+                for reached, needs in list(self._waiting.items()):
+                    if not reached.done() and all(applied(needs, partition, markers[partition]) for partition in needs):
+                        reached.set_result(None)
+        finally:
+            self._watching = None
+            self._metrics.waiting.set(0)

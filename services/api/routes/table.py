@@ -1,0 +1,18 @@
+"""Every route of the API."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.api.routes import customers, feed, keys, lists, members, segments, webhooks
+from services.api.web import RouteSpec
+
+ROUTES: Final[tuple[RouteSpec, ...]] = (
+    *segments.ROUTES,
+    *lists.ROUTES,
+    *members.ROUTES,
+    *customers.ROUTES,
+    *feed.ROUTES,
+    *webhooks.ROUTES,
+    *keys.ROUTES,
+)

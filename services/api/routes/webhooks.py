@@ -1,0 +1,209 @@
+"""Webhook endpoints: create, read, list, replace, delete, and a signed test delivery. The secret is shown once."""
+
+from __future__ import annotations
+
+import base64
+import socket
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
+
+from fastapi import Response
+
+from schemas.catalog import Endpoint
+from schemas.definitions import EndpointDeleted, EndpointPut
+from schemas.errors import shown
+from services.api.auth import new_id
+from services.api.dispatcher.addresses import refused as refused_address
+from services.api.dispatcher.client import send_test
+from services.api.errors import Refused, absent, unavailable
+from services.api.routes.common import AS_OF
+from services.api.settings import ApiSettings
+from services.api.shapes import EndpointBody, EndpointPage, EndpointView, TestResult
+from services.api.views import endpoint_view, has_control
+from services.api.web import Answer, Call, RouteSpec, answer
+
+_SECRET_BYTES: Final = 32
+_ATTEMPTS: Final = 3
+
+
+async def create(call: Call) -> Response:
+    """Save a new endpoint and show its secret, once."""
+    body = await call.body(EndpointBody)
+    secret = "whsec_" + base64.b64encode(call.desk.randomness(_SECRET_BYTES)).decode()
+    put = _put(call, new_id("whk", call.desk.randomness), 0, secret, body)
+    await call.desk.writer.define(put)
+    headers = {"Location": f"/v1/webhooks/{put.endpoint_id}"}
+    return answer(endpoint_view(_made(put), secret=secret), 201, etag=1, headers=headers)
+
+
+async def list_all(call: Call) -> Response:
+    """Show all endpoints."""
+    return answer(EndpointPage([endpoint_view(endpoint) for endpoint in call.catalog.endpoints_of(call.tenant)], None))
+
+
+async def read(call: Call) -> Response:
+    """Show one endpoint."""
+    endpoint = _existing(call)
+    return answer(endpoint_view(endpoint), etag=endpoint.revision)
+
+
+async def replace_all(call: Call) -> Response:
+    """Save an endpoint as it shall be; its secret stays."""
+    matching = call.if_match()
+    body = await call.body(EndpointBody)
+    for attempt in range(_ATTEMPTS):
+        current = _existing(call)
+        if matching is not None and not {"*", str(current.revision)} & set(matching):
+            raise Refused(412, f"the endpoint is at revision {current.revision}; read it again", {"ETag": f'"{current.revision}"'})
+        put = _put(call, current.id, current.revision, current.secret, body)
+        try:
+            await call.desk.writer.define(put)
+        except Refused as error:
+            # Without If-Match the client means the endpoint as it is, so losing a race is ours to repeat.
+            if matching is None and error.status == 412 and attempt < _ATTEMPTS - 1:
+                continue
+            raise
+        return answer(endpoint_view(_made(put, current.created_ms)), etag=current.revision + 1)
+    raise unavailable("others keep changing this endpoint")
+
+
+async def delete(call: Call) -> Response:
+    """Remove an endpoint; what is pending for it is cancelled."""
+    endpoint = _existing(call)
+    await call.desk.writer.define(EndpointDeleted(tenant=call.tenant, at_ms=call.desk.now_ms(), endpoint_id=endpoint.id))
+    return Response(status_code=204)
+
+
+async def test(call: Call) -> Response:
+    """Send a signed test delivery at once and show what came of it."""
+    found = await send_test(_existing(call), call.desk.settings, call.desk.now_ms())
+    delivered = found.status is not None and 200 <= found.status < 300
+    return answer(TestResult(delivered, found.status, found.duration_ms, found.error))
+
+
+def _existing(call: Call) -> Endpoint:
+    endpoint = call.catalog.endpoints.get(call.tenant, {}).get(call.path("id"))
+    if endpoint is None or endpoint.deleted:
+        raise absent("webhook")
+    return endpoint
+
+
+def _put(call: Call, endpoint_id: str, replaces: int, secret: str, body: EndpointBody) -> EndpointPut:
+    check_url(body.url, call.desk.settings)
+    for index, segment_id in enumerate(body.segments or ()):
+        segment = call.catalog.segment(call.tenant, segment_id)
+        if segment is None or segment.archived:
+            raise Refused(422, f"there is no segment {shown(segment_id)}", pointer=f"/segments/{index}")
+    return EndpointPut(
+        tenant=call.tenant,
+        at_ms=call.desk.now_ms(),
+        endpoint_id=endpoint_id,
+        replaces=replaces,
+        url=body.url,
+        secret=secret,
+        segments=None if body.segments is None else list(dict.fromkeys(body.segments)),
+        changes=list(dict.fromkeys(body.changes)),
+        causes=None if body.causes is None else list(dict.fromkeys(body.causes)),
+        imports=body.imports,
+        enabled=body.enabled,
+        description=body.description or "",
+    )
+
+
+def _made(put: EndpointPut, created_ms: int | None = None) -> Endpoint:
+    return Endpoint(
+        tenant=put.tenant,
+        id=put.endpoint_id,
+        revision=put.replaces + 1,
+        url=put.url,
+        secret=put.secret,
+        segments=None if put.segments is None else frozenset(put.segments),
+        changes=frozenset(put.changes),
+        causes=None if put.causes is None else frozenset(put.causes),
+        imports=put.imports,
+        enabled=put.enabled,
+        description=put.description,
+        created_ms=put.at_ms if created_ms is None else created_ms,
+    )
+
+
+def check_url(url: str, settings: ApiSettings) -> None:
+    """Check where an endpoint wants its deliveries; raises `Refused` (422). A name's addresses are judged at each connection."""
+    parts = _split(url)
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not host:
+        raise Refused(422, f"{shown(url)} is not an address like https://example.com/hook", pointer="/url")
+    if parts.username is not None or parts.password is not None:
+        raise Refused(422, "credentials do not belong into the address; verify the signature instead", pointer="/url")
+    if parts.fragment:
+        raise Refused(422, "an address has no fragment", pointer="/url")
+    reason = None if (literal := _literal(host)) is None else refused_address(literal, settings.webhook_allow)
+    if reason is not None:
+        raise Refused(422, f"webhooks do not go to {shown(host)}: {reason}", pointer="/url")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises when it is no port
+    except ValueError:
+        raise Refused(422, f"{shown(url)} is not an address like https://example.com/hook", pointer="/url") from None
+    if has_control(url) or not url.isascii() or "\\" in url or " " in url or "%" in (parts.hostname or ""):
+        raise Refused(422, "an address is ASCII without spaces; write other characters percent-encoded, and hosts in punycode", pointer="/url")
+    return parts
+
+
+def _literal(host: str) -> str | None:
+    """Return the address that a host is written as, None for a name. Also as 127.1, 0x7f000001 or 2130706433, as C reads them."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host.rstrip(".")))
+    except OSError:
+        return None
+
+
+_BODY: Final[dict[str, Any]] = {
+    "url": "https://example.com/rollcall",
+    "segments": ["regulars"],
+    "changes": ["entered", "exited"],
+    "causes": None,
+    "imports": False,
+    "description": "campaign tool",
+}
+_ENDPOINT: Final[dict[str, Any]] = {"id": "whk_5f2a9c01d2e3b4a5f6c7", **_BODY, "enabled": True, "created_at": AS_OF}
+
+ROUTES: Final = (
+    RouteSpec(
+        "POST", "/v1/webhooks", create, "webhooks:write", "Create a webhook endpoint",
+        {201: Answer("The secret is shown here and never again.", EndpointView, _ENDPOINT | {"secret": "whsec_…"}, etag=True)},
+        "webhooks", "Deliveries are signed as Standard Webhooks say. Private, loopback and link-local addresses are refused.",
+        body=EndpointBody, examples={"campaign": _BODY}, errors=(400, 408, 413, 415, 422),
+    ),
+    RouteSpec(
+        "GET", "/v1/webhooks", list_all, "webhooks:read", "List webhook endpoints",
+        {200: Answer("By id.", EndpointPage, {"webhooks": [_ENDPOINT], "next": None})}, "webhooks",
+    ),
+    RouteSpec(
+        "GET", "/v1/webhooks/{id}", read, "webhooks:read", "Read a webhook endpoint",
+        {200: Answer("Without its secret.", EndpointView, _ENDPOINT, etag=True)}, "webhooks", errors=(404,),
+    ),
+    RouteSpec(
+        "PUT", "/v1/webhooks/{id}", replace_all, "webhooks:write", "Replace a webhook endpoint",
+        {200: Answer("Saved; the secret stays.", EndpointView, _ENDPOINT, etag=True)}, "webhooks",
+        body=EndpointBody, examples={"campaign": _BODY}, if_match="The revision that you have seen; without it whichever there is.",
+        errors=(400, 404, 408, 412, 413, 415, 422),
+    ),
+    RouteSpec(
+        "DELETE", "/v1/webhooks/{id}", delete, "webhooks:write", "Delete a webhook endpoint",
+        {204: Answer("Deleted; what was pending for it is cancelled.")}, "webhooks", errors=(404,),
+    ),
+    RouteSpec(
+        "POST", "/v1/webhooks/{id}/test", test, "webhooks:write", "Send a test delivery",
+        {200: Answer("What came of it.", TestResult, {"delivered": True, "status": 204, "duration_ms": 12, "error": None})},
+        "webhooks", "One signed delivery, at once, not repeated. Whether the receiver takes it is in the answer.", errors=(404,),
+    ),
+)  # fmt: skip

@@ -1,0 +1,41 @@
+"""Settings of the API process, read from the environment with the prefix `ROLLCALL_`."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
+
+from services.kit.settings import CommonSettings
+
+_MIB = 1 << 20
+
+
+class ApiSettings(CommonSettings):
+    """Where the API listens, and the limit of everything that a client can make it hold or wait for."""
+
+    api_host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
+    api_port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 for any free one.")
+    api_max_body_bytes: int = Field(10 * _MIB, ge=1_024, le=64 * _MIB, description="Largest body; more is 413.")
+    api_body_timeout_s: float = Field(30.0, gt=0, description="How long a client may take to send its body; longer is 408.")
+    api_reading_bytes: int = Field(128 * _MIB, ge=_MIB, description="Bodies held in memory, of all clients together; beyond it 503.")
+    api_after_timeout_s: float = Field(5.0, ge=0, le=60, description="How long a read with ?after= waits before it answers 503.")
+    api_max_waiting: int = Field(10_000, ge=1, description="Reads that wait for Redis or for ?after= at once; beyond it 503.")
+    api_write_timeout_s: float = Field(10.0, gt=0, description="How long to wait for Kafka when something is saved; longer is 503.")
+    api_redis_timeout_s: float = Field(2.0, gt=0, description="How long to wait for Redis; longer is 503.")
+    api_redis_connections: int = Field(8, ge=1, le=1_000, description="Most connections to Redis.")
+    api_feed_consumers: int = Field(4, ge=1, le=64, description="Reads of the change feed at once; others wait for their turn.")
+    api_feed_scan: int = Field(20_000, ge=1, description="Most records that one read of the change feed looks at.")
+    api_feed_timeout_s: float = Field(5.0, gt=0, description="How long a read of the change feed may take; longer is 503.")
+    api_max_connections: int = Field(4_096, ge=1, description="Open connections; beyond it 503.")
+    api_drain_timeout_s: float = Field(10.0, gt=0, description="How long a stopping process may take to finish what it has begun.")
+    webhook_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (), description="Private networks where webhooks may go all the same, like 10.1.0.0/16, separated by commas."
+    )
+
+    @field_validator("webhook_allow", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip()) if isinstance(value, str) else value

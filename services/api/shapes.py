@@ -1,0 +1,220 @@
+"""The documents of the API: what is read and what is answered. Field names and their order are the published ones."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from schemas.definitions import Scope
+from schemas.events import CustomerId
+from schemas.transitions import CauseKind, Change
+
+MAX_LIST: Final = 100_000
+"""Customers on a list sent with a segment; longer lists are built with the calls for the lists themselves."""
+MAX_EDITS: Final = 10_000
+
+Name = Annotated[str, Meta(min_length=1, max_length=200, description="For people.", examples=["Regulars"])]
+Description = Annotated[str, Meta(max_length=2_000)]
+RuleJson = Annotated[Any, Meta(description="Who is in it; null for a manual segment.", extra_json_schema={"$ref": "#/components/schemas/Rule"})]
+Instant = Annotated[str, Meta(description="RFC 3339 in UTC.", extra_json_schema={"format": "date-time"})]
+Until = Annotated[str | None, Meta(description="When it ends if nothing new happens; null where no end is known.")]
+AsOf = Annotated[
+    str, Meta(description="Every fact applied and every deadline up to this instant is in the answer.", extra_json_schema={"format": "date-time"})
+]
+Position = Annotated[str, Meta(description="A membership read with ?after=position waits until these entries are in the answer.")]
+Ids = Annotated[list[CustomerId], Meta(max_length=MAX_LIST)]
+Edits = Annotated[list[CustomerId], Meta(max_length=MAX_EDITS)]
+Cursor = Annotated[str | None, Meta(description="Pass it as `cursor` to go on; null at the end.")]
+
+
+class SegmentReplace(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A segment as it shall be. A list that is given replaces the whole list; one that is absent stays as it is."""
+
+    name: Name
+    description: Description | None = None
+    rule: RuleJson = None
+    include: Ids | None = None
+    exclude: Ids | None = None
+    id: str | None = None
+    # Known by name, so that what a later version understands is never quietly ignored by this one.
+    tier: None = None
+    min_stay: None = None
+    starts_at: None = None
+    ends_at: None = None
+
+
+class SegmentCreate(SegmentReplace, forbid_unknown_fields=True, kw_only=True):
+    """A new segment: a rule, or lists, or both."""
+
+    id: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,63}$", description="Chosen by you, never used again.")]
+
+
+class SegmentView(Struct, kw_only=True):
+    """A segment. While it is backfilling, `progress` is the share of customers looked at and `count` those found so far."""
+
+    id: str
+    name: str
+    description: str
+    rule: RuleJson
+    version: int
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["backfilling", "live", "archived"]})]
+    progress: Annotated[float, Meta(ge=0, le=1)]
+    count: Annotated[int | None, Meta(description="Null only in the answer to a write, when it cannot be known at that moment.")]
+    created_at: Instant
+    updated_at: Instant
+    position: Position | UnsetType = UNSET
+
+
+class SegmentPage(Struct):
+    """A page of segments, by id."""
+
+    segments: list[SegmentView]
+    next: Cursor
+
+
+class ListEdit(Struct, forbid_unknown_fields=True):
+    """Customers to put on a list and to take off it. One who is in both is taken off."""
+
+    add: Edits = []
+    remove: Edits = []
+
+
+class ListEdited(Struct):
+    """How many entries Kafka has acknowledged."""
+
+    added: int
+    removed: int
+    position: Position
+
+
+class Membership(Struct):
+    """A segment that the customer is in."""
+
+    id: str
+    name: str
+    version: int
+    since: Instant
+    until: Until
+
+
+class CustomerSegments(Struct):
+    """The segments of a customer.
+
+    `pending` is there only during a backfill: segments whose last version has not been decided for this customer. A pending
+    segment is listed as it was decided last, so nobody drops out of GOLD for the seconds that an edit takes.
+    """
+
+    customer_id: str
+    as_of: AsOf
+    segments: list[Membership]
+    pending: list[str] | UnsetType = UNSET
+
+
+class MembershipAnswer(Struct):
+    """Whether a customer is in a segment."""
+
+    member: bool
+    since: Annotated[str | None, Meta(description="Since when; null for someone who is not in.")]
+    until: Until
+    version: int
+    as_of: AsOf
+
+
+class MemberView(Struct):
+    """A member of a segment."""
+
+    customer_id: str
+    since: Instant
+    until: Until
+
+
+class MemberPage(Struct):
+    """A page of members, in an order that stays the same."""
+
+    members: list[MemberView]
+    next: Cursor
+    as_of: AsOf
+
+
+class Count(Struct):
+    """How many members a segment has."""
+
+    count: int
+    as_of: AsOf
+
+
+class ChangePage(Struct):
+    """A page of the change feed. `more` says that there is more to look at: ask again at once with `next`."""
+
+    changes: Annotated[list[Raw], Meta(extra_json_schema={"items": {"$ref": "#/components/schemas/Transition"}})]
+    next: Annotated[str, Meta(description="Where to go on; always there.")]
+    more: bool
+
+
+class EndpointBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A webhook endpoint as it shall be. `segments` and `causes` null mean all, but `definition` is pushed only where it is named."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=2_000, description="http or https, without credentials.")]
+    segments: Annotated[list[str], Meta(max_length=1_000)] | None = None
+    changes: Annotated[list[Change], Meta(min_length=1, max_length=2)] = msgspec.field(default_factory=lambda: ["entered", "exited"])
+    causes: Annotated[list[CauseKind], Meta(min_length=1, max_length=20)] | None = None
+    imports: Annotated[bool, Meta(description="Whether changes caused by imported events are pushed as well.")] = False
+    enabled: Annotated[bool, Meta(description="A disabled endpoint gets nothing and queues nothing.")] = True
+    description: Description | None = None
+
+
+class EndpointView(Struct, kw_only=True):
+    """A webhook endpoint. The secret is shown once, in the answer that creates it."""
+
+    id: str
+    url: str
+    description: str
+    segments: list[str] | None
+    changes: list[str]
+    causes: list[str] | None
+    imports: bool
+    enabled: bool
+    created_at: Instant
+    secret: Annotated[str, Meta(description="Verifies signatures (Standard Webhooks).")] | UnsetType = UNSET
+
+
+class EndpointPage(Struct):
+    """All endpoints, by id."""
+
+    webhooks: list[EndpointView]
+    next: Cursor
+
+
+class TestResult(Struct):
+    """What came of one signed test delivery: the receiver's status, or the error that kept it from answering."""
+
+    delivered: bool
+    status: int | None
+    duration_ms: int
+    error: str | None
+
+
+class KeyBody(Struct, forbid_unknown_fields=True):
+    """A new API key, with scopes that the asking key has itself."""
+
+    name: Name
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=20)]
+
+
+class KeyView(Struct, kw_only=True):
+    """An API key. The key itself is shown once, in the answer that creates it."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: Instant
+    key: str | UnsetType = UNSET
+
+
+class KeyPage(Struct):
+    """All keys in force, by id."""
+
+    keys: list[KeyView]
+    next: Cursor

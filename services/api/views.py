@@ -1,0 +1,103 @@
+"""How what is in force is shown: segments, endpoints and keys as documents, and the figures of segments."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from msgspec import UNSET, UnsetType
+
+from schemas.catalog import Endpoint, Key, Segment
+from schemas.instants import iso, iso_or_none
+from schemas.rules import canonical
+from services.api.desk import Desk
+from services.api.errors import Refused, absent
+from services.api.freshness import oldest
+from services.api.reads import Known, progress
+from services.api.shapes import EndpointView, KeyView, SegmentView
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+when: Final = lru_cache(maxsize=131_072)(iso)
+until: Final = lru_cache(maxsize=131_072)(iso_or_none)
+"""Instants as text. Many share theirs: a backfill's `since`, a midnight's `until`."""
+
+
+def is_customer_id(text: str) -> bool:
+    """Whether an event could carry this customer id."""
+    return 1 <= len(text) <= 128 and (text.isprintable() or not _CONTROL.search(text))
+
+
+def has_control(text: str) -> bool:
+    """Whether a text contains control characters."""
+    return _CONTROL.search(text) is not None
+
+
+def existing(segment: Segment | None) -> Segment:
+    """Return a segment that can have members; raises `Refused` (404) otherwise."""
+    if segment is None or segment.archived:
+        raise absent("segment")
+    return segment
+
+
+def segment_view(
+    segment: Segment, markers: Sequence[Known | None], count: int | None, *, position: str | UnsetType = UNSET
+) -> SegmentView:  # fmt: skip
+    """Show a segment; `markers` are those of all partitions, none where nothing is known."""
+    found = progress(segment, markers)
+    status = "archived" if segment.archived else "live" if found.live and markers else "backfilling"
+    return SegmentView(
+        id=segment.id,
+        name=segment.name,
+        description=segment.description,
+        rule=None if segment.rule is None else canonical(segment.rule),
+        version=segment.version,
+        status=status,
+        progress=found.share if markers else 0.0,
+        count=count,
+        created_at=iso(segment.created_ms),
+        updated_at=iso(segment.updated_ms),
+        position=position,
+    )
+
+
+async def segment_views(desk: Desk, segments: Sequence[Segment]) -> list[SegmentView]:
+    """Show segments with their figures; raises `Refused` (503) when those cannot be known."""
+    if not segments:
+        return []
+    markers, counts = await desk.reads.counts(segments)
+    oldest(markers)
+    return [segment_view(segment, markers, count) for segment, count in zip(segments, counts, strict=True)]
+
+
+async def written_view(desk: Desk, segment: Segment, *, position: str | UnsetType = UNSET) -> SegmentView:
+    """Show a segment that was just saved: it is saved, whether its figures can be known at this moment or not."""
+    with contextlib.suppress(Refused):
+        markers, counts = await desk.reads.counts([segment])
+        oldest(markers)
+        return segment_view(segment, markers, counts[0], position=position)
+    return segment_view(segment, [], None, position=position)
+
+
+def endpoint_view(endpoint: Endpoint, *, secret: str | UnsetType = UNSET) -> EndpointView:
+    """Show an endpoint, its secret only where it is given."""
+    return EndpointView(
+        id=endpoint.id,
+        url=endpoint.url,
+        description=endpoint.description,
+        segments=None if endpoint.segments is None else sorted(endpoint.segments),
+        changes=sorted(endpoint.changes),
+        causes=None if endpoint.causes is None else sorted(endpoint.causes),
+        imports=endpoint.imports,
+        enabled=endpoint.enabled,
+        created_at=iso(endpoint.created_ms),
+        secret=secret,
+    )
+
+
+def key_view(key: Key, *, secret: str | UnsetType = UNSET) -> KeyView:
+    """Show a key, the secret itself only where it is given."""
+    return KeyView(id=key.id, name=key.name, scopes=sorted(key.scopes), created_at=iso(key.created_ms), key=secret)

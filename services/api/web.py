@@ -1,0 +1,251 @@
+"""What every route shares: who asks and with what, read once and strictly, and one place where errors become answers.
+
+A query parameter that a route does not know is refused: a misspelt one must not be quietly ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+from fastapi import Request, Response
+from msgspec import Struct
+from starlette.requests import ClientDisconnect
+
+from schemas.catalog import Catalog, Key
+from schemas.errors import Refusal, shown
+from schemas.events import pointer_of
+from services.api.auth import authorize
+from services.api.desk import Desk
+from services.api.errors import Refused, absent, problem_response, refused, unavailable
+
+log = logging.getLogger(__name__)
+B = TypeVar("B", bound=Struct)
+
+_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+_PLACE: Final = re.compile(r" - at `\$(.*)`$")
+_NAMED: Final = re.compile(r"(missing required|contains unknown) field `(.*?)`")
+_ETAG: Final = re.compile(r'(?:W/)?"[^"]*"|\d+|\*')
+_MOST_PARAMETERS: Final = 20
+_LATER: Final = ("at",)
+
+
+@dataclass(frozen=True)
+class Param:
+    """A query parameter, as the documentation shows it."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    example: Any = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A good answer, as the documentation shows it: its body's type and an example, or none."""
+
+    description: str
+    body: Any = None
+    example: Any = None
+    etag: bool = False
+
+
+@dataclass(frozen=True)
+class RouteSpec:
+    """A route: what the router, the guard and the documentation need to know of it."""
+
+    method: str
+    path: str
+    handler: Handler
+    scope: str
+    summary: str
+    answers: Mapping[int, Answer]
+    tag: str
+    description: str = ""
+    params: Sequence[Param] = ()
+    body: Any = None
+    examples: Mapping[str, Any] = field(default_factory=dict)
+    if_match: str = ""
+    """What the documentation says of the header, where it is looked at."""
+    errors: Sequence[int] = ()
+
+
+class Call:
+    """One request of a key that may make it."""
+
+    __slots__ = ("catalog", "desk", "key", "query", "request", "tenant")
+
+    def __init__(self, desk: Desk, request: Request, key: Key, catalog: Catalog, query: dict[str, str]) -> None:
+        self.desk, self.request, self.key, self.catalog, self.query = desk, request, key, catalog, query
+        self.tenant = key.tenant
+
+    def path(self, name: str) -> str:
+        """Return a part of the path as its writer meant it; raises `Refused` (404) for bytes that no id has."""
+        return unquoted(self.request.path_params[name])
+
+    def limit(self, usual: int, most: int) -> int:
+        """Return the parameter `limit`."""
+        text = self.query.get("limit", str(usual))
+        if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= most):
+            raise Refused(422, f"limit is a number from 1 to {most}, not {shown(text)}", pointer="/limit")
+        return int(text)
+
+    def if_match(self) -> list[str] | None:
+        """Return the versions that the If-Match header names (`*` for any), None without the header. Weak tags match nothing."""
+        header = self.request.headers.get("if-match")
+        if header is None:
+            return None
+        tags = [tag.strip() for tag in header.split(",")]
+        if not all(_ETAG.fullmatch(tag) for tag in tags):
+            raise Refused(400, f'If-Match is an ETag like "3", not {shown(header)}')
+        return [tag.strip('"') for tag in tags if not tag.startswith("W/")]
+
+    async def body(self, type_: type[B]) -> B:
+        """Read the body, exactly: decimals never pass through a float, unknown names are refused with their place."""
+        content = await read_body(self.request, self.desk)
+        try:
+            return _decoder(type_).decode(content)
+        except msgspec.ValidationError as error:
+            raise refused(_refusal(str(error))) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Refused(400, f"broken JSON: {error}") from None
+        except RecursionError:
+            raise Refused(400, "broken JSON: nested too deeply") from None
+        except (ArithmeticError, ValueError):
+            raise Refused(400, "broken JSON: a number that is beyond all bounds") from None
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+def answer(body: Any, status: int = 200, *, etag: int | None = None, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a JSON answer, with an ETag where the thing has versions."""
+    found = dict(headers or {})
+    if etag is not None:
+        found["ETag"] = f'"{etag}"'
+    return Response(_encode(body), status, found, "application/json")
+
+
+def unquoted(part: str) -> str:
+    """Return a part of a path with its escapes undone."""
+    try:
+        return unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        raise absent("id: it is not UTF-8") from None
+
+
+def query_of(raw: bytes, known: frozenset[str]) -> dict[str, str]:
+    """Read a query string; raises `Refused` (422) for a parameter that is not known, or given twice."""
+    if not raw:
+        return {}
+    try:
+        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS)
+    except ValueError as error:
+        raise Refused(422, f"the query cannot be read: {str(error)[:100]}") from None
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name in _LATER and name not in known:
+            raise Refused(422, f"{name} is not available in this version", pointer=f"/{name}")
+        if name not in known:
+            here = ", ".join(sorted(known)) or "none"
+            raise Refused(422, f"unknown query parameter {shown(name)}; here: {here}", pointer=f"/{name}")
+        if name in found:
+            raise Refused(422, f"the query parameter {name} is given twice", pointer=f"/{name}")
+        found[name] = value
+    return found
+
+
+def guarded(desk: Desk, spec: RouteSpec) -> Callable[[Request], Awaitable[Response]]:
+    """Return the endpoint of a route: authorized, measured, and with every error as problem details."""
+    known = frozenset(param.name for param in spec.params)
+    seconds = desk.metrics.seconds.labels(spec.method, spec.path)
+
+    async def endpoint(request: Request) -> Response:
+        since_s = time.perf_counter()
+        response = await answered(desk, request, spec.handler, spec.scope, known)
+        seconds.observe(time.perf_counter() - since_s)
+        desk.metrics.requests.labels(spec.method, spec.path, str(response.status_code)).inc()
+        return response
+
+    return endpoint
+
+
+async def answered(desk: Desk, request: Request, handler: Handler, scope: str, known: frozenset[str]) -> Response:
+    """Answer one request, whatever happens."""
+    try:
+        catalog = desk.catalog()
+        key = authorize(catalog, request.headers.get("authorization", ""), scope)
+        return await handler(Call(desk, request, key, catalog, query_of(request.scope["query_string"], known)))
+    except Refused as error:
+        return error.response()
+    except Refusal as refusal:
+        return refused(refusal).response()
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody reads it
+    except Exception:  # the framework would answer as well, and close the connection
+        desk.metrics.faults.inc()
+        log.exception("a fault of ours")
+        return problem_response(500, "a fault of ours; it has been logged")
+
+
+async def read_body(request: Request, desk: Desk) -> bytes:
+    """Read a JSON body within the limits of the settings; raises `Refused` 408, 413, 415 or 503."""
+    settings = desk.settings
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Refused(415, f"the media type is application/json, not {media_type[:80]}", {"Accept": "application/json"})
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Refused(415, "the body is not compressed here", {"Accept-Encoding": "identity"})
+    announced = request.headers.get("content-length", "")
+    too_large = Refused(413, f"a body has at most {settings.api_max_body_bytes} bytes", {"Connection": "close"})
+    if announced.isdecimal() and int(announced[:20]) > settings.api_max_body_bytes:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(settings.api_body_timeout_s):
+            async for part in request.stream():
+                if size + len(part) > settings.api_max_body_bytes:
+                    raise too_large
+                if desk.held_bytes + len(part) > settings.api_reading_bytes:
+                    raise unavailable("too many bodies are being read at once")
+                desk.held_bytes += len(part)
+                size += len(part)
+                parts.append(part)
+    except TimeoutError:
+        raise Refused(408, f"the body did not arrive within {settings.api_body_timeout_s:g} s", {"Connection": "close"}) from None
+    finally:
+        desk.held_bytes -= size
+    return b"".join(parts)
+
+
+_decoders: dict[type[Struct], msgspec.json.Decoder[Any]] = {}
+
+
+def _decoder(type_: type[B]) -> msgspec.json.Decoder[B]:
+    found = _decoders.get(type_)
+    if found is None:
+        found = _decoders[type_] = msgspec.json.Decoder(type_, float_hook=Decimal)
+    return found
+
+
+def _refusal(message: str) -> Refusal:
+    """Turn msgspec's message into a refusal with the place."""
+    place = _PLACE.search(message)
+    pointer = pointer_of(place.group(1)) if place else ""
+    detail = message[: place.start()] if place else message
+    if named := _NAMED.search(detail):
+        missing = named.group(1) == "missing required"
+        detail = f"{named.group(2)} is missing" if missing else f"unknown name {named.group(2)!r}"
+        pointer = f"{pointer}/{named.group(2)}"
+    elif detail.startswith("Expected `null`, got"):
+        detail = f"{pointer.rpartition('/')[2]} is not available in this version; leave it out"
+    return Refusal(detail[:300], pointer=pointer)

@@ -1,0 +1,229 @@
+"""Redis follows the partitions through everything that can happen to it, and never vouches for rows that may be missing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from schemas.projection import Keys, Marker, decode_marker, decode_memberships
+from services.kit.clock import now_ms
+from services.segmenter.metrics import Metrics
+from services.segmenter.projection import Lane, Projector
+from services.segmenter.settings import SegmenterSettings
+from tests.support.counting import CountingPartition
+from tests.support.stack import LocalValkey
+
+_prefixes = (f"proj{time.time_ns()}-{number}:" for number in itertools.count())
+
+
+class Record:
+    """A record of one key."""
+
+    def __init__(self, offset: int, key: bytes) -> None:
+        self.offset = offset
+        self.key: bytes | None = key
+        self.value: bytes | None = b"x"
+
+
+class Owner:
+    """A counting partition with its lane, whose steps are committed by saying so."""
+
+    def __init__(self, url: str, prefix: str, epoch: int = 1, token: str = "token") -> None:
+        self.core = CountingPartition(3)
+        self.core.epoch = epoch - 1
+        settings = SegmenterSettings.model_validate({"redis_url": url, "redis_prefix": prefix})
+        self.projector = Projector(settings, Metrics(CollectorRegistry()), now_ms, f"{token}{epoch}")
+        self.core.ready(now_ms())
+        self.lane: Lane = self.projector.open(self.core)
+        self.commit()
+
+    def count(self, *keys: str) -> None:
+        """Apply one record for each key and commit."""
+        offset = self.core.offsets.get("t", 0)
+        self.lane.began()
+        self.core.apply("t", [Record(offset + i, f"demo:{key}".encode()) for i, key in enumerate(keys)], now_ms())
+        self.commit()
+
+    def commit(self) -> None:
+        """Take a step and say that it is in Kafka."""
+        step = self.core.take()
+        assert step is not None
+        self.lane.taken()
+        self.lane.committed(step.touched)
+
+
+class View:
+    """What a reader finds in Redis."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self.redis: Redis = Redis.from_url(url)
+        self.keys = Keys(prefix)
+
+    async def marker(self) -> Marker | None:
+        """Return the marker of the partition."""
+        blob: Any = await self.redis.hget(self.keys.marker(3), "m")
+        return None if blob is None else decode_marker(blob)
+
+    async def offset(self) -> int:
+        """Return how many records the marker vouches for, -1 without a marker."""
+        marker = await self.marker()
+        return -1 if marker is None else marker.offsets.get("t", 0)
+
+    async def row(self, customer: str) -> str:
+        """Return the segments of a customer."""
+        blob: Any = await self.redis.hget(self.keys.customer("demo", f"demo:{customer}"), "m")
+        return "" if blob is None else ",".join(decode_memberships(blob))
+
+    async def members(self, segment: str) -> int:
+        """Return the size of a segment."""
+        return int(await self.redis.zcard(self.keys.members("demo", segment, 3)))
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], timeout_s: float = 10) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            with contextlib.suppress(RedisError):  # a server that a test has killed
+                if await holds():
+                    return
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def view(valkey_url: str) -> AsyncIterator[View]:
+    """Give a reader of keys of its own."""
+    found = View(valkey_url, next(_prefixes))
+    yield found
+    await found.redis.aclose()
+
+
+@pytest.fixture
+async def owner(valkey_url: str, view: View) -> AsyncIterator[Owner]:
+    """Give the owner of a partition, writing."""
+    made = Owner(valkey_url, view.keys.prefix)
+    await made.projector.start()
+    yield made
+    await made.projector.stop(1)
+
+
+async def test_row_and_sets_change_together_and_the_marker_follows(owner: Owner, view: View) -> None:
+    """A customer leaves the old set and enters the new one; the marker's offsets never run ahead of the rows."""
+    owner.count(*(str(i) for i in range(1_000)))
+    await eventually(lambda: _is(view.offset(), 1_000))
+    assert (await view.members("odd"), await view.members("even")) == (1_000, 0)
+    owner.count("1", "2", "3")
+    await eventually(lambda: _is(view.offset(), 1_003))
+    assert (await view.members("odd"), await view.members("even")) == (997, 3)
+    assert await view.row("2") == "even"
+
+
+async def test_the_marker_is_renewed_while_nothing_happens(owner: Owner, view: View) -> None:
+    """An idle partition still says, several times a second, that nothing has happened."""
+    owner.count("1")
+    await eventually(lambda: _is(view.offset(), 1))
+    for _ in range(4):
+        await asyncio.sleep(0.5)
+        marker = await view.marker()
+        assert marker is not None
+        assert now_ms() - marker.as_of_ms < 600
+
+
+async def test_a_former_owner_changes_nothing(owner: Owner, view: View, valkey_url: str) -> None:
+    """After a later owner has claimed the partition, neither rows nor the marker follow the former one."""
+    owner.count("1")
+    await eventually(lambda: _is(view.offset(), 1))
+    later = Owner(valkey_url, view.keys.prefix, epoch=2)
+    later.core.counts.update(owner.core.counts)
+    later.core.shown.update(owner.core.counts)
+    await later.projector.start()
+    await eventually(lambda: _epoch(view, 2))
+    owner.count("1", "2")
+    await asyncio.sleep(0.5)
+    assert await view.row("1") == "odd"
+    assert await view.row("2") == ""
+    assert await _epoch(view, 2)
+    later.count("1")
+    await eventually(lambda: _row(view, "1", "even"))
+    await later.projector.stop(1)
+
+
+async def test_a_new_owner_heals_what_its_predecessor_left_half_done(owner: Owner, view: View, valkey_url: str) -> None:
+    """Rows that Redis missed, and sets that do not fit their rows, are right once the new owner's marker is there."""
+    owner.count(*(str(i) for i in range(500)))
+    await eventually(lambda: _is(view.offset(), 500))
+    keys = view.keys
+    await view.redis.zrem(keys.members("demo", "odd", 3), "demo:7")
+    await view.redis.delete(keys.customer("demo", "demo:8"))
+    later = Owner(valkey_url, keys.prefix, epoch=2)
+    later.core.counts.update(owner.core.counts | {b"demo:9": 2})
+    later.core.shown.update(later.core.counts)
+    later.core.offsets["t"] = 501
+    assert await view.offset() == 500  # a gain does not take away what was known
+    await later.projector.start()
+    await eventually(lambda: _epoch(view, 2))
+    assert (await view.members("odd"), await view.members("even")) == (499, 1)
+    assert [await view.row(name) for name in ("7", "8", "9")] == ["odd", "odd", "even"]
+    await later.projector.stop(1)
+
+
+async def test_flushall_is_noticed_and_everything_is_written_anew(tmp_path: Path) -> None:
+    """Without its marker nothing is known; the marker comes back only after the last row."""
+    with LocalValkey(tmp_path) as valkey:
+        owner, view = Owner(valkey.url, "flush:"), View(valkey.url, "flush:")
+        await owner.projector.start()
+        owner.count(*(str(i) for i in range(5_000)))
+        await eventually(lambda: _is(view.offset(), 5_000))
+        for _ in range(3):
+            await view.redis.flushall()
+            await eventually(lambda: _there(view))
+            assert await view.members("odd") == 5_000
+        await owner.projector.stop(1)
+        await view.redis.aclose()
+
+
+async def test_changes_go_on_while_redis_is_gone_and_after_it_forgot_the_newest(tmp_path: Path) -> None:
+    """Nothing is lost while Redis is away, and one that comes back with older data is written anew before it is vouched for."""
+    with LocalValkey(tmp_path) as valkey:
+        owner, view = Owner(valkey.url, "gone:"), View(valkey.url, "gone:")
+        await owner.projector.start()
+        owner.count(*(str(i) for i in range(2_000)))
+        await eventually(lambda: _is(view.offset(), 2_000))
+        await asyncio.to_thread(valkey.kill9)
+        for _ in range(5):
+            owner.count(*(str(i) for i in range(1_000)))
+            await asyncio.sleep(0.05)
+        assert not owner.projector.reachable
+        assert owner.projector.owed(3) <= 3_000
+        await asyncio.to_thread(valkey.start)
+        await eventually(lambda: _is(view.offset(), 7_000), 20)
+        assert (await view.members("odd"), await view.members("even")) == (1_000, 1_000)
+        assert owner.projector.reachable
+        await owner.projector.stop(1)
+        await view.redis.aclose()
+
+
+async def _there(view: View) -> bool:
+    return await view.marker() is not None
+
+
+async def _is(found: Awaitable[int], wanted: int) -> bool:
+    return await found == wanted
+
+
+async def _epoch(view: View, epoch: int) -> bool:
+    marker = await view.marker()
+    return marker is not None and marker.epoch == epoch
+
+
+async def _row(view: View, customer: str, wanted: str) -> bool:
+    return await view.row(customer) == wanted

@@ -1,0 +1,46 @@
+"""What worked examples are told with: documents about one customer, and the judge's answers about that customer."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+from tests.oracle import clock, model
+
+Json = dict[str, Any]
+PARIS = {"id": "demo", "timezone": "Europe/Paris", "currency": "EUR", "country": "FR"}
+NOON = "2024-05-15T12:00:00Z"
+_ids = count()
+
+
+def fact(event: str, at: str, /, **body: Any) -> Json:
+    """A document about customer c, with an id greater than all before."""
+    return {"event_id": f"e{next(_ids):06}", "tenant": "demo", "customer_id": "c", "type": event, "occurred_at": at} | body
+
+
+def sale(at: str = "2024-05-01T10:00:00Z", total: Any = "10.00", **body: Any) -> Json:
+    """A checkout of customer c."""
+    return fact("checkout", at, total=total, **body)
+
+
+def profile(at: str = "2024-01-01T00:00:00Z", **attributes: Any) -> Json:
+    """A profile event of customer c."""
+    return fact("profile", at, attributes=attributes)
+
+
+def told(*documents: Json, tenant: Json = PARIS) -> model.History:
+    """A judge who has heard these."""
+    history = model.History(tenant)
+    for document in documents:
+        history.add(document)
+    return history
+
+
+def value(metric: Json, *documents: Json, at: str = NOON) -> Any:
+    """A metric of customer c, of checkouts unless it says otherwise."""
+    return model.value_of({"event": "checkout"} | metric, told(*documents), "c", clock.instant(at))
+
+
+def holds(rule: Json, *documents: Json, at: str = NOON) -> bool:
+    """Whether a rule holds of customer c."""
+    return model.holds(rule, told(*documents), "c", clock.instant(at))
