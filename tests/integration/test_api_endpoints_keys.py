@@ -6,9 +6,12 @@ import base64
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from standardwebhooks import Webhook
 
 from schemas.definitions import SCOPES
 from schemas.transitions import CAUSES
@@ -84,6 +87,33 @@ def test_what_the_operator_allows_is_taken(api: Api) -> None:
     """An address inside an allowed network, and public ones in any notation, are accepted."""
     for url in ("http://127.0.0.2:8090/hook", "https://example.com", "https://1.1.1.1/", "https://[2606:4700::1111]:8443/a?b=c%20d"):
         assert api.call("POST", "/v1/webhooks", {"url": url}).status_code == 201, url
+
+
+def test_a_test_delivery_is_signed_and_its_result_shown(api: Api) -> None:
+    """The receiver gets one signed request, whose outcome is the answer; a receiver that is not there is told as well."""
+    got: list[tuple[dict[str, str], bytes]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append((dict(self.headers.items()), self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.2", 0), Receiver) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        made = api.call("POST", "/v1/webhooks", {"url": f"http://127.0.0.2:{server.server_port}/hook"}).json()
+        result = api.call("POST", f"/v1/webhooks/{made['id']}/test")
+        thread.join(10)
+    assert (result.status_code, result.json()["delivered"], result.json()["status"]) == (200, True, 204), result.text
+    headers, body = got[0]
+    assert Webhook(made["secret"]).verify(body, headers)["type"] == "webhook.test"
+    again = api.call("POST", f"/v1/webhooks/{made['id']}/test").json()
+    assert (again["delivered"], again["status"]) == (False, None)
+    assert again["error"]
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ class Api:
     url: str
     settings: ApiSettings
     desk: Desk
+    client: httpx.Client
 
     def call(self, method: str, path: str, body: Any = None, *, key: str = "all", **headers: str) -> httpx.Response:
         """Make a request under a key; what is not bytes is sent as JSON."""
@@ -46,7 +47,7 @@ class Api:
         if body is not None:
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
-        return httpx.request(method, self.url + path, content=content, headers=sent, timeout=30)
+        return self.client.request(method, self.url + path, content=content, headers=sent)
 
     def get(self, path: str, **more: Any) -> httpx.Response:
         """Get a page."""
@@ -101,12 +102,15 @@ def serving(settings: ApiSettings) -> Iterator[Api]:
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, ws="none", lifespan="on"))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="api")
     thread.start()
-    api = Api(f"http://127.0.0.1:{port}", settings, app.desk)
+    # One client for all calls: making one reads the system's certificates, which takes longer than a call.
+    client = httpx.Client(timeout=30)
+    api = Api(f"http://127.0.0.1:{port}", settings, app.desk, client)
     try:
         # Definitions come last: whoever has read them has a producer as well.
         wait_until(lambda: thread.is_alive() and api.desk.follower.caught_up and server.started, 60)
         yield api
     finally:
+        client.close()
         server.should_exit = True
         thread.join(30)
         assert not thread.is_alive()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from fastapi import Request, Response
+from fastapi import FastAPI, Request, Response
 from msgspec import UNSET
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from schemas.catalog import Catalog
 from schemas.instants import NEVER
@@ -115,15 +115,15 @@ class FastLane:
     other requests it puts the path back as it was sent: an id may contain any character, an escaped slash as well.
     """
 
-    def __init__(self, app: ASGIApp, desk: Desk) -> None:
-        self._app, self.desk = app, desk
+    def __init__(self, app: FastAPI, desk: Desk) -> None:
+        self.app, self.desk = app, desk
         self._seconds = desk.metrics.seconds.labels("GET", _PATH)
         self._good = desk.metrics.requests.labels("GET", _PATH, "200")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         scope["path"] = raw.decode("latin-1")
@@ -137,4 +137,4 @@ class FastLane:
                 self.desk.metrics.requests.labels("GET", _PATH, str(response.status_code)).inc()
             await response(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)

@@ -1,0 +1,114 @@
+"""Small laws of the API that need no server: tokens, progress, and the published document."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.catalog import Segment
+from schemas.errors import Refusal
+from schemas.positions import decode_position, encode_position
+from schemas.projection import Marker, Sweep
+from services.api.app import build_app
+from services.api.auth import new_key
+from services.api.cursors import decode_cursor, encode_cursor
+from services.api.errors import Refused
+from services.api.reads import Known, progress
+from services.api.routes.table import ROUTES
+from services.api.settings import ApiSettings
+from services.api.web import query_of
+
+OFFSETS = st.dictionaries(st.sampled_from(["", "checkouts", "visits"]), st.dictionaries(st.integers(0, 5), st.integers(0, 1 << 61), max_size=6))
+
+
+@given(OFFSETS)
+def test_a_position_comes_back_as_it_was(offsets: dict[str, dict[int, int]]) -> None:
+    """Reading a token gives the offsets that it was made from."""
+    assert decode_position(encode_position(offsets), partitions=6) == offsets
+
+
+def test_the_largest_installation_has_tokens_that_are_taken() -> None:
+    """A cursor over a thousand partitions is neither refused nor too long for a request line."""
+    token = encode_position({"": {number: 1 << 40 for number in range(1_000)}})
+    assert len(token) < 32_000
+    assert len(decode_position(token, partitions=1_000)[""]) == 1_000
+
+
+@given(st.text(max_size=60) | st.binary(max_size=60).map(encode_cursor))
+def test_no_token_is_a_fault(token: str) -> None:
+    """Any text is read or refused; nothing else happens."""
+    with suppress(Refusal):
+        offsets = decode_position(token, partitions=6)
+        assert all(0 <= p < 6 and o >= 0 for places in offsets.values() for p, o in places.items())
+    with suppress(Refused):
+        assert isinstance(decode_cursor(token, tuple[int, str]), tuple)
+
+
+@given(st.binary(max_size=80))
+def test_no_query_is_a_fault(raw: bytes) -> None:
+    """Any bytes are parameters that are known, or refused."""
+    with suppress(Refused):
+        assert query_of(raw, frozenset({"a", "limit"})).keys() <= {"a", "limit"}
+
+
+MARKERS = st.builds(
+    lambda definitions, customers, sweep: Known(Marker(1, 1, {}, definitions, customers, sweep), ""),
+    st.integers(0, 9), st.integers(0, 50), st.none() | st.builds(Sweep, st.integers(0, 9), st.integers(0, 50), st.integers(0, 50)),
+)  # fmt: skip
+
+
+@given(st.lists(MARKERS, min_size=1, max_size=6), st.integers(0, 9))
+def test_progress_is_whole_exactly_when_every_partition_is_past_it(markers: list[Known], offset: int) -> None:
+    """Live and 1.0 go together, and mean that no partition's customers are left."""
+    segment = Segment("demo", "s", 1, "s", "", None, offset, offset, offset, 1, 1)
+    found = progress(segment, markers)
+    assert found.live == (found.share == 1.0) == all(known.marker.definitions > offset for known in markers)
+    assert 0 <= found.share <= 1
+    assert not progress(segment, [*markers, None]).live
+
+
+def test_keys_are_different_and_scanners_know_them() -> None:
+    """A key is a prefix and all the randomness that was given."""
+    assert new_key(lambda size: b"\xff" * size) == "rollcall_" + "_" * 42 + "8"
+    assert new_key(bytes) != new_key(lambda size: b"\1" * size)
+
+
+def test_the_published_document_is_whole() -> None:
+    """Every route is in it with its parameters, every reference leads somewhere, and every error has its example."""
+    document = published()
+    text = json.dumps(document)
+    for name in set(re.findall(r'"#/components/schemas/([^"]+)"', text)):
+        assert name in document["components"]["schemas"], name
+    for spec in ROUTES:
+        operation = document["paths"][spec.path][spec.method.lower()]
+        named = {(p["in"], p["name"]) for p in operation["parameters"]}
+        assert {name for place, name in named if place == "query"} == {param.name for param in spec.params}
+        assert {name for place, name in named if place == "path"} == set(re.findall(r"\{(\w+)\}", spec.path))
+        assert {"401", "403", "503"} <= operation["responses"].keys()
+        assert spec.scope in operation["description"]
+    operations = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
+    assert len(operations) == len(set(operations))
+
+
+@pytest.mark.parametrize("spec", ROUTES, ids=[f"{spec.method} {spec.path}" for spec in ROUTES])
+def test_the_examples_are_what_is_taken_and_answered(spec: Any) -> None:
+    """Each example of a body is read by the route's own type, each example of an answer has the shape of the answer."""
+    for example in spec.examples.values():
+        msgspec.convert(example, spec.body)
+    for answer in spec.answers.values():
+        if answer.body is not None:
+            msgspec.json.decode(msgspec.json.encode(answer.example), type=answer.body)
+            assert answer.example.keys() <= {info.encode_name for info in msgspec.structs.fields(answer.body)}
+
+
+def published() -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    found: dict[str, Any] = build_app(ApiSettings(partitions=2)).app.openapi()
+    return found
