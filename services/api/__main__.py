@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 
-import uvicorn
 from aiokafka.errors import KafkaError
 
-from services.api.app import build_app
 from services.api.commands import Failed, lines
-from services.api.dispatcher import main as dispatcher
 from services.api.settings import ApiSettings
 from services.kit.logs import configure
 from services.kit.settings import load
@@ -20,7 +18,10 @@ from services.kit.settings import load
 def main() -> None:
     """Run a process or a command."""
     arguments = _parser().parse_args()
+    # Each process imports what it needs: a command would spend most of its time on a web server that it does not start.
     if arguments.what == "dispatch":
+        from services.api.dispatcher import main as dispatcher  # noqa: PLC0415
+
         dispatcher.main()
         return
     settings = load(ApiSettings, process="api")
@@ -28,6 +29,8 @@ def main() -> None:
         _serve(settings)
         return
     configure("api", "ERROR" if settings.log_level == "INFO" else settings.log_level)
+    # On an empty Kafka the client complains of topics that were created a moment ago; what fails for good is said below.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         print("\n".join(lines(arguments, settings)))
     except (Failed, KafkaError) as error:
@@ -36,6 +39,10 @@ def main() -> None:
 
 
 def _serve(settings: ApiSettings) -> None:
+    import uvicorn  # noqa: PLC0415
+
+    from services.api.app import build_app  # noqa: PLC0415
+
     configure("api", settings.log_level)
     # The server puts the old handler back and raises the signal once more when it has drained; a drained process ends with 0.
     signal.signal(signal.SIGTERM, lambda *_: None)

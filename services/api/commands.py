@@ -35,6 +35,7 @@ class Failed(RollcallError):
 
 async def run(arguments: Namespace, settings: ApiSettings) -> list[str]:
     """Run a command and return the lines to print; raises `Failed` with the reason."""
+    _check(arguments)
     async with _connected(settings) as (follower, writer):
         name = f"{arguments.what} {arguments.verb}"
         try:
@@ -64,11 +65,17 @@ def scopes_of(text: str) -> list[Scope]:
     return [scope for scope in SCOPES if scope in named or "all" in named]
 
 
+def _check(arguments: Namespace) -> None:
+    """Refuse what can be seen to be wrong without asking Kafka."""
+    for name, pattern in (("tenant", _TENANT), ("currency", _CURRENCY), ("country", _COUNTRY)):
+        if name in arguments and not pattern.fullmatch(value := getattr(arguments, name)):
+            raise Failed(f"{value!r} is no {name}; it matches {pattern.pattern}")
+    if "scopes" in arguments:
+        scopes_of(arguments.scopes)
+
+
 async def _create_tenant(arguments: Namespace, follower: Follower, writer: Writer) -> list[str]:
     wanted = TenantPut(tenant=arguments.tenant, at_ms=now_ms(), timezone=arguments.timezone, currency=arguments.currency, country=arguments.country)
-    for name, pattern in (("tenant", _TENANT), ("currency", _CURRENCY), ("country", _COUNTRY)):
-        if not pattern.fullmatch(getattr(wanted, name)):
-            raise Failed(f"{getattr(wanted, name)!r} is no {name}; it matches {pattern.pattern}")
     try:
         await writer.define(wanted)
     except Refused as error:

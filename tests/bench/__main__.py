@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import latency, throughput
-from tests.bench.stack import running
+from tests.support.services import running
 
 RESULTS = Path("bench/results")
 

@@ -14,8 +14,7 @@ from typing import Any, ClassVar, Final
 
 from deploy.local.ports import free_port
 from schemas.instants import iso
-from tests.bench.load import now_ms
-from tests.bench.stack import KEY, Stack
+from tests.support.services import KEY, Stack, now_ms
 
 _BUYERS: Final = {"id": "buyers", "rule": {"metric": {"measure": "count", "event": "checkout"}, "op": "gte", "value": 1}}
 _CUSTOMER: Final = re.compile(rb'"customer_id":"([^"]+)"')

@@ -10,7 +10,7 @@ from typing import Any
 
 from demo.segments import SEGMENTS
 from tests.bench.load import events, fill
-from tests.bench.stack import PARTITIONS, Stack, wait_for
+from tests.support.services import PARTITIONS, Stack, wait_for
 
 
 def applied(stack: Stack) -> int:
@@ -23,7 +23,7 @@ def rollcall(stack: Stack, run: int, count: int) -> float:
     """Return the events per second of a segmenter that starts with `count` events waiting."""
     stack.fresh(f"ours{run}-")
     stack.define({"id": segment.id, "rule": segment.rule} for segment in SEGMENTS)
-    fill(stack.broker.bootstrap, stack.topics, PARTITIONS, events(count))
+    fill(stack.bootstrap, stack.topics, PARTITIONS, events(count))
     stack.start("segmenter", "services.segmenter")
     wait_for(lambda: applied(stack) > 0, what="the first event to be applied", every_s=0.01)
     first, start_s = applied(stack), time.perf_counter()
@@ -36,7 +36,7 @@ def rollcall(stack: Stack, run: int, count: int) -> float:
 def stock(stack: Stack, run: int, count: int) -> float:
     """Return the events per second of stock Faust on the same events."""
     stack.fresh(f"stock{run}-")
-    fill(stack.broker.bootstrap, stack.topics, PARTITIONS, events(count))
+    fill(stack.bootstrap, stack.topics, PARTITIONS, events(count))
     command = (sys.executable, "-m", "tests.bench.stock", str(count))
     done = subprocess.run(command, env=stack.environment(), capture_output=True, text=True, timeout=300, check=True)
     rate, _, counted = done.stdout.split()[-3:]

@@ -199,15 +199,18 @@ def _fields(event: str, currency: str) -> dict[str, st.SearchStrategy[Json]]:
 def _filters(event: str, currency: str) -> st.SearchStrategy[Json]:
     """One filter of an event."""
     fields = _fields(event, currency)
+    names = sorted(fields)
     if event == "checkout":
-        several = st.lists(st.sampled_from(_COUPONS), min_size=1, max_size=2)
-        fields["coupon_ids"] = st.fixed_dictionaries({"op": st.just("contains"), "value": st.sampled_from(_COUPONS)})
-        fields["coupon_ids"] |= st.fixed_dictionaries({"op": st.sampled_from(["in", "not_in"]), "value": several})
-    return st.sampled_from(sorted(fields)).flatmap(lambda field: fields[field].map(lambda rest: {"field": field} | rest))
+        one, several = st.sampled_from(_COUPONS), st.lists(st.sampled_from(_COUPONS), min_size=1, max_size=2)
+        asked = {"contains": one, "in": several, "not_in": several}
+        fields["coupon_ids"] = st.sampled_from(sorted(asked)).flatmap(lambda op: st.fixed_dictionaries({"op": st.just(op), "value": asked[op]}))
+        # Lists, kinds and lines have laws of their own; a fair draw among all fields would hardly meet them.
+        names += ["coupon_ids"] * 3 + ["kind"] * 2 + ["items.brand", "items.category"] * 2
+    return st.sampled_from(names).flatmap(lambda field: fields[field].map(lambda rest: {"field": field} | rest))
 
 
 _NUMERIC = ["total", "discount", "points_earned", "items.amount", "items.discount", "items.quantity", "value", "points", "collected", "spent"]
-_EVENTS = ["checkout", "checkout", "checkout", "coupon-redemption", *_MAILS, "visit", "points", "custom"]
+_EVENTS = [*["checkout"] * 8, "coupon-redemption", *_MAILS, "visit", "points", "custom"]
 _OF_VALUES = ["sum", "sum", "avg", "min", "max", "distinct", "favourite"]
 
 
@@ -229,7 +232,7 @@ def metrics(draw: st.DrawFn, currency: str) -> Json:
         comparison = draw(_numbers(st.integers(0, 4) if measure == "count" else st.sampled_from([0, 1, 13, 14, 30])))
     if event == "custom":
         rest["name"] = draw(st.sampled_from(["quiz", "poll"]))
-    elif filters := draw(st.lists(_filters(event, currency), max_size=2)):
+    elif filters := [draw(_filters(event, currency)) for _ in range(draw(st.sampled_from([0, 1, 1, 2])))]:
         rest["where"] = filters
     return {"metric": {"measure": measure, "event": event} | rest} | comparison
 
@@ -258,7 +261,7 @@ def _profiles(anchor: int) -> st.SearchStrategy[Json]:
 def rules(currency: str, anchor: int) -> st.SearchStrategy[Json]:
     """Rules of every construct of the language, nested a little."""
     near = st.sampled_from([{"near": {"lat": 43.6047, "lon": 1.4442, "km": 30}}, {"near": {"lat": 45.7, "lon": 4.8, "km": 500}}])
-    leaves = metrics(currency) | metrics(currency) | _profiles(anchor) | near
+    leaves = st.sampled_from([metrics(currency)] * 7 + [_profiles(anchor)] * 3 + [near]).flatmap(lambda leaf: leaf)
     return st.recursive(
         leaves,
         lambda inner: (

@@ -36,7 +36,7 @@ def test_a_position_comes_back_as_it_was(offsets: dict[str, dict[int, int]]) -> 
 
 def test_the_largest_installation_has_tokens_that_are_taken() -> None:
     """A cursor over a thousand partitions is neither refused nor too long for a request line."""
-    token = encode_position({"": {number: 1 << 40 for number in range(1_000)}})
+    token = encode_position({"": dict.fromkeys(range(1_000), 1 << 40)})
     assert len(token) < 32_000
     assert len(decode_position(token, partitions=1_000)[""]) == 1_000
 

@@ -1,4 +1,4 @@
-"""What a benchmark runs on: a real Kafka and Valkey in a folder of its own, and the services as processes."""
+"""The services as processes, on a real Kafka and Valkey: what end-to-end tests and benchmarks run on."""
 
 from __future__ import annotations
 
@@ -25,23 +25,29 @@ from schemas.definitions import SCOPES, EndpointPut, KeyPut, SegmentPut, TenantP
 from schemas.topics import Topics
 from services.kit.kafka import ensure_topics
 from services.kit.settings import CommonSettings
-from tests.bench.load import TENANT, now_ms
 
 PARTITIONS = 6
+TENANT = "bench"
 KEY = "rk_bench_0123456789abcdef0123456789abcdef"
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ...").decode()
 
 
-class Stack:
-    """A broker, a Valkey, and the processes started on them. `prefix` keeps one run's topics apart from another's."""
+def now_ms() -> int:
+    """Return the wall clock."""
+    return time.time_ns() // 1_000_000
 
-    def __init__(self, folder: Path) -> None:
+
+class Stack:
+    """Processes on a Kafka and a Valkey. `prefix` keeps one run's topics and keys apart from another's."""
+
+    def __init__(self, folder: Path, bootstrap: str, redis_url: str) -> None:
         self.folder = folder
-        self.broker = LocalBroker(folder / "kafka")
-        self.valkey = LocalValkey(folder / "valkey")
+        self.bootstrap = bootstrap
+        self.redis_url = redis_url
         self.prefix = ""
         self.ports: dict[str, int] = {}
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.extra: dict[str, str] = {}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def topics(self) -> Topics:
@@ -50,7 +56,7 @@ class Stack:
 
     def settings(self) -> CommonSettings:
         """The settings that every process shares."""
-        return CommonSettings(kafka=self.broker.bootstrap, redis_url=self.valkey.url, topic_prefix=self.prefix, partitions=PARTITIONS)
+        return CommonSettings(kafka=self.bootstrap, redis_url=self.redis_url, topic_prefix=self.prefix, partitions=PARTITIONS)
 
     def fresh(self, prefix: str) -> None:
         """Begin a run with topics and keys of its own."""
@@ -60,8 +66,8 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """The environment of a process of this run."""
         return os.environ | {
-            "ROLLCALL_KAFKA": self.broker.bootstrap,
-            "ROLLCALL_REDIS_URL": self.valkey.url,
+            "ROLLCALL_KAFKA": self.bootstrap,
+            "ROLLCALL_REDIS_URL": self.redis_url,
             "ROLLCALL_REDIS_PREFIX": self.prefix,
             "ROLLCALL_TOPIC_PREFIX": self.prefix,
             "ROLLCALL_PARTITIONS": str(PARTITIONS),
@@ -69,14 +75,15 @@ class Stack:
             "ROLLCALL_LOG_LEVEL": "WARNING",
             "ROLLCALL_WEBHOOK_ALLOW": "127.0.0.1/32",
             "BENCH_RUN": self.prefix.strip("-") or "run",
+            **self.extra,
         }
 
     def start(self, name: str, *module: str) -> None:
-        """Start `python -m module…` as a service and wait until it is ready."""
-        port = self.ports[name] = free_port(set(self.ports.values()))
+        """Start `python -m module…` as a service, on the port it had before, and wait until it is ready."""
+        port = self.ports.setdefault(name, free_port(set(self.ports.values())))
         environment = self.environment() | {f"ROLLCALL_{name.upper()}_HOST": "127.0.0.1", f"ROLLCALL_{name.upper()}_PORT": str(port)}
         with (self.folder / f"{self.prefix}{name}.log").open("ab") as log:
-            self._processes.append(subprocess.Popen((sys.executable, "-m", *module), env=environment, stdout=log, stderr=log))
+            self._processes[name] = subprocess.Popen((sys.executable, "-m", *module), env=environment, stdout=log, stderr=log)
         wait_for(lambda: self.get(name, "/readyz") is not None, what=f"{name} to be ready")
 
     def get(self, name: str, path: str) -> Any:
@@ -87,11 +94,22 @@ class Stack:
         except (OSError, ValueError):
             return None
 
+    def end(self, name: str, *, gently: bool) -> None:
+        """End one process, gently or with `kill -9`."""
+        process = self._processes.pop(name)
+        (process.terminate if gently else process.kill)()
+        process.wait(30)
+
+    def command(self, *module: str) -> str:
+        """Run `python -m module…` to its end and return what it printed."""
+        done = subprocess.run((sys.executable, "-m", *module), env=self.environment(), capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout.strip()
+
     def stop_services(self) -> None:
         """End the processes of this run."""
-        for process in self._processes:
+        for process in self._processes.values():
             process.terminate()
-        for process in self._processes:
+        for process in self._processes.values():
             try:
                 process.wait(15)
             except subprocess.TimeoutExpired:
@@ -116,7 +134,7 @@ class Stack:
         asyncio.run(self._produce(encode_definition(record) for record in records))
 
     async def _produce(self, documents: Iterable[bytes]) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=self.broker.bootstrap, acks="all", enable_idempotence=True)
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True)
         await producer.start()
         try:
             for document in documents:
@@ -127,9 +145,9 @@ class Stack:
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Stack]:
-    """A stack with its servers up, and everything down afterwards."""
-    stack = Stack(folder)
-    with stack.broker, stack.valkey:
+    """A stack with servers of its own, and everything down afterwards."""
+    with LocalBroker(folder / "kafka") as broker, LocalValkey(folder / "valkey") as valkey:
+        stack = Stack(folder, broker.bootstrap, valkey.url)
         try:
             yield stack
         finally:

@@ -1,0 +1,1 @@
+"""The whole product, from an HTTP request to a signed webhook, through real processes."""
