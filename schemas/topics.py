@@ -101,7 +101,8 @@ class Topics:
         inputs = {"retention.ms": str(_INPUT_RETENTION_MS), "max.message.bytes": "1048588"}
         compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.3", "segment.bytes": "67108864", "max.message.bytes": "10485760"}
         kept = {"retention.ms": "-1"}
-        year = {"retention.ms": str(400 * DAY_MS)}
+        # Dead letters hold what did not fit elsewhere, uncompressed; transitions the values of two hundred conditions.
+        year = {"retention.ms": str(400 * DAY_MS), "max.message.bytes": "10485760"}
         return (
             *(TopicSpec(name, settings=inputs) for name in self.inputs),
             TopicSpec(self.changes, settings=year),

@@ -540,8 +540,10 @@ def _cause(fact: Fact) -> Cause:
 
 
 def _entered(row: Row, entry: ManualEntry) -> bool:
-    """Put an entry into a row; return whether it changed anything."""
+    """Put an entry into a row; return whether it changed anything. One of a list that has been replaced since changes nothing."""
     before = row.manual.get(entry.segment_id, (-1, -1))
+    if entry.since < before[0 if entry.entries == "include" else 1]:
+        return False
     value = entry.since if entry.present else -1
     after: tuple[int, int] = (value, before[1]) if entry.entries == "include" else (before[0], value)
     if after == before:

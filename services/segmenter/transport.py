@@ -87,10 +87,15 @@ class InputThread(driver.AIOKafkaConsumerThread):
         runs: dict[TP, Run] = {}
         for tp, end in self._positions(consumer, active_partitions).items():
             start = before.get(tp)
-            # A seek in the middle may bring the position back to where it was, with records that must not be forgotten.
-            if end != start or fetched.get(tp):
+            # A seek in the middle may bring the position back to where it was, having consumed records, or nothing but markers.
+            # Seen from start to end nothing has moved then; only the cursor tells that this is not where we should be.
+            if end != start or fetched.get(tp) or self._own.cursor(tp) not in (None, end):
                 runs[tp] = Run(-1 if start is None else start, end, fetched.get(tp, []))
         return runs
+
+    @property
+    def _own(self) -> Consumer:
+        return cast(Consumer, self.consumer)
 
     @staticmethod
     def _positions(consumer: AIOKafkaConsumer, tps: Iterable[TP]) -> dict[TP, int]:
@@ -131,6 +136,10 @@ class Consumer(driver.Consumer):
         return InputThread(self, loop=self.loop, beacon=self.beacon)
 
     # ---- where to read
+
+    def cursor(self, tp: TP) -> int | None:
+        """Return the position that the next run of a partition must start at, None while it is not open. For any thread."""
+        return self._cursor.get(tp)
 
     async def perform_seek(self) -> None:
         """Seek every restored partition to its progress. Faust calls this after each rebalance."""

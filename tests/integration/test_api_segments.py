@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -308,12 +309,13 @@ def test_an_entry_names_the_list_that_another_process_has_just_reset(api: Api, p
     with serving(api.settings) as second, ThreadPoolExecutor(1) as pool:
         consumer = second.desk.follower._consumer
         assert consumer is not None
-        consumer.pause(*consumer.assignment())
+        loop: asyncio.AbstractEventLoop = consumer._loop
+        loop.call_soon_threadsafe(consumer.pause, *consumer.assignment())
         time.sleep(0.7)  # what it had asked for before it paused has come
         assert api.call("PUT", "/v1/segments/handed-over", {"name": "n", "include": []}, If_Match='"1"').status_code == 200
         assert second.offset("handed-over") < api.offset("handed-over")
         edited = pool.submit(second.call, "POST", "/v1/segments/handed-over/include", {"add": ["new"]})
         time.sleep(0.3)
-        consumer.resume(*consumer.assignment())
+        loop.call_soon_threadsafe(consumer.resume, *consumer.assignment())
         assert edited.result().status_code == 202
     assert [e.since for _, e in entries(api) if e.customer_id == "new"] == [api.offset("handed-over")]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.oracle import clock
+from tests.oracle import clock, model
 
 Json = dict[str, Any]
 CUSTOMERS = ["718", "0718", "a:b", "ünï"]
@@ -64,28 +65,59 @@ def thresholds(currency: str) -> st.SearchStrategy[Any]:
     return st.sampled_from(["0", "10", "25", "35", "50", -10, *(["10.5", "15.50", 12.5] if currency != "JPY" else [])])
 
 
+_KINDS = ["checkout"] * 6 + ["coupon-redemption", *_MAILS, "visit", "points", "custom", "profile", "profile", "profile"]
+
+
 @st.composite
-def documents(draw: st.DrawFn, tenant: Json, anchor: int, customer: str | None = None) -> Json:
-    """A document near an anchor: some exactly a window apart from others, some on the same millisecond, some up to five minutes ahead."""
-    span = draw(st.sampled_from([0, 1, -1, -300_000, 7_200_000, clock.DAY, 14 * clock.DAY, 31 * clock.DAY]))
-    start = _months_before(anchor, draw(st.sampled_from([0, 0, 0, 0, 1, 2, 3, 12])), tenant["timezone"])
-    at = start - draw(st.integers(0, 40)) * draw(st.sampled_from([0, 1, 1_800_000, 3_600_000, clock.DAY])) - span
+def documents(draw: st.DrawFn, tenant: Json, anchor: int, customer: str | None = None, kinds: Sequence[str] = _KINDS, window: str = "") -> Json:
+    """A document near an anchor, so that a given window often ends for it at the anchor or soon after.
+
+    Some lie exactly a window apart from others, some on the same millisecond, some up to five minutes ahead.
+    """
+    if window:
+        months, exact = clock.parts(window)
+        start = _months_before(anchor - exact, months, tenant["timezone"])
+        # Up to what the window holds, and never more than the five minutes ahead that are accepted.
+        inside = draw(st.sampled_from([0, 0, 1, -1, 1_800_000, 3_600_000, clock.DAY, 3 * clock.DAY, 12 * clock.DAY]))
+        at = min(start + inside, anchor + 300_000)
+    else:
+        span = draw(st.sampled_from([0, 1, -1, -300_000, 7_200_000, clock.DAY, 14 * clock.DAY, 31 * clock.DAY]))
+        start = _months_before(anchor, draw(st.sampled_from([0, 0, 0, 0, 1, 2, 3, 12])), tenant["timezone"])
+        at = start - draw(st.integers(0, 40)) * draw(st.sampled_from([0, 1, 1_800_000, 3_600_000, clock.DAY])) - span
     event = {
         "event_id": draw(st.sampled_from([f"e{n}" for n in range(60)])),
-        "customer_id": customer or draw(st.sampled_from(CUSTOMERS)),
+        # Most of it about one person, so that there is a history to be wrong about.
+        "customer_id": customer or draw(st.sampled_from([*CUSTOMERS[:1] * 6, *CUSTOMERS])),
         "occurred_at": draw(_written(at)),
     }
-    kinds = ["checkout"] * 6 + ["coupon-redemption", *_MAILS, "visit", "points", "custom", "profile", "profile", "profile"]
     kind = draw(st.sampled_from(kinds))
     return event | {"type": kind} | draw(_bodies(kind, tenant["currency"], at))
 
 
 @st.composite
-def streams(draw: st.DrawFn, tenant: Json, anchor: int, max_size: int = 14) -> list[Json]:
-    """Documents as they come: in any order, some of them again."""
-    first = draw(st.lists(documents(tenant, anchor), max_size=max_size))
-    again = draw(st.lists(st.sampled_from(first), max_size=3)) if first else []
-    return draw(st.permutations([*first, *again])) if again else first
+def streams(draw: st.DrawFn, tenant: Json, anchor: int, segments: Sequence[Json] = ()) -> list[Json]:
+    """Documents as they come: in any order, some of them again, most of what the segments' rules ask about."""
+    leaves = [leaf for segment in segments for leaf in model.conditions(segment["rule"])]
+    came: list[Json] = []
+    # The first of a choice is what Hypothesis draws most: not nothing.
+    for _ in range(draw(st.sampled_from([8, 5, 11, 14, 2, 0]))):
+        if came and draw(st.integers(0, 7)) == 7:
+            came.append(draw(st.sampled_from(came)))
+        elif leaves and draw(st.integers(0, 3)) < 3:
+            metric = draw(st.sampled_from(leaves)).get("metric", {"event": "profile"})
+            window = metric.get("window", {}).get("last", "")
+            came.append(draw(documents(tenant, anchor, kinds=[metric["event"]], window=draw(st.sampled_from([window, window, ""])))))
+        else:
+            came.append(draw(documents(tenant, anchor)))
+    return came
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[Json, int, list[Json], list[Json]]:
+    """A tenant, a now, one or two segments, and documents in the order in which they come."""
+    tenant, anchor = draw(tenants), draw(anchors)
+    some = [draw(segments(f"s{place}", tenant["currency"], anchor)) for place in range(draw(st.integers(1, 2)))]
+    return tenant, anchor, some, draw(streams(tenant, anchor, some))
 
 
 def _months_before(at: int, months: int, zone: str) -> int:
@@ -109,9 +141,12 @@ def _bodies(kind: str, currency: str, at: int) -> st.SearchStrategy[Json]:
     whole = st.integers(0, 3)
     item = {"product_id": text(["p1", "p2"]), "category": text(_CATEGORIES), "department": text(["FOOD", "HOME"]), "brand": text(["X", "Y"])}
     item |= {"quantity": text([1, 2, "0.345", 0.1]), "amount": amounts(currency), "discount": amounts(currency)}
-    checkout = {"store_id": text(_STORES), "channel": text(_CHANNELS), "kind": text(["sale", "sale", "return"]), "discount": amounts(currency)}
+    checkout = {"store_id": text(_STORES), "channel": text(_CHANNELS), "kind": text(["return", "sale"]), "discount": amounts(currency)}
     checkout |= {"receipt_id": text(["r1", "r2"]), "currency": st.just(currency), "payment_method": text(["card", "cash"]), "points_earned": whole}
-    checkout |= {"coupon_ids": st.lists(text(_COUPONS), max_size=2), "items": st.lists(st.fixed_dictionaries({}, optional=item), max_size=3)}
+    checkout |= {
+        "coupon_ids": st.lists(text(_COUPONS), max_size=2),
+        "items": st.lists(st.fixed_dictionaries(item) | st.fixed_dictionaries({}, optional=item), max_size=3),
+    }
     redemption = {"campaign_id": text(_CAMPAIGNS), "value": amounts(currency), "points": whole, "reward_id": text(["w1", "w2"])}
     bodies: dict[str, tuple[Json, Json]] = {
         "checkout": ({"total": amounts(currency)}, checkout),
@@ -122,12 +157,16 @@ def _bodies(kind: str, currency: str, at: int) -> st.SearchStrategy[Json]:
         "profile": ({"attributes": _attributes(at)}, {}),
     } | {mail: ({"campaign_id": text(_CAMPAIGNS)}, {"message_id": text(_MESSAGES)}) for mail in _MAILS}
     required, optional = bodies[kind]
-    return st.fixed_dictionaries(required, optional=optional)
+    # As often everything as not: what is filtered by three fields wants all three.
+    return st.fixed_dictionaries(required | optional) | st.fixed_dictionaries(required, optional=optional)
 
 
 def _attributes(at: int) -> st.SearchStrategy[Json]:
     today = clock.moment(at).date()
-    days = st.sampled_from([today.isoformat(), *(clock.month_later(today, -12 * years).isoformat() for years in (20, 24, 30)), "2004-02-29"])
+    ahead = today + timedelta(days=20)
+    days = st.sampled_from(
+        [today.isoformat(), ahead.isoformat(), *(clock.month_later(today, -12 * years).isoformat() for years in (20, 24, 30)), "2004-02-29"]
+    )
     known = {
         "birth_date": days,
         "card_since": days,
@@ -149,9 +188,9 @@ def _compared(value: st.SearchStrategy[Any], ops: tuple[str, ...], *, ordered: b
     many = st.fixed_dictionaries({"op": st.sampled_from(["in", "not_in"]), "value": st.lists(value, min_size=1, max_size=3)})
     exists = st.fixed_dictionaries({"op": st.just("exists")}, optional={"value": st.booleans()})
     if not ordered:
-        return one | one | many | exists
+        return one | one | one | many | exists
     pair = st.lists(value, min_size=2, max_size=2).map(lambda ends: sorted(ends, key=float))
-    return one | one | one | many | exists | st.fixed_dictionaries({"op": st.just("between"), "value": pair})
+    return one | one | one | one | many | exists | st.fixed_dictionaries({"op": st.just("between"), "value": pair})
 
 
 _ORDER = ("eq", "ne", "gt", "gte", "lt", "lte")
@@ -211,16 +250,16 @@ def _filters(event: str, currency: str) -> st.SearchStrategy[Json]:
 
 _NUMERIC = ["total", "discount", "points_earned", "items.amount", "items.discount", "items.quantity", "value", "points", "collected", "spent"]
 _EVENTS = [*["checkout"] * 8, "coupon-redemption", *_MAILS, "visit", "points", "custom"]
-_OF_VALUES = ["sum", "sum", "avg", "min", "max", "distinct", "favourite"]
+_OF_VALUES = [*["sum"] * 4, *["favourite"] * 3, "avg", "avg", "min", "max", "distinct"]
 
 
 @st.composite
 def metrics(draw: st.DrawFn, currency: str) -> Json:
     """A metric and the comparison of its value, as one condition."""
-    window = draw(st.none() | st.sampled_from(_SPANS))
+    window = draw(st.sampled_from([*_SPANS, None, None, None]))
     rest: Json = {} if window is None else {"window": {"last": window}}
     event = draw(st.sampled_from(_EVENTS))
-    measure = draw(st.sampled_from(["count", "count", "days_since_first", "days_since_last", *(_OF_VALUES if event != "custom" else [])]))
+    measure = draw(st.sampled_from([*["count"] * 3, "days_since_first", "days_since_last", *(_OF_VALUES if event != "custom" else [])]))
     if measure in _OF_VALUES:
         fields = _fields(event, currency)
         numeric = [field for field in sorted(fields) if field in _NUMERIC]
@@ -232,7 +271,7 @@ def metrics(draw: st.DrawFn, currency: str) -> Json:
         comparison = draw(_numbers(st.integers(0, 4) if measure == "count" else st.sampled_from([0, 1, 13, 14, 30])))
     if event == "custom":
         rest["name"] = draw(st.sampled_from(["quiz", "poll"]))
-    elif filters := [draw(_filters(event, currency)) for _ in range(draw(st.sampled_from([0, 1, 1, 2])))]:
+    elif filters := [draw(_filters(event, currency)) for _ in range(draw(st.sampled_from([1, 0, 2, 1])))]:
         rest["where"] = filters
     return {"metric": {"measure": measure, "event": event} | rest} | comparison
 
@@ -278,6 +317,6 @@ def segments(draw: st.DrawFn, segment_id: str, currency: str, anchor: int) -> Js
     """A segment with a rule, sometimes with manual lists."""
     people = st.lists(st.sampled_from([*CUSTOMERS, "stranger"]), max_size=2, unique=True)
     segment: Json = {"id": segment_id, "rule": draw(rules(currency, anchor))}
-    if draw(st.integers(0, 4)) == 0:
+    if draw(st.integers(0, 5)) == 5:
         segment |= {"include": draw(people), "exclude": draw(people)}
     return segment

@@ -1,0 +1,172 @@
+"""The dispatcher's pure parts: addresses, schedule, matching, signatures, and who may be tried next."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks import Webhook
+
+from schemas.catalog import Endpoint
+from schemas.deliveries import Announced, AnnouncedCause, Delivery, decode_delivery, delivery_id, encode
+from services.api.dispatcher.addresses import refused
+from services.api.dispatcher.client import signed_headers
+from services.api.dispatcher.matching import matching
+from services.api.dispatcher.queues import Queues
+from services.api.dispatcher.schedule import MOST_RETRY_AFTER_S, SCHEDULE_S, delay_s
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+        "192.0.0.8", "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.88.99.1",
+        "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12::1", "fec0::1", "ff02::1", "64:ff9b::7f00:1", "64:ff9b:1::1", "2002:7f00:1::",
+        "2001::1", "2001:db8::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "localhost", "2130706433", "",
+    ],
+)  # fmt: skip
+def test_addresses_that_no_webhook_may_reach(address: str) -> None:
+    """Nothing but public unicast; a name or a number is no address."""
+    assert refused(address, ()) is not None
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "::ffff:8.8.8.8"])
+def test_public_addresses_may_be_reached(address: str) -> None:
+    """Also when written as a mapped one."""
+    assert refused(address, ()) is None
+
+
+def test_the_operator_may_allow_a_network_and_only_that() -> None:
+    """A network allowed lets its addresses pass, mapped ones too, and no others."""
+    allowed = (ip_network("127.0.0.1/32"), ip_network("fd00::/8"))
+    assert refused("127.0.0.1", allowed) is refused("::ffff:127.0.0.1", allowed) is refused("fd12::1", allowed) is None
+    assert refused("127.0.0.2", allowed) is not None
+
+
+@given(st.integers(0, 12), st.floats(0, 1), st.floats(0, 1e7))
+def test_the_schedule(attempts: int, draw: float, retry_after_s: float) -> None:
+    """Each delay lies within a tenth of what is planned, Retry-After only lengthens it up to a day, and after the last there is none."""
+    found = delay_s(attempts, draw, retry_after_s)
+    if attempts >= len(SCHEDULE_S):
+        assert found is None
+        return
+    assert found is not None
+    planned = SCHEDULE_S[attempts]
+    assert found >= planned * 0.9 - 1e-9
+    assert found >= min(retry_after_s, MOST_RETRY_AFTER_S)
+    assert found <= max(planned * 1.1 + 1e-9, MOST_RETRY_AFTER_S)
+
+
+def endpoint(**changes: Any) -> Endpoint:
+    """An endpoint that wants everything it can get by default."""
+    plain: dict[str, Any] = {
+        "tenant": "t", "id": "e", "revision": 1, "url": "https://x.example/", "secret": "whsec_AAAA", "segments": None,
+        "changes": frozenset({"entered", "exited"}), "causes": None, "imports": False, "enabled": True, "description": "", "created_ms": 0,
+    }  # fmt: skip
+    return Endpoint(**(plain | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "imported", "wanted"),
+    [
+        ({}, "event", False, True),
+        ({}, "clock", False, True),
+        ({}, "definition", False, False),
+        ({"causes": frozenset({"definition"})}, "definition", False, True),
+        ({"causes": frozenset({"clock"})}, "event", False, False),
+        ({}, "event", True, False),
+        ({"imports": True}, "event", True, True),
+        ({"enabled": False}, "event", False, False),
+        ({"segments": frozenset({"other"})}, "event", False, False),
+        ({"segments": frozenset({"regulars"})}, "event", False, True),
+        ({"changes": frozenset({"exited"})}, "event", False, False),
+        ({"created_ms": 4_000_000_000_000}, "event", False, False),
+    ],
+)
+def test_who_asked_for_a_transition(changes: dict[str, Any], kind: str, imported: bool, wanted: bool) -> None:  # noqa: FBT001
+    """Definitions and imports only where they were asked for; nothing from before the endpoint was made."""
+    at = "2026-11-22T10:15:00.250Z"
+    transition = Announced("trn", "t", "718", "regulars", "entered", at, at, AnnouncedCause(kind, imported))
+    assert bool(matching(transition, [endpoint(**changes)])) is wanted
+
+
+def test_signatures_are_those_of_the_standard() -> None:
+    """HMAC-SHA256 over id, timestamp and body, as the public specification spells it; the reference library accepts it."""
+    secret, body = "whsec_" + base64.b64encode(b"thirty-two bytes of good secret!").decode(), b'{"type":"segment.entered"}'
+    headers = signed_headers(secret, "msg_1", 1_674_087_231_999, body)
+    expected = hmac.new(b"thirty-two bytes of good secret!", b"msg_1.1674087231." + body, hashlib.sha256).digest()
+    assert headers["webhook-signature"] == "v1," + base64.b64encode(expected).decode()
+    assert headers["webhook-timestamp"] == "1674087231"
+    import time  # noqa: PLC0415 - the library compares with its own clock
+
+    fresh = signed_headers(secret, "msg_1", int(time.time() * 1000), body)
+    assert Webhook(secret).verify(body, fresh) == {"type": "segment.entered"}
+
+
+def delivery(number: int, customer: str, endpoint_id: str = "e") -> Delivery:
+    """A pending delivery."""
+    return Delivery(f"d{number}", "t", endpoint_id, customer, "entered", "now", b"{}", number, 0)
+
+
+def test_a_delivery_keeps_its_id_and_its_bytes() -> None:
+    """Through storage, and whatever else is known of it."""
+    one = delivery(1, "718")
+    assert decode_delivery(encode(one)).body == one.body == b'{"type":"segment.entered","timestamp":"now","data":{}}'
+    assert delivery_id("trn_1", "e") == delivery_id("trn_1", "e") != delivery_id("trn_1", "f")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("ef")), min_size=1, max_size=25),
+    st.integers(1, 3),
+    st.lists(st.integers(0, 4), min_size=200, max_size=200),
+)
+def test_every_delivery_ends_in_its_customers_order(added: list[tuple[str, str]], in_flight: int, luck: list[int]) -> None:
+    """Whatever fails and waits: heads only, never more under way than allowed, each customer's order kept, all ended at last."""
+    queues = Queues(in_flight)
+    for number, (customer, endpoint_id) in enumerate(added):
+        queues.add(delivery(number, customer, endpoint_id))
+    ended: list[Delivery] = []
+    flying: list[Delivery] = []
+    now = 0
+    fates = iter(luck)
+    while queues.pending:
+        flying.extend(queues.ready(now))
+        for endpoint_id in "ef":
+            assert sum(one.endpoint_id == endpoint_id for one in flying) <= in_flight
+        if not flying:
+            due = queues.next_ms()
+            assert due is not None, "deliveries are pending and nothing will ever try them"
+            now = max(now, due)
+            continue
+        fate = next(fates, 0)
+        one = flying.pop(fate % len(flying))
+        if fate == 1:
+            one.next_ms = now + 50
+            queues.retry(one)
+        else:
+            ended.append(one)
+            queues.done(one)
+        queues.landed(one)
+    assert len(ended) == len(added)
+    for lane in set(added):
+        mine = [int(one.id[1:]) for one in ended if (one.customer_id, one.endpoint_id) == lane]
+        assert mine == sorted(mine)
+
+
+def test_a_failing_customer_holds_up_nobody_else() -> None:
+    """While the head of one customer waits for its retry, the others go."""
+    queues = Queues(1)
+    for number, customer in enumerate(["a", "a", "b"]):
+        queues.add(delivery(number, customer))
+    (first,) = queues.ready(0)
+    first.next_ms = 1_000
+    queues.retry(first)
+    queues.landed(first)
+    (other,) = queues.ready(0)
+    assert other.customer_id == "b"

@@ -1,0 +1,68 @@
+"""Whatever a seek does while a fetch is under way, the consumer learns that its partition is not where it believes it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from services.segmenter.transport import InputThread, Run
+
+TP_0 = TP("checkouts", 0)
+
+
+class Fetcher:
+    """Stands for aiokafka's: while it is asked, a seek and a fetch move the position, and it returns the records of that fetch."""
+
+    _closed = False
+
+    def __init__(self, state: Any, moves: list[int], records: list[Any]) -> None:
+        self._state, self._moves, self._records = state, moves, records
+        self._subscriptions = SimpleNamespace(fetch_context=self._context)
+
+    @contextmanager
+    def _context(self) -> Iterator[None]:
+        yield
+
+    async def fetched_records(self, *_: Any, **__: Any) -> dict[TP, list[Any]]:
+        """Move through all positions."""
+        for position in self._moves:
+            self._state._position = position
+        return {TP_0: self._records} if self._records else {}
+
+
+async def fetch(*, cursor: int, position: int, moves: list[int], records: list[Any]) -> dict[TP, Run]:
+    """Fetch once from `position` while the consumer expects `cursor`."""
+    state = SimpleNamespace(_position=position)
+    assignment = SimpleNamespace(_tp_state={TP_0: state})
+    thread = InputThread.__new__(InputThread)
+    thread.consumer = SimpleNamespace(flow_active=True, cursor=lambda tp: cursor if tp == TP_0 else None)  # type: ignore[assignment]
+    aiokafka = SimpleNamespace(
+        _closed=False,
+        _fetcher=Fetcher(state, moves, records),
+        _subscription=SimpleNamespace(subscription=SimpleNamespace(assignment=assignment)),
+    )
+    runs: dict[TP, Run] = await thread._fetch_records(aiokafka, {TP_0}, 1.0)
+    return runs
+
+
+@pytest.mark.parametrize("records", [[], [object()]], ids=["markers only", "records"])
+async def test_a_seek_that_ends_where_the_fetch_began_is_noticed(records: list[Any]) -> None:
+    """Position 101, sought to 100 and fetched up to 101 again: what lies at 100 was consumed, and must be fetched once more."""
+    runs = await fetch(cursor=100, position=101, moves=[100, 101], records=records)
+    assert TP_0 in runs
+    assert runs[TP_0].start != 100  # which is what makes the consumer seek again
+
+
+async def test_markers_alone_move_the_cursor() -> None:
+    """A fetch of markers only is a run without records that starts at the cursor, so nothing is fetched twice."""
+    assert await fetch(cursor=100, position=100, moves=[101], records=[]) == {TP_0: Run(100, 101, [])}
+
+
+async def test_nothing_new_is_no_run() -> None:
+    """A fetch that brings nothing, from where it should be, says nothing: otherwise an idle worker would seek for ever."""
+    assert await fetch(cursor=100, position=100, moves=[], records=[]) == {}
