@@ -1,6 +1,7 @@
 """From an event posted to its signed webhook received, at a steady rate, through every process.
 
-Each event is the first checkout of a new customer, so that it makes exactly one transition and one delivery. Sender and
+Each event is the first checkout of a new customer, so that it makes exactly one transition and one delivery. Up to a hundred
+events a second each is posted alone; above that a request carries several, as a gateway of many tills sends them. Sender and
 receiver are as small as they can be, since they share the two cores with what is measured.
 """
 
@@ -19,7 +20,8 @@ from tests.support.services import KEY, Stack, now_ms
 _BUYERS: Final = {"id": "buyers", "rule": {"metric": {"measure": "count", "event": "checkout"}, "op": "gte", "value": 1}}
 _CUSTOMER: Final = re.compile(rb'"customer_id":"([^"]+)"')
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-_CONNECTIONS: Final = 4
+_CONNECTIONS: Final = 8
+_REQUESTS_A_SECOND: Final = 100
 
 
 class Receiver(asyncio.Protocol):
@@ -51,28 +53,30 @@ class Receiver(asyncio.Protocol):
 
 
 async def _send(port: int, rate: int, seconds: float, label: str, posted: dict[str, float]) -> None:
-    """Post single events at a steady rate over a few kept connections; a late turn posts at once and counts from its due time."""
-    jobs: asyncio.Queue[tuple[str, float] | None] = asyncio.Queue()
-    senders = [asyncio.create_task(_sender(port, jobs, posted)) for _ in range(_CONNECTIONS * (1 + rate // 250))]
+    """Post at a steady rate over a few kept connections; a late turn posts at once, and its delay counts from when it was due."""
+    jobs: asyncio.Queue[tuple[list[str], float] | None] = asyncio.Queue()
+    senders = [asyncio.create_task(_sender(port, jobs, posted)) for _ in range(_CONNECTIONS)]
+    size = max(1, rate // _REQUESTS_A_SECOND)
     start = time.perf_counter() + 0.1
-    for number in range(int(rate * seconds)):
+    for number in range(0, int(rate * seconds), size):
         due = start + number / rate
         if (delay := due - time.perf_counter()) > 0:
             await asyncio.sleep(delay)
-        jobs.put_nowait((f"{label}-{number}", due))
+        jobs.put_nowait(([f"{label}-{number + place}" for place in range(size)], due))
     for _ in senders:
         jobs.put_nowait(None)
     await asyncio.gather(*senders)
 
 
-async def _sender(port: int, jobs: asyncio.Queue[tuple[str, float] | None], posted: dict[str, float]) -> None:
+async def _sender(port: int, jobs: asyncio.Queue[tuple[list[str], float] | None], posted: dict[str, float]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST /v1/events HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\nContent-Length: "
     while (job := await jobs.get()) is not None:
-        customer, due = job
-        event = {"type": "checkout", "event_id": customer, "customer_id": customer, "occurred_at": iso(now_ms()), "total": "12.50"}
-        body = json.dumps(event).encode()
-        posted[customer] = due
+        customers, due = job
+        at = iso(now_ms())
+        events = [{"type": "checkout", "event_id": name, "customer_id": name, "occurred_at": at, "total": "12.50"} for name in customers]
+        body = json.dumps(events).encode()
+        posted.update(dict.fromkeys(customers, due))
         writer.write(f"{head}{len(body)}\r\n\r\n".encode() + body)
         answer = await reader.readuntil(b"\r\n\r\n")
         length = _LENGTH.search(answer)

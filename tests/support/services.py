@@ -26,7 +26,7 @@ from schemas.topics import Topics
 from services.kit.kafka import ensure_topics
 from services.kit.settings import CommonSettings
 
-PARTITIONS = 6
+PARTITIONS = 4
 TENANT = "bench"
 KEY = "rk_bench_0123456789abcdef0123456789abcdef"
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ...").decode()
