@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from hypothesis import given, note, settings
@@ -13,15 +14,8 @@ from tests.support.simulation import Simulation
 
 Json = dict[str, Any]
 
-
-@st.composite
-def worlds(draw: st.DrawFn) -> tuple[Json, int, list[Json], list[Json]]:
-    """A tenant, a now, segments and documents in the order in which they come."""
-    tenant, anchor = draw(strategies.tenants), draw(strategies.anchors)
-    count = draw(st.integers(1, 2))
-    segments = [draw(strategies.segments(f"s{place}", tenant["currency"], anchor)) for place in range(count)]
-    documents = draw(st.lists(strategies.documents(tenant, anchor), max_size=14))
-    return tenant, anchor, segments, documents
+_LOOKS = int(os.environ.get("ROLLCALL_TEST_WORLDS", "200"))
+"""Worlds that each law is held against; a night can look at more."""
 
 
 def told(tenant: Json, segments: list[Json]) -> model.History:
@@ -60,8 +54,8 @@ def sequences_are_whole(simulation: Simulation) -> None:
             assert changes == ["entered", "exited"] * (len(changes) // 2) + ["entered"] * (len(changes) % 2)
 
 
-@settings(max_examples=150)
-@given(worlds(), st.data())
+@settings(max_examples=_LOOKS)
+@given(strategies.worlds(), st.data())
 def test_members_at_every_boundary_are_the_judges(world: tuple[Json, int, list[Json], list[Json]], data: st.DataObject) -> None:
     """After each document, and then one millisecond before, on and after every instant at which time alone might change something."""
     tenant, anchor, segments, documents = world
@@ -94,8 +88,8 @@ def test_members_at_every_boundary_are_the_judges(world: tuple[Json, int, list[J
     sequences_are_whole(simulation)
 
 
-@settings(max_examples=100)
-@given(worlds())
+@settings(max_examples=_LOOKS)
+@given(strategies.worlds())
 def test_order_does_not_matter(world: tuple[Json, int, list[Json], list[Json]]) -> None:
     """The same documents in order, backwards, all at once, and before the segments were saved: the same members."""
     tenant, anchor, segments, documents = world
@@ -117,8 +111,8 @@ def test_order_does_not_matter(world: tuple[Json, int, list[Json], list[Json]]) 
     assert all(way == ways[0] for way in ways)
 
 
-@settings(max_examples=100)
-@given(worlds())
+@settings(max_examples=_LOOKS)
+@given(strategies.worlds())
 def test_until_is_the_next_flip(world: tuple[Json, int, list[Json], list[Json]]) -> None:
     """The `until` of every membership is the instant at which the judge first says otherwise."""
     tenant, anchor, segments, documents = world

@@ -189,6 +189,18 @@ def test_history_is_written_once_and_joined_without_loss(shop: Simulation) -> No
     assert shop.outcomes() == {"applied": 100, "duplicate": 100}
 
 
+def test_until_knows_a_profile_fact_that_lies_ahead(shop: Simulation) -> None:
+    """Accepted already, it counts from its instant; `until` is that instant, and not what would have been without it."""
+    shop.save({"id": "grown-ups", "rule": {"profile": "age", "op": "gte", "value": 18}})
+    profile = {"type": "profile", "customer_id": "718"}
+    shop.post(profile | {"event_id": "p1", "occurred_at": iso(NOW), "attributes": {"birth_date": "1990-01-01"}})
+    shop.post(profile | {"event_id": "p2", "occurred_at": iso(NOW + 60_000), "attributes": {"birth_date": None}})
+    shop.refresh()
+    assert shop.memberships()["718"]["grown-ups"] == (NOW, NOW + 60_000)
+    shop.pass_to(NOW + 60_000)
+    assert shop.members("grown-ups") == set()
+
+
 def test_an_event_of_the_near_future_counts_from_its_instant(shop: Simulation) -> None:
     """Accepted up to five minutes ahead, a member only from then on, with cause clock."""
     shop.post(checkout("a", NOW), checkout("b", NOW + 200_000))

@@ -15,6 +15,7 @@ from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import CompiledSegment, verdict
 from services.segmenter.engine.reasons import condition_values
 from services.segmenter.engine.row import Row
+from services.segmenter.engine.verdict import Verdict
 
 HORIZON_MS: Final = 400 * DAY_MS
 """`until` looks no further ahead than this: a year and its leap day, and a month of slack."""
@@ -103,13 +104,20 @@ class Customer:
         """Return when membership really flips if nothing new happens, found by evaluating again at successive bounds."""
         if any(self.by_hand(compiled)):
             return NEVER
-        holds, bound_ms = verdict(compiled.tree, self.live, at_ms)
+        holds, bound_ms = self._verdict(compiled, at_ms)
         while bound_ms <= at_ms + HORIZON_MS:
-            then, next_ms = verdict(compiled.tree, self.live, bound_ms)
+            then, next_ms = self._verdict(compiled, bound_ms)
             if then is not holds:
                 return bound_ms
             bound_ms = next_ms
         return NEVER
+
+    def _verdict(self, compiled: CompiledSegment, at_ms: int) -> Verdict:
+        if not self.live.ahead:
+            return verdict(compiled.tree, self.live, at_ms)
+        then, changes_ms = self.live.seen_at(at_ms)
+        holds, until_ms = verdict(compiled.tree, then, at_ms)
+        return Verdict(holds, min(until_ms, changes_ms))
 
     def refresh(self, now_ms: int) -> bool:
         """Find the memberships' `until` anew; return whether any differs."""

@@ -122,21 +122,38 @@ class Live(State):
         self.truth ^= self.masks[index] ^ mask
         self.masks[index] = mask
 
+    def seen_at(self, at_ms: int) -> tuple[State, int]:
+        """Return the customer as of an instant from now on, and until when nothing that is known already changes the profile."""
+        due = [fact for fact in self.ahead if fact.at_ms <= at_ms]
+        next_ms = self.ahead[len(due)].at_ms if len(due) < len(self.ahead) else NEVER
+        if not due:
+            return self, next_ms
+        then = State(self.series)
+        then.profile, stamps = dict(self.profile), dict(self._stamps)
+        for fact in due:
+            _merge(then.profile, stamps, fact)
+        return then, next_ms
+
     def _profile_fact(self, fact: Fact, now_ms: int) -> bool:
         """Merge a profile fact, or keep it until its instant; return whether anything changed now."""
         if fact.at_ms > now_ms:
             self.ahead = sorted([*self.ahead, fact], key=_in_time)
             return False
-        stamp = _in_time(fact)
-        declared: dict[str, Any] = fact.body[0]
-        for name, value in declared.items():
-            if stamp > self._stamps.get(name, _NOWHEN):
-                self._stamps[name] = stamp
-                if value is None:
-                    self.profile.pop(name, None)
-                else:
-                    self.profile[name] = value
+        _merge(self.profile, self._stamps, fact)
         return True
+
+
+def _merge(profile: dict[str, Any], stamps: dict[str, tuple[int, str]], fact: Fact) -> None:
+    """Merge a profile fact: of each attribute the later instant wins, then the greater id; None removes."""
+    stamp = _in_time(fact)
+    declared: dict[str, Any] = fact.body[0]
+    for name, value in declared.items():
+        if stamp > stamps.get(name, _NOWHEN):
+            stamps[name] = stamp
+            if value is None:
+                profile.pop(name, None)
+            else:
+                profile[name] = value
 
 
 def _in_time(fact: Fact) -> tuple[int, str]:
