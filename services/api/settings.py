@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated
+from pydantic import Field
 
-from pydantic import Field, field_validator
-from pydantic_settings import NoDecode
-
-from services.kit.settings import CommonSettings
+from services.api.dispatcher.allowed import WebhookSettings
 
 _MIB = 1 << 20
 
 
-class ApiSettings(CommonSettings):
+class ApiSettings(WebhookSettings):
     """Where the API listens, and the limit of everything that a client can make it hold or wait for."""
 
     api_host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
@@ -31,11 +27,3 @@ class ApiSettings(CommonSettings):
     api_feed_timeout_s: float = Field(5.0, gt=0, description="How long a read of the change feed may take; longer is 503.")
     api_max_connections: int = Field(4_096, ge=1, description="Open connections; beyond it 503.")
     api_drain_timeout_s: float = Field(10.0, gt=0, description="How long a stopping process may take to finish what it has begun.")
-    webhook_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
-        (), description="Private networks where webhooks may go all the same, like 10.1.0.0/16, separated by commas."
-    )
-
-    @field_validator("webhook_allow", mode="before")
-    @classmethod
-    def _networks(cls, value: object) -> object:
-        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -24,7 +24,8 @@ from services.segmenter.agents import add_agents
 from services.segmenter.core import MakePartition
 from services.segmenter.metrics import Metrics
 from services.segmenter.ownership import Ownership
-from services.segmenter.partition import Limits, Partition, Plans
+from services.segmenter.partition import Partition
+from services.segmenter.plans import Limits, Plans
 from services.segmenter.projection import Projector
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.status import Status

@@ -9,36 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from schemas.projection import Marker
-
-
-class Record(Protocol):
-    """A record of an input topic, as Kafka clients give it."""
-
-    @property
-    def offset(self) -> int:
-        """Its place in the partition of its topic."""
-
-    @property
-    def key(self) -> bytes | None:
-        """Its key."""
-
-    @property
-    def value(self) -> bytes | None:
-        """Its value."""
-
-
-class Step(Protocol):
-    """Everything decided since the last step, to be written in one transaction.
-
-    `rows`: changelog records (None is a tombstone), the progress among them. `changes`: record key and transition. `dead_letters`:
-    key, value, headers. `forwards`: topic, partition, key, value. `touched`: record keys whose projection must be written again.
-    """
-
-    rows: dict[bytes, bytes | None]
-    changes: list[tuple[bytes, bytes]]
-    dead_letters: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]]
-    forwards: list[tuple[str, int, bytes, bytes]]
-    touched: list[bytes]
+from services.segmenter.steps import Record, Step
 
 
 class PartitionCore(Protocol):

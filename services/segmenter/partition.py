@@ -13,15 +13,13 @@ import heapq
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from schemas import projection
-from schemas.catalog import Catalog
 from schemas.errors import Refusal
 from schemas.events import decode_event
-from schemas.facts import PROFILE, Fact, Facts, check_admission, chunk_of, facts_in, joined
-from schemas.instants import DAY_MS, NEVER, Duration
+from schemas.facts import PROFILE, Fact, check_admission, chunk_of, facts_in, joined
+from schemas.instants import DAY_MS, NEVER
 from schemas.manual import ManualEntry, decode_manual
 from schemas.partitions import partition_of, record_key, split_key
 from schemas.topics import Topics
@@ -30,6 +28,7 @@ from services.segmenter.engine.decisions import CLOCK, Customer
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.row import Row
+from services.segmenter.plans import Limits, Plans
 from services.segmenter.rows import (
     JOIN_AT,
     PROGRESS,
@@ -43,80 +42,10 @@ from services.segmenter.rows import (
     row_key,
     split_chunk_key,
 )
+from services.segmenter.steps import Record, Step
 
 _LATEST_ROUGHLY_MS: Final = 20 * 28 * DAY_MS
 """An event younger than this is inside any kept history: spares the calendar for almost every event."""
-
-
-class Record(Protocol):
-    """A record of an input topic, as Kafka clients give it."""
-
-    @property
-    def offset(self) -> int:
-        """Its place in the partition of its topic."""
-
-    @property
-    def key(self) -> bytes | None:
-        """Its key."""
-
-    @property
-    def value(self) -> bytes | None:
-        """Its value."""
-
-
-@dataclass
-class Step:
-    """Everything decided since the last step, to be written in one transaction.
-
-    `rows`: changelog records (None removes one), the progress among them. `changes`: record key and transition. `dead_letters`:
-    key, value, headers. `forwards`: topic, partition, key, value of records that belong elsewhere. `touched`: record keys of
-    the customers whose projection must be written again.
-    """
-
-    rows: dict[bytes, bytes | None] = field(default_factory=dict)
-    changes: list[tuple[bytes, bytes]] = field(default_factory=list)
-    dead_letters: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]] = field(default_factory=list)
-    forwards: list[tuple[str, int, bytes, bytes]] = field(default_factory=list)
-    touched: list[bytes] = field(default_factory=list)
-
-
-KEPT_HISTORY: Final = Duration(25, 0)
-"""How long a customer's events are kept unless the settings say otherwise."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of one partition."""
-
-    partitions: int
-    live_customers: int = 20_000
-    events_per_customer: int = 50_000
-    history: Duration = KEPT_HISTORY
-
-
-class Plans:
-    """The compiled plan of each tenant, made anew when its segments change. Shared by all partitions of a process."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
-        self._plans: dict[str, Plan] = {}
-        self._facts: dict[str, Facts] = {}
-
-    def of(self, tenant: str) -> Plan:
-        """Return the plan in force of a known tenant."""
-        plan = self._plans.get(tenant)
-        revision = self.catalog.revisions[tenant]
-        if plan is None or plan.revision != revision:
-            plan = Plan(self.catalog.tenants[tenant], self.catalog.segments.get(tenant, {}).values(), revision)
-            self._plans[tenant] = plan
-        return plan
-
-    def facts(self, tenant: str) -> Facts | None:
-        """Return the reader of a tenant's events, None for a tenant that is not known."""
-        reader = self._facts.get(tenant)
-        if reader is None and (known := self.catalog.tenants.get(tenant)) is not None:
-            reader = self._facts[tenant] = Facts(known.currency)
-        return reader
 
 
 class Partition:

@@ -17,8 +17,8 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.producer.sender import AddPartitionsToTxnHandler, Sender
 
 from schemas.topics import Topics
-from services.segmenter.core import Step
 from services.segmenter.settings import SegmenterSettings
+from services.segmenter.steps import Step
 
 _BATCH_BYTES: Final = 900_000
 """Below the default `max.message.bytes` (1,048,588) with room for the batch's own header. One larger record goes alone."""

@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from services.kit.logs import die
-from services.segmenter.core import PartitionCore, Step
+from services.segmenter.core import PartitionCore
 from services.segmenter.metrics import Metrics
 from services.segmenter.pacing import Pace
 from services.segmenter.projection import Lane
 from services.segmenter.settings import SegmenterSettings
+from services.segmenter.steps import Step
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ import heapq
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 import uvloop
@@ -23,23 +22,13 @@ from services.kit.logs import configure
 from services.kit.settings import load
 from services.segmenter.__main__ import run
 from services.segmenter.app import build_app
-from services.segmenter.core import MakePartition, Record
+from services.segmenter.core import MakePartition
 from services.segmenter.settings import SegmenterSettings
+from services.segmenter.steps import Record, Step
 
 PROGRESS = b"p"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list).decode
-
-
-@dataclass
-class CountingStep:
-    """A step as the runtime writes it."""
-
-    rows: dict[bytes, bytes | None] = field(default_factory=dict)
-    changes: list[tuple[bytes, bytes]] = field(default_factory=list)
-    dead_letters: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]] = field(default_factory=list)
-    forwards: list[tuple[str, int, bytes, bytes]] = field(default_factory=list)
-    touched: list[bytes] = field(default_factory=list)
 
 
 class CountingPartition:
@@ -57,7 +46,7 @@ class CountingPartition:
         self.deadlines: list[tuple[int, bytes]] = []
         self._every = project_every
         self._versions = itertools.count(1)
-        self._step = CountingStep()
+        self._step = Step()
         self._dirty: set[bytes] = set()
         self._moved = False
         self._due: dict[bytes, int] = {}
@@ -131,11 +120,11 @@ class CountingPartition:
         """Return nothing: its projection changes by records only."""
         return []
 
-    def take(self) -> CountingStep | None:
+    def take(self) -> Step | None:
         """Return everything since the last step."""
         if not self._moved:
             return None
-        step, self._step = self._step, CountingStep()
+        step, self._step = self._step, Step()
         due = {key: due_ms for due_ms, key in self.deadlines}
         for key in step.rows:
             step.rows[key] = _encode([self.counts[key[1:]], due.get(key[1:], 0)])

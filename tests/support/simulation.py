@@ -18,7 +18,9 @@ from schemas.instants import NEVER
 from schemas.manual import ManualEntry, encode_manual
 from schemas.projection import decode_memberships
 from schemas.topics import Topics
-from services.segmenter.partition import Limits, Partition, Plans, Step
+from services.segmenter.partition import Partition
+from services.segmenter.plans import Limits, Plans
+from services.segmenter.steps import Step
 
 TOPICS = Topics()
 

@@ -9,7 +9,8 @@ import pytest
 
 from schemas.instants import DAY_MS, NEVER, iso
 from schemas.partitions import record_key
-from services.segmenter.partition import Limits, Partition, Plans
+from services.segmenter.partition import Partition
+from services.segmenter.plans import Limits, Plans
 from tests.support.simulation import TOPICS, Simulation, Written
 
 NOW = 1_795_342_500_000

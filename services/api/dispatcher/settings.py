@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
+from services.api.dispatcher.allowed import WebhookSettings
 from services.api.dispatcher.schedule import SCHEDULE_S
-from services.kit.settings import CommonSettings
 
 
-class DispatcherSettings(CommonSettings):
+class DispatcherSettings(WebhookSettings):
     """Where the dispatcher listens, and the limit of everything that it holds or waits for."""
 
     dispatcher_host: str = Field("127.0.0.1", description="Address of /healthz, /readyz and /metrics.")
@@ -22,14 +21,6 @@ class DispatcherSettings(CommonSettings):
     dispatcher_record_every_ms: float = Field(100.0, gt=0, le=10_000, description="How often states are written, in one transaction.")
     dispatcher_schedule_s: Annotated[tuple[float, ...], NoDecode] = Field(SCHEDULE_S, description="Seconds before each attempt, separated by commas.")
     dispatcher_session_timeout_s: float = Field(10.0, ge=6, le=300, description="A dispatcher silent for so long loses its partitions.")
-    webhook_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
-        (), description="Private networks where webhooks may go all the same, like 10.1.0.0/16, separated by commas."
-    )
-
-    @field_validator("webhook_allow", mode="before")
-    @classmethod
-    def _networks(cls, value: object) -> object:
-        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("dispatcher_schedule_s", mode="before")
     @classmethod

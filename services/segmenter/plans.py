@@ -1,0 +1,49 @@
+"""The plans of a process, one for each tenant, and the bounds of its partitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.catalog import Catalog
+from schemas.facts import Facts
+from schemas.instants import Duration
+from services.segmenter.engine.plan import Plan
+
+KEPT_HISTORY: Final = Duration(25, 0)
+"""How long a customer's events are kept unless the settings say otherwise."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one partition."""
+
+    partitions: int
+    live_customers: int = 20_000
+    events_per_customer: int = 50_000
+    history: Duration = KEPT_HISTORY
+
+
+class Plans:
+    """The compiled plan of each tenant, made anew when its segments change. Shared by all partitions of a process."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._plans: dict[str, Plan] = {}
+        self._facts: dict[str, Facts] = {}
+
+    def of(self, tenant: str) -> Plan:
+        """Return the plan in force of a known tenant."""
+        plan = self._plans.get(tenant)
+        revision = self.catalog.revisions[tenant]
+        if plan is None or plan.revision != revision:
+            plan = Plan(self.catalog.tenants[tenant], self.catalog.segments.get(tenant, {}).values(), revision)
+            self._plans[tenant] = plan
+        return plan
+
+    def facts(self, tenant: str) -> Facts | None:
+        """Return the reader of a tenant's events, None for a tenant that is not known."""
+        reader = self._facts.get(tenant)
+        if reader is None and (known := self.catalog.tenants.get(tenant)) is not None:
+            reader = self._facts[tenant] = Facts(known.currency)
+        return reader
