@@ -64,6 +64,11 @@ class Desk:
         """How many deliveries have not ended."""
         return self._queues.pending
 
+    @property
+    def read_to(self) -> int | None:
+        """The offset to read transitions from next, None for the first."""
+        return self._read_to
+
     async def open(self) -> int | None:
         """Fence the former owner, read what it wrote, and begin; return the offset to read transitions from, None for the first."""
         self._producer = AIOKafkaProducer(

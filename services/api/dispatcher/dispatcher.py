@@ -34,6 +34,7 @@ class Dispatcher(ConsumerRebalanceListener):
         self._desks: dict[int, Desk] = {}
         self._consumer: AIOKafkaConsumer | None = None
         self._definitions: AIOKafkaProducer | None = None
+        self._changes_of_hands = 0
         self._disabling: set[asyncio.Task[None]] = set()
 
     @property
@@ -73,15 +74,22 @@ class Dispatcher(ConsumerRebalanceListener):
         if pending >= self._settings.dispatcher_pending:
             await asyncio.sleep(_POLL_MS / 1000)
             return
-        for tp, records in (await consumer.getmany(timeout_ms=_POLL_MS, max_records=1_000)).items():
-            desk = self._desks.get(tp.partition)
-            if desk is not None:
+        before = self._changes_of_hands
+        fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=1_000)
+        if before != self._changes_of_hands:
+            # What was fetched may be from before a desk was opened anew: every desk goes on where it had got to.
+            for desk in self._desks.values():
+                await self._seek(TopicPartition(self._settings.topics.changes, desk.number), desk.read_to)
+            return
+        for tp, records in fetched.items():
+            if (reader := self._desks.get(tp.partition)) is not None:
                 for record in records:
-                    desk.read(record.offset, record.value)
+                    reader.read(record.offset, record.value)
         await asyncio.sleep(0)
 
     async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
         """Open a desk for each partition gained and read on where its last owner had got to."""
+        self._changes_of_hands += 1
         try:
             for tp in assigned:
                 if tp.partition not in self._desks:
@@ -101,15 +109,20 @@ class Dispatcher(ConsumerRebalanceListener):
             disable=self._disable,
         )
         offset = await desk.open()
+        await self._seek(tp, offset)
+        self._desks[tp.partition] = desk
+        log.info("partition %s: opened at %s with %s pending", tp.partition, offset, desk.pending)
+
+    async def _seek(self, tp: TopicPartition, offset: int | None) -> None:
+        assert self._consumer is not None
         if offset is None:
             await self._consumer.seek_to_beginning(tp)
         else:
             self._consumer.seek(tp, offset)
-        self._desks[tp.partition] = desk
-        log.info("partition %s: opened at %s with %s pending", tp.partition, offset, desk.pending)
 
     async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
         """Write down what is known of the partitions that go, and close them."""
+        self._changes_of_hands += 1
         desks = [desk for tp in revoked if (desk := self._desks.pop(tp.partition, None)) is not None]
         await asyncio.gather(*(desk.close() for desk in desks))
 
