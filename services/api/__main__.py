@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 
 from aiokafka.errors import KafkaError
@@ -39,27 +38,17 @@ def main() -> None:
 
 
 def _serve(settings: ApiSettings) -> None:
-    import uvicorn  # noqa: PLC0415
-
+    # Imported here, so that the commands answer without waiting for what only the server needs.
     from services.api.app import build_app  # noqa: PLC0415
+    from services.kit.http import serve  # noqa: PLC0415
 
     configure("api", settings.log_level)
-    # The server puts the old handler back and raises the signal once more when it has drained; a drained process ends with 0.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    uvicorn.run(
+    serve(
         build_app(settings),
         host=settings.api_host,
         port=settings.api_port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # nothing here looks at the client's address
-        timeout_keep_alive=75,  # longer than the pools of usual clients and balancers keep an idle connection
-        limit_concurrency=settings.api_max_connections,
-        timeout_graceful_shutdown=int(settings.api_drain_timeout_s) + 1,
+        max_connections=settings.api_max_connections,
+        drain_s=settings.api_drain_timeout_s,
     )
 
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
@@ -28,6 +27,7 @@ from services.api.web import guarded
 from services.api.writer import Writer
 from services.kit.clock import now_ms
 from services.kit.follower import Follower
+from services.kit.http import end_if_failed
 from services.kit.kafka import ensure_topics, when_reachable
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def build_app(settings: ApiSettings) -> FastLane:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # Connecting goes on behind the open port, so that /healthz tells a process that waits for Kafka from a dead one.
         connecting = asyncio.create_task(connect(), name="connect")
-        connecting.add_done_callback(_end_if_failed)
+        connecting.add_done_callback(end_if_failed)
         yield
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
@@ -84,11 +84,3 @@ def build_app(settings: ApiSettings) -> FastLane:
     app.openapi = lambda: published  # type: ignore[method-assign]
     # Outermost: what the framework puts around every request costs more than the question that this lane answers.
     return FastLane(app, desk)
-
-
-def _end_if_failed(connecting: asyncio.Task[None]) -> None:
-    if connecting.cancelled() or (error := connecting.exception()) is None:
-        return
-    log.critical("cannot start: %s", error)
-    logging.shutdown()
-    os._exit(1)  # the server would go on answering 503 for ever; a supervisor shall see the end and try again

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -21,6 +20,7 @@ from services.ingest.routes import Desk, FastLane, build_router, problem_respons
 from services.ingest.settings import IngestSettings
 from services.kit.clock import now_ms
 from services.kit.follower import Follower
+from services.kit.http import end_if_failed
 from services.kit.kafka import ensure_topics, when_reachable
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def build_app(settings: IngestSettings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # Connecting goes on behind the open port, so that /healthz tells a process that waits for Kafka from a dead one.
         connecting = asyncio.create_task(connect(), name="connect")
-        connecting.add_done_callback(_end_if_failed)
+        connecting.add_done_callback(end_if_failed)
         yield
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
@@ -72,14 +72,6 @@ def build_app(settings: IngestSettings) -> FastAPI:
     published: dict[str, Any] = document(app)
     app.openapi = lambda: published  # type: ignore[method-assign]
     return app
-
-
-def _end_if_failed(connecting: asyncio.Task[None]) -> None:
-    if connecting.cancelled() or (error := connecting.exception()) is None:
-        return
-    log.critical("cannot start: %s", error)
-    logging.shutdown()
-    os._exit(1)  # the server would go on answering 503 for ever; a supervisor shall see the end and try again
 
 
 async def _http_problem(_: Request, error: Exception) -> Response:
