@@ -29,7 +29,7 @@ class Delivery(Struct, array_like=True):
     """One transition on its way to one endpoint.
 
     `transition` is its JSON as it was published, so that every attempt sends the same bytes; empty once the delivery has ended.
-    `next_ms` is when the next attempt is due, `reason` why it was cancelled.
+    `next_ms` is when the next attempt is due, `reason` why it was cancelled, `offset` the transition's place in its partition.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Delivery(Struct, array_like=True):
     state: State = "pending"
     reason: str = ""
     attempts: list[Attempt] = []
+    offset: int = 0
 
     @property
     def body(self) -> bytes:

@@ -139,15 +139,16 @@ def test_receivers_of_every_temper(stack: Stack) -> None:
     receivers.close()
 
 
-def test_pending_deliveries_survive_and_keep_their_customers_order(stack: Stack) -> None:
-    """Kill -9 while retries wait for a receiver that is not there; when it is, everything comes once, each customer in order."""
+@pytest.mark.parametrize("gently", [False, True])
+def test_pending_deliveries_survive_and_keep_their_customers_order(stack: Stack, gently: bool) -> None:  # noqa: FBT001
+    """Kill -9, or SIGTERM, while retries wait for a receiver that is not there; when it is, everything comes once, each customer in order."""
     port = free_port()
     stack.extra |= {"ROLLCALL_DISPATCHER_SCHEDULE_S": ",".join(["0"] + ["0.5"] * 60)}
     define(stack, {"late": f"http://127.0.0.1:{port}/well"})
     stack.start("dispatcher", "services.api", "dispatch")
     ids = announce(stack, 0, 60, 7)
     wait_for(lambda: stack.get("dispatcher", "/readyz")["pending"] == 60, what="all deliveries to be pending")
-    stack.end("dispatcher", gently=False)
+    stack.end("dispatcher", gently=gently)
     stack.start("dispatcher", "services.api", "dispatch")
     receivers = Receivers(port)
     wait_for(lambda: len({one for one, _ in receivers.came.get("well", [])}) == 60, what="every delivery")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import aiohttp
 from msgspec import Struct
@@ -21,18 +21,11 @@ from standardwebhooks import Webhook
 from schemas.catalog import Endpoint
 from schemas.instants import iso
 from services.api.dispatcher.addresses import Network, refused
+from services.api.dispatcher.allowed import WebhookSettings
 
 TIMEOUT_S: Final = 15.0
 MAX_REPLY_BYTES: Final = 65_536
 _GONE: Final = 410
-
-
-class AllowsNetworks(Protocol):
-    """Settings that name the private networks which webhooks may reach."""
-
-    @property
-    def webhook_allow(self) -> Sequence[Network]:
-        """The networks."""
 
 
 class RefusedAddress(OSError):
@@ -138,7 +131,7 @@ def _retry_after(value: str | None, now_ms: int) -> float:
     return 0.0
 
 
-async def send_test(endpoint: Endpoint, settings: AllowsNetworks, now_ms: int) -> AttemptResult:
+async def send_test(endpoint: Endpoint, settings: WebhookSettings, now_ms: int) -> AttemptResult:
     """Send one signed delivery of type `webhook.test` at once, outside every queue."""
     body = f'{{"type":"webhook.test","timestamp":"{iso(now_ms)}","data":{{"endpoint_id":"{endpoint.id}","tenant":"{endpoint.tenant}"}}}}'
     async with Client(settings.webhook_allow) as client:

@@ -8,9 +8,10 @@ deliveries are neither ended nor remembered. An attempt is written down before t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _BATCH: Final = 2_000
 _MOST_SLEEP_S: Final = 1.0
+_CLOSE_S: Final = 5.0
 
 
 class Desk:
@@ -56,7 +58,9 @@ class Desk:
         self._remembered: set[str] = set()
         self._wake = asyncio.Event()
         self._flying: set[asyncio.Task[None]] = set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._trying: asyncio.Task[None] | None = None
+        self._recording: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self._producer: AIOKafkaProducer | None = None
 
     @property
@@ -78,31 +82,40 @@ class Desk:
             linger_ms=0,
         )
         await self._producer.start()
-        for delivery in sorted(await self._restore(), key=lambda found: found.created_ms):
+        # By the order of their transitions: compaction keeps the last record of each, so their own order says nothing.
+        for delivery in sorted(await self._restore(), key=lambda found: found.offset):
             self._remembered.add(delivery.id)
             self._queues.add(delivery)
         self._written_to = self._read_to
-        self._tasks = [asyncio.create_task(self._guarded(self._try())), asyncio.create_task(self._guarded(self._record()))]
+        self._trying = asyncio.create_task(self._guarded(self._try()))
+        self._recording = asyncio.create_task(self._guarded(self._record()))
         return self._read_to
 
     async def close(self) -> None:
-        """Write down what is known and stop; what is under way is tried again by the next owner, with the same id and bytes."""
-        for task in (*self._tasks, *self._flying):
+        """Write down what is known and stop; what is under way is tried again by the next owner, with the same id and bytes.
+
+        The recorder is asked to end and not cancelled: a transaction that was cut off would take its states with it, and the
+        progress must not pass them.
+        """
+        trying = [task for task in (self._trying, *self._flying) if task is not None]
+        for task in trying:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._flying, return_exceptions=True)
-        if self._producer is not None:
-            try:
-                async with asyncio.timeout(5):
-                    await self._write()
+        await asyncio.gather(*trying, return_exceptions=True)
+        self._closing.set()
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                if self._recording is not None:
+                    await self._recording
+                if self._producer is not None:
                     await self._producer.stop()
-            except Exception as error:  # noqa: BLE001 - a successor may have fenced us by now, and owns the truth
-                log.warning("partition %s: closed without a last record: %r", self.number, error)
+        except TimeoutError:
+            log.warning("partition %s: closed without a last record; the next owner goes on from the one before", self.number)
 
     def read(self, offset: int, document: bytes) -> None:
         """Take in the transition at an offset: one delivery for each endpoint that asked for it."""
         transition = decode_announced(document)
         now_ms = self._now_ms()
-        for endpoint in matching(transition, self._catalog.endpoints_of(transition.tenant)):
+        for endpoint in matching(transition, self._catalog.endpoints.get(transition.tenant, {}).values()):
             delivery = Delivery(
                 id=delivery_id(transition.id, endpoint.id),
                 tenant=transition.tenant,
@@ -113,6 +126,7 @@ class Desk:
                 transition=document,
                 created_ms=now_ms,
                 next_ms=now_ms,
+                offset=offset,
             )
             if delivery.id not in self._remembered:
                 self._unwritten[delivery.id] = delivery
@@ -131,10 +145,8 @@ class Desk:
                 task.add_done_callback(self._flying.discard)
             due_ms = self._queues.next_ms()
             sleep_s = _MOST_SLEEP_S if due_ms is None else min(_MOST_SLEEP_S, max(0.0, (due_ms - self._now_ms()) / 1000))
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), sleep_s)
-            except TimeoutError:
-                continue
 
     async def _attempt(self, delivery: Delivery) -> None:
         endpoint = self._catalog.endpoints.get(delivery.tenant, {}).get(delivery.endpoint_id)
@@ -179,8 +191,9 @@ class Desk:
     # ---- writing down
 
     async def _record(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.dispatcher_record_every_ms / 1000)
+        while not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._settings.dispatcher_record_every_ms / 1000)
             await self._write()
 
     async def _write(self) -> None:
@@ -232,9 +245,9 @@ class Desk:
             await consumer.stop()
         return list(found.values())
 
-    async def _guarded(self, work: object) -> None:
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await work  # type: ignore[misc]
+            await work
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - what was not written down is unknown now: a successor reads the truth

@@ -40,7 +40,11 @@ class Dispatcher(ConsumerRebalanceListener):
     @property
     def status(self) -> Mapping[str, Any]:
         """Which partitions are open, and how much is pending."""
-        return {"partitions": sorted(self._desks), "pending": sum(desk.pending for desk in self._desks.values())}
+        return {"partitions": sorted(self._desks), "pending": self._pending}
+
+    @property
+    def _pending(self) -> int:
+        return sum(desk.pending for desk in self._desks.values())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Dispatch until told to stop."""
@@ -69,8 +73,7 @@ class Dispatcher(ConsumerRebalanceListener):
             await self._definitions.stop()
 
     async def _turn(self, consumer: AIOKafkaConsumer) -> None:
-        pending = sum(desk.pending for desk in self._desks.values())
-        PENDING.set(pending)
+        PENDING.set(pending := self._pending)
         if pending >= self._settings.dispatcher_pending:
             await asyncio.sleep(_POLL_MS / 1000)
             return
