@@ -17,8 +17,8 @@ MICRO: Final = 6
 MAX_DIGITS: Final = 15
 """Digits before the point of any amount: sums over 50,000 events then stay far inside what JSON readers keep exactly."""
 
-_PLAIN: Final = re.compile(rb'"?(-?)(\d{1,15})(?:\.(\d{1,20}))?"?', re.ASCII)
-_EXPONENT: Final = re.compile(rb"-?\d{1,15}(?:\.\d{1,20})?[eE][+-]?\d{1,2}", re.ASCII)
+_PLAIN: Final = re.compile(rb'"?(-?)(\d{1,%d})(?:\.(\d{1,20}))?"?' % MAX_DIGITS, re.ASCII)
+_EXPONENT: Final = re.compile(rb"-?\d{1,%d}(?:\.\d{1,20})?[eE][+-]?\d{1,2}" % MAX_DIGITS, re.ASCII)
 
 # ISO 4217, the currencies whose minor unit is not a hundredth.
 _OTHER_EXPONENTS: Final = {

@@ -32,8 +32,6 @@ MAX_AHEAD_MS: Final = 5 * MINUTE_MS
 EARLIEST_MS: Final = 946_684_800_000
 """2000-01-01: an older instant is a till whose clock was never set, not a purchase."""
 
-type_name: Final = tuple(TYPE_NUMBERS)
-
 
 class Fact(Struct, array_like=True, gc=False):
     """One event of a customer, ready to be counted.

@@ -49,7 +49,6 @@ class Transition(Struct):
 
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
-_decoder: Final = msgspec.json.Decoder(Transition)
 
 
 def transition_id(tenant: str, customer_id: str, segment_id: str, seq: int) -> str:
@@ -63,8 +62,3 @@ def transition_id(tenant: str, customer_id: str, segment_id: str, seq: int) -> s
 def encode_transition(transition: Transition) -> bytes:
     """Write a transition as JSON."""
     return _encoder.encode(transition)
-
-
-def decode_transition(document: bytes) -> Transition:
-    """Read a transition that this product wrote; raises msgspec's errors on anything else."""
-    return _decoder.decode(document)

@@ -42,7 +42,6 @@ class Metrics:
         self.customers = gauge("customers", "Known customers, by partition.", "partition")
         self.restore_seconds = histogram("restore_seconds", "Taking a partition over: fence, changelog, readiness.", _RESTORE_S)
         self.restored_records = counter("restored_records", "Changelog records read while restoring.")
-        self.commits_of_lag = counter("offset_commits", "Commits of group offsets, which are a hint for those who watch lag.")
         self.reseeks = counter("reseeks", "Fetched runs that were not contiguous and were fetched again.")
         # Definitions
         self.sweep_done = gauge("sweep_customers_done", "Customers decided under new definitions, by partition.", "partition")

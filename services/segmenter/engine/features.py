@@ -33,13 +33,12 @@ class Test:
 
 
 class Feature:
-    """A reader and the tests that share it. `own` are the bits of the tests, `index` its place in the plan."""
+    """A reader and the tests that share it. `index` is its place in the plan."""
 
     def __init__(self, index: int, reader: Reader, tests: list[Test]) -> None:
         self.index = index
         self.reader = reader
         self.tests = tests
-        self.own = self._bits(tests)
         self.missing = self._mask(None)
 
     def observe(self, state: State, now_ms: int) -> tuple[int, int]:

@@ -87,6 +87,7 @@ class _Draft:
     kind: str
     series: SeriesSpec | None = None
     tests: dict[tuple[str, Any], Test] = field(default_factory=dict)
+    feature: Feature | None = None
 
 
 class Plan:
@@ -215,6 +216,7 @@ class Plan:
                 feature = PlainFeature(index, draft.reader, tests)
             else:
                 feature = RankedFeature(index, draft.reader, tests, fractions=draft.kind == "fractions")
+            draft.feature = feature
             self.features.append(feature)
             (self.profile_features if draft.series is None else draft.series.features).append(feature)
         remembered: dict[Duration, Expiry] = {}
@@ -222,13 +224,12 @@ class Plan:
             spec.expiries = tuple([remembered.setdefault(window, _expiry(self.calendar, window)) for window in spec.month_windows])
             spec.blank = spec.make(spec.expiries)
         self.blank = [spec.blank for spec in self.series]
-        self._built = {id(draft): feature for draft, feature in zip(self._drafts.values(), self.features, strict=True)}
 
     def _resolved(self, tree: Any, leaves: list[Leaf]) -> Node:
         if tree[0] in ("all", "any", "not"):
             return Group(tree[0], [self._resolved(member, leaves) for member in tree[1]])
         path, condition, draft, found = tree
-        leaf = Leaf(path, condition, self._built[id(draft)], found.bit)
+        leaf = Leaf(path, condition, draft.feature, found.bit)
         leaves.append(leaf)
         return leaf
 
