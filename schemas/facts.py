@@ -1,7 +1,7 @@
 """Facts: events as the engine keeps them, with exact integers in place of text, fields by position, nothing derived.
 
-`Facts.of` is the one gate from the wire to the engine; what passes it is valid for its tenant. The encoding is a msgpack
-array whose line items come last, and a chunk of history is a msgpack array of such facts that grows by appending bytes.
+The encoding is a msgpack array whose line items come last, and a chunk of history is a msgpack array of such facts that grows by
+appending bytes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from schemas import events
-from schemas.amounts import MICRO, Scale, currency_exponent
-from schemas.errors import Refusal, pointer_token, shown
-from schemas.instants import MINUTE_MS, iso, parse_date, to_ms
-from schemas.vocabulary import ATTRIBUTES, EVENT_FIELDS, ITEM_FIELDS, Kind
+from schemas.vocabulary import EVENT_FIELDS, ITEM_FIELDS
 
 TYPE_NUMBERS: Final[dict[str, int]] = {name: number for number, name in enumerate((*EVENT_FIELDS, "profile"))}
 """The number of each type in stored facts; it only grows at the end."""
@@ -24,13 +20,9 @@ TYPE_NUMBERS: Final[dict[str, int]] = {name: number for number, name in enumerat
 PROFILE: Final = TYPE_NUMBERS["profile"]
 IMPORTED: Final = 1
 SYNTHETIC: Final = 2
-MAX_SCALAR_BYTES: Final = 4_096
 _CHUNK_HEAD: Final = b"\xdc"  # msgpack array16
 CHUNK_LIMIT: Final = 65_535
-MAX_AHEAD_MS: Final = 5 * MINUTE_MS
-"""How far an event may lie ahead of the clock: tills drift by minutes, not by more."""
-EARLIEST_MS: Final = 946_684_800_000
-"""2000-01-01: an older instant is a till whose clock was never set, not a purchase."""
+ITEM_POSITIONS: Final[dict[str, int]] = {name: place for place, (name, _) in enumerate(ITEM_FIELDS)}
 
 
 class Fact(Struct, array_like=True, gc=False):
@@ -85,173 +77,3 @@ def joined(chunks: Iterable[bytes]) -> bytes:
 def facts_in(chunk: bytes) -> list[Fact]:
     """Decode a chunk of history."""
     return _chunk_decoder.decode(chunk)
-
-
-class Facts:
-    """Reads the events of one tenant as facts: its currency decides what an amount may look like."""
-
-    def __init__(self, currency: str) -> None:
-        self.currency = currency
-        self._money = Scale(currency_exponent(currency))
-        self._quantity = Scale(MICRO)
-
-    def of(self, event: events.Event) -> Fact:
-        """Return the fact that an event states; raise `Refusal` when it cannot be one of this tenant's."""
-        kind = type(event)
-        said: Any = event  # comparing classes is the quickest switch, and no type checker narrows by it
-        if kind is events.Checkout:
-            number, body, items = 0, self._checkout(said), self._items(said.items)
-        elif kind is events.CouponRedemption:
-            number, body, items = 1, self._redemption(said), ()
-        elif kind in _EMAILS:
-            number, body, items = _EMAILS[kind], (said.campaign_id, said.message_id), ()
-        elif kind is events.Profile:
-            number, body, items = PROFILE, _profile(said.attributes), ()
-        elif kind is events.Points:
-            if said.collected is None and said.spent is None:
-                raise Refusal("points says neither collected nor spent", pointer="/collected", reason="missing_field")
-            number, body, items = 5, (said.collected, said.spent), ()
-        elif kind is events.Visit:
-            number, body, items = 6, (said.store_id,), ()
-        elif kind is events.Custom:
-            number, body, items = 7, (said.name, _texts(said.properties, "/properties")), ()
-        else:
-            tag = kind.__struct_config__.tag
-            raise Refusal(f"{tag} is not accepted yet by this version; nothing was changed", pointer="/type", reason="unsupported")
-        flags = (IMPORTED if said.imported else 0) | (SYNTHETIC if said.synthetic else 0)
-        return Fact(number, said.event_id, to_ms(said.occurred_at), flags, body, items)
-
-    def _checkout(self, event: Any) -> tuple[Any, ...]:
-        if event.currency is not None and event.currency != self.currency:
-            raise Refusal(f"the tenant's currency is {self.currency}, not {event.currency}", pointer="/currency", reason="currency")
-        return (
-            event.receipt_id,
-            event.store_id,
-            event.channel,
-            event.kind,
-            self._money.read(bytes(event.total), "/total"),
-            self._money.read_or_none(bytes(event.discount), "/discount"),
-            event.currency,
-            event.payment_method,
-            event.points_earned,
-            tuple(event.coupon_ids),
-        )
-
-    def _redemption(self, event: Any) -> tuple[Any, ...]:
-        value = self._money.read_or_none(bytes(event.value), "/value")
-        return (event.coupon_id, event.campaign_id, event.receipt_id, value, event.points, event.reward_id)
-
-    def _items(self, items: list[events.Item]) -> tuple[tuple[Any, ...], ...]:
-        money, quantity = self._money, self._quantity
-        try:
-            # One comprehension: a receipt has more line items than everything else has fields.
-            return tuple(
-                [
-                    (
-                        item.product_id,
-                        item.category,
-                        item.department,
-                        item.brand,
-                        quantity[bytes(item.quantity)],
-                        money[bytes(item.amount)],
-                        money[bytes(item.discount)],
-                    )
-                    for item in items
-                ],
-            )
-        except Refusal:
-            self._name_the_place(items)
-            raise
-
-    def _name_the_place(self, items: list[events.Item]) -> None:
-        for index, item in enumerate(items):
-            here = f"/items/{index}"
-            self._quantity.read_or_none(bytes(item.quantity), f"{here}/quantity")
-            self._money.read_or_none(bytes(item.amount), f"{here}/amount")
-            self._money.read_or_none(bytes(item.discount), f"{here}/discount")
-
-
-def check_admission(event: events.Event, at_ms: int, now_ms: int) -> None:
-    """Refuse an event that no clock or customer can explain; the same at every door, over HTTP and from Kafka.
-
-    Only a checkout may lack its customer (an anonymous receipt). `at_ms` is the event's own instant.
-    """
-    if event.customer_id is None and type(event) is not events.Checkout:
-        raise Refusal("customer_id is missing; only a checkout may be anonymous", pointer="/customer_id", reason="missing_field")
-    if at_ms > now_ms + MAX_AHEAD_MS:
-        raise Refusal(f"occurred_at is more than five minutes ahead of now, {iso(now_ms)}", pointer="/occurred_at", reason="future")
-    if at_ms < EARLIEST_MS:
-        raise Refusal(f"occurred_at is before {iso(EARLIEST_MS)}; is the till's clock set?", pointer="/occurred_at", reason="absurd_date")
-
-
-_EMAILS: Final[dict[type, int]] = {
-    events.EmailSend: TYPE_NUMBERS["email-send"],
-    events.EmailOpen: TYPE_NUMBERS["email-open"],
-    events.EmailClick: TYPE_NUMBERS["email-click"],
-}
-ITEM_POSITIONS: Final[dict[str, int]] = {name: place for place, (name, _) in enumerate(ITEM_FIELDS)}
-
-
-def _texts(raws: dict[str, msgspec.Raw], pointer: str) -> dict[str, str]:
-    for name, raw in raws.items():
-        _checked_scalar(raw, f"{pointer}/{pointer_token(name)}")
-    return {name: bytes(raw).decode() for name, raw in raws.items()}
-
-
-def _checked_scalar(raw: msgspec.Raw, pointer: str) -> Any:
-    body = bytes(raw)
-    if len(body) > MAX_SCALAR_BYTES:
-        raise Refusal(f"a value has at most {MAX_SCALAR_BYTES} bytes, this one has {len(body)}", pointer=pointer)
-    try:
-        value = _json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refusal(f"not a value: {error}"[:200], pointer=pointer, reason="malformed") from None
-    plain = value is None or isinstance(value, str | int | float)
-    if not (plain or (isinstance(value, list) and all(isinstance(member, str) for member in value)) or looks_like_place(value)):
-        raise Refusal(f"{shown(value)} is neither text, number, true, false, null, a list of texts nor a place", pointer=pointer)
-    return value
-
-
-def looks_like_place(value: Any) -> bool:
-    """Whether a JSON value has the shape of a place, `{"lat": …, "lon": …}`."""
-    return isinstance(value, dict) and set(value) == {"lat", "lon"}
-
-
-def _profile(attributes: dict[str, msgspec.Raw]) -> tuple[dict[str, Any], dict[str, str | None]]:
-    declared: dict[str, Any] = {}
-    undeclared: dict[str, str | None] = {}
-    for name, raw in attributes.items():
-        pointer = f"/attributes/{pointer_token(name)}"
-        if not 1 <= len(name) <= 64:
-            raise Refusal("an attribute's name has 1 to 64 characters", pointer=pointer)
-        value = _checked_scalar(raw, pointer)
-        kind = ATTRIBUTES.get(name)
-        if kind is None:
-            undeclared[name] = None if value is None else bytes(raw).decode()
-        else:
-            declared[name] = None if value is None else _typed(value, kind, pointer)
-    return declared, undeclared
-
-
-def _typed(value: Any, kind: Kind, pointer: str) -> Any:
-    if kind is Kind.DATE:
-        return parse_date(value, pointer).isoformat()
-    if kind is Kind.PLACE:
-        return _place(value, pointer)
-    if kind is Kind.TEXTS:
-        if isinstance(value, list) and len(value) <= 1000:
-            return tuple(value)
-        raise Refusal(f"{shown(value)} is not a list of at most 1000 texts", pointer=pointer)
-    expected, name = {Kind.TEXT: (str, "text"), Kind.INTEGER: (int, "a whole number"), Kind.BOOLEAN: (bool, "true or false")}[kind]
-    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        raise Refusal(f"{shown(value)} is not {name}", pointer=pointer)
-    return value
-
-
-def _place(value: Any, pointer: str) -> tuple[float, float]:
-    if looks_like_place(value):
-        lat, lon = value["lat"], value["lon"]
-        numeric = all(isinstance(part, int | float) and not isinstance(part, bool) for part in (lat, lon))
-        if numeric and -90 <= lat <= 90 and -180 <= lon <= 180:
-            return float(lat), float(lon)
-    raise Refusal(f'{shown(value)} is not a place; write {{"lat": -90 to 90, "lon": -180 to 180}}', pointer=pointer)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from schemas.errors import Refusal, shown
 
-NEVER: Final = (1 << 63) - 1
+NEVER: Final = (1 << 62) - 1
 """Later than every instant: nothing but a new fact can change the answer."""
 
 SECOND_MS: Final = 1_000
@@ -21,6 +21,10 @@ DAY_MS: Final = 86_400_000
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
+_DAYS_REMEMBERED: Final = 10_000
+_day_texts: dict[int, str] = {}
+_TWO: Final = [f"{number:02}" for number in range(60)]
+_THREE: Final = [f"{number:03}" for number in range(1000)]
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.IGNORECASE | re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # fromisoformat alone reads week dates as well
 _DURATION: Final = re.compile(
@@ -41,7 +45,16 @@ def from_ms(instant_ms: int) -> datetime:
 
 def iso(instant_ms: int) -> str:
     """Write an instant as RFC 3339 in UTC with milliseconds, `2026-11-22T10:15:00.250Z`."""
-    return (_EPOCH + timedelta(0, 0, 0, instant_ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
+    day, rest_ms = divmod(instant_ms, DAY_MS)
+    date_text = _day_texts.get(day)
+    if date_text is None:
+        if len(_day_texts) >= _DAYS_REMEMBERED:
+            _day_texts.clear()
+        date_text = _day_texts[day] = (_EPOCH + timedelta(days=day)).date().isoformat()
+    minutes, ms = divmod(rest_ms, MINUTE_MS)
+    hour, minute = divmod(minutes, 60)
+    second, ms = divmod(ms, SECOND_MS)
+    return "".join([date_text, "T", _TWO[hour], ":", _TWO[minute], ":", _TWO[second], ".", _THREE[ms], "Z"])
 
 
 def iso_or_none(instant_ms: int) -> str | None:

@@ -6,8 +6,14 @@ wanted=$1
 stamp=.venv/.installed-$wanted
 checksum=$(cat requirements/"$wanted".txt | cksum)
 
-if [ -x .venv/bin/python ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$checksum" ]; then
+# The compiled engine is made anew when its sources have changed; without a compiler they run as they are.
+compile() {
+    .venv/bin/python -m deploy.native.build
     exit 0
+}
+
+if [ -x .venv/bin/python ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$checksum" ]; then
+    compile
 fi
 
 fail() {
@@ -37,3 +43,4 @@ echo "Installing what requirements/$wanted.txt pins…"
 .venv/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r requirements/"$wanted".txt ||
     fail "pip cannot install requirements/$wanted.txt; the reason is above"
 echo "$checksum" > "$stamp"
+compile

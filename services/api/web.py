@@ -21,8 +21,8 @@ from msgspec import Struct
 from starlette.requests import ClientDisconnect
 
 from schemas.catalog import Catalog, Key
+from schemas.decoding import pointer_of
 from schemas.errors import Refusal, shown
-from schemas.events import pointer_of
 from services.api.auth import authorize
 from services.api.desk import Desk
 from services.api.errors import Refused, absent, problem_response, refused, unavailable

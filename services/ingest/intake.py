@@ -10,10 +10,11 @@ from typing import Final
 from msgspec import Struct
 
 from schemas.catalog import Tenant
+from schemas.decoding import decode_event
 from schemas.errors import Refusal
-from schemas.events import Event, decode_event, encode_event
-from schemas.facts import Facts, check_admission
+from schemas.events import Event, encode_event
 from schemas.partitions import partition_of, record_key
+from schemas.reading import Facts, check_admission
 from schemas.topics import Topics
 from services.ingest.producer import Lane, Record
 

@@ -16,12 +16,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from schemas import projection
+from schemas.decoding import decode_event
 from schemas.errors import Refusal
-from schemas.events import decode_event
-from schemas.facts import PROFILE, Fact, check_admission, chunk_of, facts_in, joined
+from schemas.facts import Fact, chunk_of, facts_in, joined
 from schemas.instants import DAY_MS, NEVER
 from schemas.manual import ManualEntry, decode_manual
 from schemas.partitions import partition_of, record_key, split_key
+from schemas.reading import check_admission
 from schemas.topics import Topics
 from schemas.transitions import Cause, Transition, encode_transition
 from services.segmenter.engine.decisions import CLOCK, Customer
@@ -71,6 +72,8 @@ class Partition:
         self._dirty: dict[bytes, Slot] = {}
         self._added: dict[bytes, list[Fact]] = {}
         self._touched: dict[bytes, None] = {}
+        self._pending: dict[bytes, Slot] = {}
+        self._instant_ms = 0
         self._moved = False
 
     # ---- what the owner reads
@@ -177,8 +180,13 @@ class Partition:
     # ---- records
 
     def apply(self, topic: str, records: Sequence[Record], now_ms: int) -> None:
-        """Apply one contiguous run of records of a topic at an instant."""
+        """Apply one contiguous run of records of a topic at an instant.
+
+        The facts of a step are decided as of the instant at which it began, or of a later one where a fact lies beyond it:
+        so that those of one customer are decided together.
+        """
         self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
+        self._instant_ms = self._instant_ms or now_ms
         manual = topic == self._topics.manual_entries
         outcomes = self._progress.outcomes.setdefault(topic, {})
         expected = self._progress.offsets.get(topic, 0)
@@ -212,21 +220,44 @@ class Partition:
             return "forwarded"
         fact = reader.of(event)
         check_admission(event, fact.at_ms, now_ms)
+        if fact.at_ms > self._instant_ms:
+            self._instant_ms = now_ms
+        instant_ms = self._instant_ms
         if slot is None:
-            self._newcomer(key, event.tenant, event.customer_id, fact, now_ms)
-            return "applied"
-        customer, out = self._open(key, slot, event.tenant, event.customer_id, now_ms)
-        try:
+            plan = self.plans.of(event.tenant)
+            self._admit(None, plan, fact, now_ms)
+            slot, customer = self._create(key, plan, event.tenant, event.customer_id, instant_ms)
+            customer.fresh = True
+        else:
+            customer = self._at(key, slot, event.tenant, event.customer_id, instant_ms)
             if fact.event_id in customer.live.ids:
                 return self._seen(key, slot, fact)
             self._admit(slot, customer.live.plan, fact, now_ms)
-            self._keep(key, slot, fact)
-            customer.decide_flips(customer.live.add(fact, now_ms), now_ms, now_ms, _cause(fact), out)
-            if customer.row.members:
-                self._stale[key] = None
-        finally:
-            self._close(key, slot, customer, out, now_ms)
+        self._keep(key, slot, fact)
+        customer.add(fact, instant_ms)
+        self._pending[key] = slot
         return "applied"
+
+    def _at(self, key: bytes, slot: Slot, tenant: str, customer_id: str, now_ms: int) -> Customer:
+        """Return a customer brought to an instant, with what is pending of that instant left pending."""
+        customer: Customer | None = slot.customer
+        if customer is not None and customer.pending is not None and customer.pending_ms == now_ms and customer.live.plan is self.plans.of(tenant):
+            return customer
+        customer, out = self._open(key, slot, tenant, customer_id, now_ms)
+        self._close(key, slot, customer, out, now_ms)
+        return customer
+
+    def _settle(self) -> None:
+        """Decide what the facts that are pending changed."""
+        pending, self._pending = self._pending, {}
+        for key, slot in pending.items():
+            customer: Customer = slot.customer
+            if customer.pending is not None:
+                out: list[Transition] = []
+                customer.settle(out)
+                if customer.row.members:
+                    self._stale[key] = None
+                self._close(key, slot, customer, out, customer.pending_ms)
 
     def _admit(self, slot: Slot | None, plan: Plan, fact: Fact, now_ms: int) -> None:
         limits = self._limits
@@ -234,16 +265,6 @@ class Partition:
             raise Refusal(f"older than the kept history of {limits.history}", pointer="/occurred_at", reason="too_late")
         if slot is not None and slot.events >= limits.events_per_customer:
             raise Refusal(f"the customer has {slot.events} kept events, the most there may be", pointer="/customer_id", reason="customer_limit")
-
-    def _newcomer(self, key: bytes, tenant: str, customer_id: str, fact: Fact, now_ms: int) -> None:
-        plan = self.plans.of(tenant)
-        self._admit(None, plan, fact, now_ms)
-        slot, customer = self._create(key, plan, tenant, customer_id, now_ms)
-        out: list[Transition] = []
-        self._keep(key, slot, fact)
-        customer.live.add(fact, now_ms)
-        customer.decide(plan.segments.values(), now_ms, now_ms, _cause(fact), out)
-        self._close(key, slot, customer, out, now_ms)
 
     def _create(self, key: bytes, plan: Plan, tenant: str, customer_id: str, now_ms: int) -> tuple[Slot, Customer]:
         slot = self._slots[key] = Slot()
@@ -261,6 +282,7 @@ class Partition:
 
     def _manual(self, topic: str, record: Record, now_ms: int) -> str:
         entry = decode_manual(record.value or b"")
+        self._moved_to(now_ms)
         key = record_key(entry.tenant, entry.customer_id)
         home = partition_of(key, self._limits.partitions)
         if home != self.number:
@@ -307,9 +329,10 @@ class Partition:
         out: list[Transition] = []
         plan = self.plans.of(tenant)
         customer: Customer | None = slot.customer
+        if customer is not None:
+            customer.settle(out)
         if customer is not None and customer.live.plan is plan:
-            if slot.deadline_ms <= now_ms:
-                customer.advance(now_ms, out)
+            customer.advance(now_ms, out)
             return customer, out
         row = customer.row if customer is not None else decode_row(slot.row or b"") if slot.row is not None else Row(-1)
         row.deadline_ms = slot.deadline_ms
@@ -357,13 +380,18 @@ class Partition:
 
     def tick(self, now_ms: int, limit: int) -> int:
         """Take up to `limit` customers whose deadline has come through their deadlines; return how many."""
-        self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
+        self._moved_to(now_ms)
         count = 0
         while count < limit and self.next_deadline_ms() <= now_ms:
             _, key = heapq.heappop(self._deadlines)
             self._look(key, now_ms)
             count += 1
         return count
+
+    def _moved_to(self, now_ms: int) -> None:
+        """Decide from now on as of an instant that others may see: no fact of this step is decided at an earlier one."""
+        self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
+        self._instant_ms = max(self._instant_ms, now_ms)
 
     def _look(self, key: bytes, now_ms: int) -> Customer:
         slot = self._slots[key]
@@ -374,7 +402,7 @@ class Partition:
 
     def sweep(self, now_ms: int, limit: int) -> bool:
         """Decide up to `limit` customers under definitions that are new to them; return whether more are left."""
-        self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
+        self._moved_to(now_ms)
         catalog, progress = self.plans.catalog, self._progress
         if self._sweep is None:
             if progress.swept >= catalog.offset:
@@ -396,7 +424,7 @@ class Partition:
 
     def refresh(self, now_ms: int, limit: int) -> list[bytes]:
         """Find the `until` of up to `limit` customers anew; return those whose projection changed. Work for idle moments."""
-        self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
+        self._moved_to(now_ms)
         changed = []
         for _ in range(min(limit, len(self._stale))):
             key = next(iter(self._stale))
@@ -426,6 +454,7 @@ class Partition:
 
     def take(self) -> Step | None:
         """Return everything since the last step, None when there is nothing to write."""
+        self._settle()
         step = self._step
         if not (self._moved or self._dirty or self._added or step.changes):
             return None
@@ -462,10 +491,6 @@ class Partition:
         while len(self._lives) > self._limits.live_customers:
             _, slot = self._lives.popitem(last=False)
             slot.customer = None
-
-
-def _cause(fact: Fact) -> Cause:
-    return Cause("profile" if fact.type == PROFILE else "event", fact.event_id, fact.imported)
 
 
 def _entered(row: Row, entry: ManualEntry) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from schemas.catalog import Catalog
-from schemas.facts import Facts
 from schemas.instants import Duration
+from schemas.reading import Facts
 from services.segmenter.engine.plan import Plan
 
 KEPT_HISTORY: Final = Duration(25, 0)

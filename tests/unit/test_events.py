@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from schemas.decoding import decode_event
 from schemas.errors import Refusal
-from schemas.events import MAX_EVENT_BYTES, TYPES, Event, decode_event, encode_event
+from schemas.events import MAX_EVENT_BYTES, TYPES, Event, encode_event
 from schemas.examples import EVENTS
 from schemas.instants import parse_instant, to_ms
 from schemas.topics import FAMILY_OF_TYPE

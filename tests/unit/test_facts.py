@@ -9,23 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.decoding import decode_event
 from schemas.errors import Refusal
-from schemas.events import NOT_YET, TYPES, decode_event
+from schemas.events import NOT_YET, TYPES
 from schemas.examples import EVENTS
-from schemas.facts import (
-    CHUNK_LIMIT,
-    EARLIEST_MS,
-    MAX_AHEAD_MS,
-    MAX_SCALAR_BYTES,
-    TYPE_NUMBERS,
-    Fact,
-    Facts,
-    check_admission,
-    chunk_of,
-    facts_in,
-    joined,
-)
+from schemas.facts import CHUNK_LIMIT, TYPE_NUMBERS, Fact, chunk_of, facts_in, joined
 from schemas.instants import parse_instant
+from schemas.reading import EARLIEST_MS, MAX_AHEAD_MS, MAX_SCALAR_BYTES, Facts, check_admission
 
 LATER = {str(member.__struct_config__.tag) for member in NOT_YET}
 TEXTS = st.none() | st.text(max_size=10)

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from schemas import generate
+from schemas.decoding import decode_event
 from schemas.errors import Refusal
-from schemas.events import TYPES, decode_event
+from schemas.events import TYPES
 from schemas.examples import EVENTS, RULES
-from schemas.facts import Facts
+from schemas.reading import Facts
 from schemas.rule_parser import OPS, parse_rule
 from schemas.rules import MEASURES, canonical, encode
 from schemas.vocabulary import ATTRIBUTES, DERIVED_ATTRIBUTES, EVENT_FIELDS

@@ -21,7 +21,7 @@ class AttributeReader(Reader):
         """Return the attribute."""
         return state.profile.get(self.name)
 
-    def until(self, state: State, at_ms: int, value: Any, low: Any, high: Any) -> int:
+    def until(self, state: State, at_ms: int, value: Any, low: int | None, high: int | None) -> int:
         """Return never: time alone does not change it."""
         return NEVER
 
@@ -32,12 +32,12 @@ class AgeReader(Reader):
     def __init__(self, calendar: Calendar) -> None:
         self.calendar = calendar
 
-    def value(self, state: State, at_ms: int) -> int | None:
+    def value(self, state: State, at_ms: int) -> Any:
         """Return the age."""
         born = state.profile.get("birth_date")
         return None if born is None else age_on(date.fromisoformat(born), self.calendar.local(at_ms).date())
 
-    def until(self, state: State, at_ms: int, value: int | None, low: int | None, high: int | None) -> int:
+    def until(self, state: State, at_ms: int, value: Any, low: int | None, high: int | None) -> int:
         """Return the birthday on which the age reaches `high`."""
         if value is None or high is None:
             return NEVER
@@ -51,7 +51,7 @@ class BirthdayReader(Reader):
     def __init__(self, calendar: Calendar) -> None:
         self.calendar = calendar
 
-    def value(self, state: State, at_ms: int) -> int | None:
+    def value(self, state: State, at_ms: int) -> Any:
         """Return the days to the next birthday."""
         born = state.profile.get("birth_date")
         if born is None:
@@ -59,7 +59,7 @@ class BirthdayReader(Reader):
         today = self.calendar.local(at_ms).date()
         return (next_birthday(date.fromisoformat(born), today) - today).days
 
-    def until(self, state: State, at_ms: int, value: int | None, low: int | None, high: int | None) -> int:
+    def until(self, state: State, at_ms: int, value: Any, low: int | None, high: int | None) -> int:
         """Return the midnight on which the countdown falls below `low`, or starts anew after the day."""
         if value is None:
             return NEVER
@@ -76,14 +76,14 @@ class SpanReader(Reader):
         self.span = span
         self.calendar = calendar
 
-    def value(self, state: State, at_ms: int) -> bool | None:
+    def value(self, state: State, at_ms: int) -> Any:
         """Return whether the condition holds."""
         bounds = self._bounds(state)
         if bounds is None:
             return None
         return at_ms >= bounds[1] if self.older else bounds[0] <= at_ms < bounds[1]
 
-    def until(self, state: State, at_ms: int, value: Any, low: Any, high: Any) -> int:
+    def until(self, state: State, at_ms: int, value: Any, low: int | None, high: int | None) -> int:
         """Return the next of the span's two ends."""
         bounds = self._bounds(state)
         return NEVER if bounds is None else next((bound for bound in bounds if bound > at_ms), NEVER)
@@ -103,11 +103,16 @@ class NearReader(Reader):
         self.place = (lat, lon)
         self.km = km
 
-    def value(self, state: State, at_ms: int) -> bool | None:
+    def value(self, state: State, at_ms: int) -> Any:
         """Return whether the customer is near, None without a location."""
         location = state.profile.get("location")
         return None if location is None else distance_km((location[0], location[1]), self.place) <= self.km
 
-    def until(self, state: State, at_ms: int, value: Any, low: Any, high: Any) -> int:
+    def until(self, state: State, at_ms: int, value: Any, low: int | None, high: int | None) -> int:
         """Return never: time alone does not move anyone."""
         return NEVER
+
+
+def derived(name: str, calendar: Calendar) -> Reader:
+    """Return the reader of a derived attribute."""
+    return AgeReader(calendar) if name == "age" else BirthdayReader(calendar)

@@ -11,14 +11,18 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from schemas.instants import MINUTE_MS, Duration, from_ms, to_ms
+from schemas.instants import DAY_MS, HOUR_MS, Duration, from_ms, to_ms
 
-_BUCKET_MS: Final = 15 * MINUTE_MS
-"""Offsets, their changes and local midnights fall on quarters of an hour in every zone since 1972, so within one bucket
-adding months is adding a constant."""
-
-_BUCKETS_KEPT: Final = 200_000
 _EXACT_SINCE_MS: Final = to_ms(datetime(1972, 2, 1, tzinfo=UTC))
+"""Since then no zone has changed its offset twice within two days: one that is the same at both ends of a day was so all day."""
+
+_REMEMBERED: Final = 200_000
+_MONTHS_RANGE: Final = 1 << 16
+_VARIES: Final = -1
+"""No offset and no shift is this: both are whole seconds."""
+_MS: Final = timedelta(milliseconds=1)
+_EPOCH_DAY: Final = date(1970, 1, 1)
+TOMORROW: Final = timedelta(days=1)
 
 
 def add_months(day: date, months: int) -> date:
@@ -33,8 +37,8 @@ class Calendar:
     def __init__(self, timezone: str) -> None:
         self.timezone = timezone
         self._zone = ZoneInfo(timezone)
-        self._shifts: dict[tuple[int, int], int] = {}
-        self._hours: dict[int, int] = {}
+        self._shifts: dict[int, tuple[int, int, int]] = {}
+        self._offsets: dict[int, int] = {}
 
     def local(self, at_ms: int) -> datetime:
         """Return the local time of an instant."""
@@ -42,15 +46,31 @@ class Calendar:
 
     def hour(self, at_ms: int) -> int:
         """Return the local hour of an instant, 0 to 23."""
-        bucket = at_ms // _BUCKET_MS
-        hour = self._hours.get(bucket)
-        if hour is None:
-            if at_ms < _EXACT_SINCE_MS:
-                return self.local(at_ms).hour
-            if len(self._hours) >= _BUCKETS_KEPT:
-                self._hours.clear()
-            hour = self._hours[bucket] = self.local(at_ms).hour
-        return hour
+        return self._hour_and_weekday(at_ms)[0]
+
+    def weekday(self, at_ms: int) -> int:
+        """Return the local day of the week of an instant, 1 Monday to 7."""
+        return self._hour_and_weekday(at_ms)[1]
+
+    def _hour_and_weekday(self, at_ms: int) -> tuple[int, int]:
+        day = at_ms // DAY_MS
+        offset_ms = self._offsets.get(day)
+        if offset_ms is None:
+            offset_ms = self._offset_of(day)
+        if offset_ms == _VARIES or at_ms < _EXACT_SINCE_MS:
+            local = self.local(at_ms)
+            return local.hour, local.isoweekday()
+        local_ms = at_ms + offset_ms
+        # The first of January 1970 was a Thursday.
+        return local_ms % DAY_MS // HOUR_MS, (local_ms // DAY_MS + 3) % 7 + 1
+
+    def _offset_of(self, day: int) -> int:
+        """Return the offset of local time on a UTC day, `_VARIES` if it changes on that day."""
+        start, end = self.local(day * DAY_MS).utcoffset(), self.local((day + 1) * DAY_MS).utcoffset()
+        if len(self._offsets) >= _REMEMBERED:
+            self._offsets.clear()
+        offset_ms = self._offsets[day] = start // _MS if start is not None and start == end else _VARIES
+        return offset_ms
 
     def midnight(self, day: date) -> int:
         """Return the instant at which a local day begins."""
@@ -58,18 +78,40 @@ class Calendar:
 
     def plus(self, at_ms: int, span: Duration) -> int:
         """Return the instant a duration later: its months in local time, then its exact part."""
-        if not span.months:
-            return at_ms + span.exact_ms
-        if at_ms < _EXACT_SINCE_MS:
-            return self._months_later(at_ms, span.months) + span.exact_ms
-        key = (at_ms // _BUCKET_MS, span.months)
-        shift = self._shifts.get(key)
-        if shift is None:
-            if len(self._shifts) >= _BUCKETS_KEPT:
-                self._shifts.clear()
-            start_ms = key[0] * _BUCKET_MS
-            shift = self._shifts[key] = self._months_later(start_ms, span.months) - start_ms
-        return at_ms + shift + span.exact_ms
+        months, exact_ms = span
+        if not months:
+            return at_ms + exact_ms
+        if at_ms >= _EXACT_SINCE_MS:
+            day = at_ms // DAY_MS
+            found = self._shifts.get(day * _MONTHS_RANGE + months)
+            if found is None:
+                found = self._remember(day, months)
+            shift_ms = found[1] if at_ms < found[0] else found[2]
+            if shift_ms != _VARIES:
+                return at_ms + shift_ms + exact_ms
+        return self._months_later(at_ms, months) + exact_ms
+
+    def _remember(self, day: int, months: int) -> tuple[int, int, int]:
+        """Find by how much adding months moves the instants of a UTC day: before its local midnight, and from it on."""
+        today = self.local(day * DAY_MS).date()
+        midnight_ms = self.midnight(today + TOMORROW)
+        offset_ms = self._offset_of(day)
+        if offset_ms == _VARIES:
+            found = (midnight_ms, _VARIES, _VARIES)
+        else:
+            found = (midnight_ms, self._shift(today, months, offset_ms), self._shift(today + TOMORROW, months, offset_ms))
+        if len(self._shifts) >= _REMEMBERED:
+            self._shifts.clear()
+        self._shifts[day * _MONTHS_RANGE + months] = found
+        return found
+
+    def _shift(self, day: date, months: int, offset_ms: int) -> int:
+        """Return the way from a time of a local day at an offset to the same time months later, if the offset there is one as well."""
+        target = add_months(day, months)
+        target_ms = self.midnight(target)
+        if self.midnight(target + TOMORROW) - target_ms != DAY_MS:
+            return _VARIES
+        return target_ms - ((day - _EPOCH_DAY).days * DAY_MS - offset_ms)
 
     def date_plus(self, day: date, span: Duration) -> int:
         """Return the instant a duration after the local midnight that begins `day`."""
@@ -99,6 +141,3 @@ def next_birthday(born: date, today: date) -> date:
     """Return the first birthday on or after `today`."""
     this_year = birthday_in(born, today.year)
     return this_year if this_year >= today else birthday_in(born, today.year + 1)
-
-
-TOMORROW: Final = timedelta(days=1)

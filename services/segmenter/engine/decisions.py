@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from schemas.facts import PROFILE, Fact
 from schemas.instants import DAY_MS, NEVER, iso, iso_or_none
 from schemas.transitions import Cause, Transition, transition_id
-from services.segmenter.engine.live import Live
-from services.segmenter.engine.plan import CompiledSegment, verdict
+from services.segmenter.engine.live import Live, bits_of
+from services.segmenter.engine.plan import CompiledSegment
 from services.segmenter.engine.reasons import condition_values
 from services.segmenter.engine.row import Row
+from services.segmenter.engine.tree import verdict
 from services.segmenter.engine.verdict import Verdict
 
 HORIZON_MS: Final = 400 * DAY_MS
@@ -24,29 +26,61 @@ CLOCK: Final = Cause("clock")
 DEFINITION: Final = Cause("definition")
 
 
-class Customer:
-    """One customer being decided on: the row that is kept and the live state that is derived."""
+def _cause(fact: Fact) -> Cause:
+    return Cause("profile" if fact.type == PROFILE else "event", fact.event_id, fact.imported)
 
-    __slots__ = ("customer_id", "live", "row", "tenant")
+
+class Customer:
+    """One customer being decided on: the row that is kept and the live state that is derived.
+
+    Facts of one instant are taken in one by one (`add`) and decided together (`settle`): at an instant a customer is in or out
+    once, whatever the order in which that instant's facts were read.
+    """
 
     def __init__(self, tenant: str, customer_id: str, row: Row, live: Live) -> None:
         self.tenant = tenant
         self.customer_id = customer_id
         self.row = row
         self.live = live
+        self.pending: Fact | None = None
+        """The last fact that has been taken in and not been decided."""
+        self.pending_ms = 0
+        self.fresh = False
+        """Nothing was ever decided: the first decision looks at every segment."""
+
+    def add(self, fact: Fact, now_ms: int) -> None:
+        """Take in a fact at an instant; the caller has settled what is pending of an earlier one, and let deadlines pass."""
+        self.live.add(fact, now_ms)
+        self.pending = fact
+        self.pending_ms = now_ms
+
+    def settle(self, out: list[Transition]) -> None:
+        """Decide what the pending facts changed, at their instant. Each transition's cause is the last fact its segment looks at."""
+        last = self.pending
+        if last is None:
+            return
+        self.pending = None
+        now_ms = self.pending_ms
+        flipped = self.live.settle(now_ms)
+        if self.fresh:
+            self.fresh = False
+            self.decide(self.live.plan.segments.values(), now_ms, now_ms, _cause(last), out)
+        elif flipped:
+            for compiled, fact in self._affected(flipped):
+                self.decide([compiled], now_ms, now_ms, _cause(fact), out)
 
     def advance(self, now_ms: int, out: list[Transition]) -> None:
-        """Step through every deadline up to and including now."""
+        """Step through every deadline up to and including now; nothing is pending."""
         live = self.live
         while (deadline_ms := live.soonest_ms) <= now_ms:
-            self.decide_flips(live.pass_to(deadline_ms), deadline_ms, now_ms, CLOCK, out)
+            self._decide_passed(live.pass_to(deadline_ms), deadline_ms, now_ms, out)
             if live.soonest_ms <= deadline_ms:
                 raise AssertionError(f"time stands still at {deadline_ms} for a customer of {self.tenant}")
 
-    def decide_flips(self, flipped: int, at_ms: int, now_ms: int, cause: Cause, out: list[Transition]) -> None:
-        """Decide the segments that look at the bits that flipped."""
+    def _decide_passed(self, flipped: int, at_ms: int, now_ms: int, out: list[Transition]) -> None:
         if flipped:
-            self.decide(self._affected(flipped), at_ms, now_ms, cause, out)
+            affected = {c.id: c for bit in bits_of(flipped) for c in self.live.plan.dependents[bit]}
+            self.decide([affected[segment_id] for segment_id in sorted(affected)], at_ms, now_ms, CLOCK, out)
 
     def adopt(self, now_ms: int, out: list[Transition]) -> None:
         """Decide every segment under a plan that is new to this customer.
@@ -128,14 +162,15 @@ class Customer:
         row.members = fresh
         return True
 
-    def _affected(self, flipped: int) -> list[CompiledSegment]:
+    def _affected(self, flipped: dict[int, Fact]) -> list[tuple[CompiledSegment, Fact]]:
+        """Return the segments that look at bits that flipped, by id, each with the last fact that flipped one of its bits."""
         dependents = self.live.plan.dependents
-        found: dict[str, CompiledSegment] = {}
-        while flipped:
-            lowest = flipped & -flipped
-            for compiled in dependents[lowest.bit_length() - 1]:
-                found[compiled.segment.id] = compiled
-            flipped ^= lowest
+        found: dict[str, tuple[CompiledSegment, Fact]] = {}
+        for bit, fact in flipped.items():
+            for compiled in dependents[bit]:
+                known = found.get(compiled.id)
+                if known is None or known[1].at_ms <= fact.at_ms:
+                    found[compiled.id] = (compiled, fact)
         return [found[segment_id] for segment_id in sorted(found)]
 
     def _exit_archived(self, segment_id: str, now_ms: int, out: list[Transition]) -> None:

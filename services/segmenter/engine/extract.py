@@ -5,133 +5,174 @@ Returns are negative in sums; every other measure sees sales only, unless a filt
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Final
 
 from schemas.amounts import MICRO
-from schemas.facts import ITEM_POSITIONS, TYPE_NUMBERS, Fact
+from schemas.facts import ITEM_POSITIONS
 from schemas.rules import Metric, Value, Where
 from schemas.vocabulary import EVENT_FIELDS, Kind
 from services.segmenter.engine.calendar import Calendar
-from services.segmenter.engine.operators import test
+from services.segmenter.engine.operators import Test
 
 _DIGITS: Final = {Kind.MONEY: 0, Kind.NUMBER: MICRO, Kind.INTEGER: 0}
 """Decimals that facts keep as an integer; those of money are the currency's."""
 
-Getter = Callable[[Fact], Any]
-Extractor = Callable[[Fact], Any]
 _ITEM: Final = "items."
-_CHECKOUT: Final = TYPE_NUMBERS["checkout"]
 KIND_PLACE: Final = next(i for i, (name, _) in enumerate(EVENT_FIELDS["checkout"]) if name == "kind")
+_HOUR: Final = -1
+_WEEKDAY: Final = -2
+_NO_FIELD: Final = -3
 
 
 def scaled(value: Value, kind: Kind, exponent: int) -> Any:
     """Return a rule's value in the units that facts use: minor units for money, millionths for quantities, exactly."""
     if isinstance(value, tuple):
-        return tuple(scaled(member, kind, exponent) for member in value)
-    if kind in _DIGITS and not isinstance(value, bool | str):
+        return tuple([scaled(member, kind, exponent) for member in value])
+    if kind in _DIGITS and not isinstance(value, (bool, str)):
         exact = Fraction(value) * 10 ** (exponent if kind is Kind.MONEY else _DIGITS[kind])
         return int(exact) if exact.denominator == 1 else exact
     return value
 
 
-def threshold(value: Value, op: str, kind: Kind, exponent: int) -> Any:
-    """Return a comparison's right-hand side in the facts' units; what `exists` is asked stays a truth value."""
-    return value if op == "exists" else scaled(value, kind, exponent)
+def test_of(op: str, value: Value, kind: Kind, exponent: int) -> Test:
+    """Return the test of a comparison, its right-hand side in the facts' units; what `exists` is asked stays a truth value."""
+    return Test(op, value if op == "exists" else scaled(value, kind, exponent))
+
+
+class _FieldTest:
+    """A test of one field of an event."""
+
+    def __init__(self, place: int, test: Test) -> None:
+        self.place = place
+        self.test = test
+
+
+class Extractor:
+    """Takes a fact of the metric's event (its instant, fields and line items) to its contribution: here True, for `count`.
+
+    A checkout's extractor may be given returns only if `sees_returns` says so.
+    """
+
+    def __init__(self, metric: Metric, calendar: Calendar, exponent: int) -> None:
+        self._calendar = calendar
+        self._event_tests: list[_FieldTest] = []
+        self._item_tests: list[_FieldTest] = []
+        if metric.name is not None:
+            self._event_tests.append(_FieldTest(0, Test("eq", metric.name)))
+        for where in metric.where:
+            found = test_of(where.op, where.value, where.kind, exponent)
+            if where.field.startswith(_ITEM):
+                self._item_tests.append(_FieldTest(ITEM_POSITIONS[where.field.removeprefix(_ITEM)], found))
+            else:
+                self._event_tests.append(_FieldTest(_place(metric.event, where.field), found))
+        field = metric.field
+        self._of_items = field is not None and field.startswith(_ITEM)
+        if field is None:
+            self._place = _NO_FIELD
+        else:
+            self._place = ITEM_POSITIONS[field.removeprefix(_ITEM)] if self._of_items else _place(metric.event, field)
+        self._subtracts_returns = metric.event == "checkout"
+
+    def of(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> Any:
+        """Return what a fact contributes, None for nothing."""
+        return True if self._matches(at_ms, body, items) else None
+
+    def _matches(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> bool:
+        """Whether the event passes, and a line item where any is asked for."""
+        for found in self._event_tests:
+            if not found.test.passes(self._field(found.place, at_ms, body)):
+                return False
+        if not self._item_tests or self._of_items:
+            return True
+        for item in items:
+            if self._item_passes(item):
+                return True
+        return False
+
+    def _item_passes(self, item: Any) -> bool:
+        for found in self._item_tests:
+            if not found.test.passes(item[found.place]):
+                return False
+        return True
+
+    def _field(self, place: int, at_ms: int, body: tuple[Any, ...]) -> Any:
+        if place >= 0:
+            return body[place]
+        return self._calendar.hour(at_ms) if place == _HOUR else self._calendar.weekday(at_ms)
+
+    def _values(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> list[Any]:
+        """Return the values of the metric's field in a fact that passes."""
+        found: list[Any] = []
+        if self._of_items:
+            for item in items:
+                value = item[self._place]
+                if value is not None and self._item_passes(item):
+                    found.append(value)
+            return found
+        value = self._field(self._place, at_ms, body)
+        if value is None:
+            return found
+        if isinstance(value, (tuple, list)):
+            return list(value)
+        found.append(value)
+        return found
+
+
+class SumExtractor(Extractor):
+    """For `sum`: the amount, negative for a return."""
+
+    def of(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> Any:
+        """Return the fact's amount."""
+        if not self._matches(at_ms, body, items):
+            return None
+        values = self._values(at_ms, body, items)
+        if not values:
+            return None
+        total: int = values[0] if len(values) == 1 else sum(values)
+        return -total if self._subtracts_returns and body[KIND_PLACE] == "return" else total
+
+
+class AverageExtractor(Extractor):
+    """For `avg`: the sum of the values and their number."""
+
+    def of(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> Any:
+        """Return the fact's (sum, number of values)."""
+        if not self._matches(at_ms, body, items):
+            return None
+        values = self._values(at_ms, body, items)
+        return (sum(values), len(values)) if values else None
+
+
+class ValuesExtractor(Extractor):
+    """For `min`, `max`, `distinct` and `favourite`: the values."""
+
+    def of(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> Any:
+        """Return the fact's values."""
+        if not self._matches(at_ms, body, items):
+            return None
+        return tuple(self._values(at_ms, body, items)) or None
 
 
 def extractor(metric: Metric, calendar: Calendar, exponent: int) -> Extractor:
-    """Return the function that takes a fact of the metric's event to its contribution.
-
-    For `count` and `days_since_*` that is True, for `sum` the amount, for `avg` (sum, number of values), else the tuple of values.
-    A checkout's function may be given returns only if `sees_returns` says so.
-    """
-    matches = _event_filter(metric, calendar, exponent)
-    items = _item_filter(metric, exponent)
-    field = metric.field
-    if field is None:
-        if items is None:
-            return lambda fact: True if matches is None or matches(fact) else None
-        return lambda fact: True if (matches is None or matches(fact)) and any(map(items, fact.items)) else None
-    values = _values(metric, calendar, items)
+    """Return the extractor of a metric's measure."""
+    if metric.measure in ("count", "days_since_first", "days_since_last"):
+        return Extractor(metric, calendar, exponent)
     if metric.measure == "sum":
-        return _sum_extractor(matches, values, signed=metric.event == "checkout")
+        return SumExtractor(metric, calendar, exponent)
     if metric.measure == "avg":
-        return lambda fact: (sum(found), len(found)) if (matches is None or matches(fact)) and (found := values(fact)) else None
-    return lambda fact: (values(fact) or None) if matches is None or matches(fact) else None
+        return AverageExtractor(metric, calendar, exponent)
+    return ValuesExtractor(metric, calendar, exponent)
 
 
-def sees_returns(metric: Metric) -> bool:
+def sees_returns(measure: str, where: tuple[Where, ...]) -> bool:
     """Whether a metric over checkouts sees returns: sums do, and whatever filters by `kind` itself."""
-    return metric.measure == "sum" or any(where.field == "kind" for where in metric.where)
+    return measure == "sum" or any([found.field == "kind" for found in where])
 
 
-def _sum_extractor(matches: Callable[[Fact], bool] | None, values: Callable[[Fact], tuple[Any, ...]], *, signed: bool) -> Extractor:
-    def extract(fact: Fact) -> int | None:
-        if matches is not None and not matches(fact):
-            return None
-        found = values(fact)
-        if not found:
-            return None
-        total: int = found[0] if len(found) == 1 else sum(found)
-        return -total if signed and fact.body[KIND_PLACE] == "return" else total
-
-    return extract
-
-
-def _event_filter(metric: Metric, calendar: Calendar, exponent: int) -> Callable[[Fact], bool] | None:
-    tests: list[tuple[Getter, Callable[[Any], bool]]] = []
-    if metric.name is not None:
-        tests.append((_at(0), test("eq", metric.name)))
-    tests.extend((_getter(metric.event, w.field, calendar), _test_of(w, exponent)) for w in metric.where if not w.field.startswith(_ITEM))
-    if len(tests) > 1:
-        return lambda fact: all([passes(get(fact)) for get, passes in tests])
-    for get, passes in tests:
-        return lambda fact: passes(get(fact))
-    return None
-
-
-def _item_filter(metric: Metric, exponent: int) -> Callable[[tuple[Any, ...]], bool] | None:
-    tests = [(ITEM_POSITIONS[w.field.removeprefix(_ITEM)], _test_of(w, exponent)) for w in metric.where if w.field.startswith(_ITEM)]
-    if len(tests) > 1:
-        return lambda item: all([passes(item[place]) for place, passes in tests])
-    for place, passes in tests:
-        return lambda item: passes(item[place])
-    return None
-
-
-def _test_of(where: Where, exponent: int) -> Callable[[Any], bool]:
-    return test(where.op, threshold(where.value, where.op, where.kind, exponent))
-
-
-def _values(metric: Metric, calendar: Calendar, items: Callable[[tuple[Any, ...]], bool] | None) -> Callable[[Fact], tuple[Any, ...]]:
-    field = metric.field or ""
-    if field.startswith(_ITEM):
-        place = ITEM_POSITIONS[field.removeprefix(_ITEM)]
-        if items is None:
-            return lambda fact: tuple([item[place] for item in fact.items if item[place] is not None])
-        return lambda fact: tuple([item[place] for item in fact.items if item[place] is not None and items(item)])
-    get = _getter(metric.event, field, calendar)
-
-    def values(fact: Fact) -> tuple[Any, ...]:
-        if items is not None and not any(map(items, fact.items)):
-            return ()
-        value = get(fact)
-        if value is None:
-            return ()
-        return tuple(value) if isinstance(value, tuple | list) else (value,)
-
-    return values
-
-
-def _getter(event: str, field: str, calendar: Calendar) -> Getter:
+def _place(event: str, field: str) -> int:
     if field == "hour":
-        return lambda fact: calendar.hour(fact.at_ms)
+        return _HOUR
     if field == "weekday":
-        return lambda fact: calendar.local(fact.at_ms).isoweekday()
-    return _at(next(i for i, (name, _) in enumerate(EVENT_FIELDS[event]) if name == field))
-
-
-def _at(place: int) -> Getter:
-    return lambda fact: fact.body[place]
+        return _WEEKDAY
+    return next(i for i, (name, _) in enumerate(EVENT_FIELDS[event]) if name == field)

@@ -8,75 +8,65 @@ is one bisection however many conditions there are, and a value that stays in it
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
 from fractions import Fraction
 from math import ceil, floor
 from typing import Any, Final
 
-from services.segmenter.engine.operators import test
+from schemas.instants import NEVER
+from services.segmenter.engine.operators import Test
 from services.segmenter.engine.readers import Reader, State
 from services.segmenter.engine.verdict import Verdict
 
 _REMEMBERED: Final = 10_000
 
 
-class Test:
-    """One condition on a feature: its bit, its operator and its threshold in the facts' units."""
-
-    __slots__ = ("bit", "op", "passes", "threshold")
-
-    def __init__(self, bit: int, op: str, threshold: Any) -> None:
-        self.bit = bit
-        self.op = op
-        self.threshold = threshold
-        self.passes: Callable[[Any], bool] = test(op, threshold)
-
-
 class Feature:
-    """A reader and the tests that share it. `index` is its place in the plan."""
+    """A reader and the tests that share it, by bit. `index` is its place in the plan."""
 
-    def __init__(self, index: int, reader: Reader, tests: list[Test]) -> None:
+    def __init__(self, index: int, reader: Reader, tests: dict[int, Test]) -> None:
         self.index = index
         self.reader = reader
         self.tests = tests
         self.missing = self._mask(None)
 
-    def observe(self, state: State, now_ms: int) -> tuple[int, int]:
-        """Return the mask of the tests that hold now, and until when it stays by itself."""
-        return self.judged(state, now_ms, self.reader.current(state, now_ms))
+    def observe(self, state: State, now_ms: int) -> tuple[int, int, int]:
+        """Return the mask of the tests that hold now, until when it stays by itself, and its room.
 
-    def stays(self, state: State, now_ms: int, mask: int) -> bool:
-        """Whether the mask and its bound surely stay after a fact was added: more of what only adds up, in the same region.
-
-        It cannot bring a fall nearer, so the old bound is never late, at most early.
+        The room is how much may be added to the value before the mask could change: 0 where every fact has to be looked at.
         """
-        return False
+        value = self.reader.current(state, now_ms)
+        mask, until_ms = self.judged(state, now_ms, value)
+        return mask, until_ms, self.room(state, value)
 
     def verdict(self, state: State, at_ms: int, bit: int) -> Verdict:
-        """Return the verdict of one test at any instant."""
+        """Return the verdict of the condition with a bit at any instant."""
         mask, until_ms = self.judged(state, at_ms, self.reader.value(state, at_ms))
-        return Verdict(bool(mask >> bit & 1), until_ms)
+        return Verdict(mask >> bit & 1 == 1, until_ms)
 
     def judged(self, state: State, at_ms: int, value: Any) -> tuple[int, int]:
         """Return the mask of a value seen at an instant, and until when it stays by itself."""
         raise NotImplementedError
+
+    def room(self, state: State, value: Any) -> int:
+        """Return how much may be added to a value before its mask could change, 0 where that is no answer."""
+        return 0
 
     def mask_of(self, value: Any) -> int:
         """Return the mask of the tests that hold of a value."""
         raise NotImplementedError
 
     def _mask(self, value: Any) -> int:
-        return self._bits([found for found in self.tests if found.passes(value)])
-
-    @staticmethod
-    def _bits(tests: list[Test]) -> int:
-        return sum(1 << found.bit for found in tests)
+        mask = 0
+        for bit, found in self.tests.items():
+            if found.passes(value):
+                mask |= 1 << bit
+        return mask
 
 
 class PlainFeature(Feature):
     """A feature whose value is a text, a truth, a date, a list or a place: each distinct value is judged once and remembered."""
 
-    def __init__(self, index: int, reader: Reader, tests: list[Test]) -> None:
+    def __init__(self, index: int, reader: Reader, tests: dict[int, Test]) -> None:
         super().__init__(index, reader, tests)
         self._masks: dict[Any, int] = {}
 
@@ -98,69 +88,110 @@ class PlainFeature(Feature):
 
 
 class RankedFeature(Feature):
-    """A feature whose value is a number, an integer or, with `fractions`, an exact fraction."""
+    """A feature whose value is an integer."""
 
-    def __init__(self, index: int, reader: Reader, tests: list[Test], *, fractions: bool) -> None:
+    def __init__(self, index: int, reader: Reader, tests: dict[int, Test]) -> None:
         super().__init__(index, reader, tests)
-        self.fractions = fractions
-        cut: Callable[[Any], tuple[Any, Any]] = _fraction_cuts if fractions else _integer_cuts
-        self.boundaries: list[Any] = sorted({point for found in tests for point in _points(found.op, found.threshold, cut)})
-        self.masks = [self._mask(value) for value in _representatives(self.boundaries, fractions=fractions)]
+        self.boundaries: list[int] = sorted({point for found in tests.values() for point in _integer_points(found)})
+        representatives = [self.boundaries[0] - 1, *self.boundaries] if self.boundaries else [0]
+        self.masks = [self._mask(value) for value in representatives]
 
     def judged(self, state: State, at_ms: int, value: Any) -> tuple[int, int]:
         """Return the mask and its bound."""
         if value is None:
             return self.missing, self.reader.until(state, at_ms, None, None, None)
         boundaries = self.boundaries
-        rank = bisect_right(boundaries, (value, 0) if self.fractions else value)
+        rank = bisect_right(boundaries, value)
         low = boundaries[rank - 1] if rank else None
         high = boundaries[rank] if rank < len(boundaries) else None
         return self.masks[rank], self.reader.until(state, at_ms, value, low, high)
 
-    def stays(self, state: State, now_ms: int, mask: int) -> bool:
-        """Whether the value has only grown, within its region."""
-        value = self.reader.grown(state, now_ms)
-        return value is not None and self.masks[bisect_right(self.boundaries, value)] == mask
+    def room(self, state: State, value: Any) -> int:
+        """Return the distance to the next boundary above."""
+        if value is None or not self.reader.adds_up(state):
+            return 0
+        boundaries = self.boundaries
+        rank = bisect_right(boundaries, value)
+        if rank == len(boundaries):
+            return NEVER
+        number: int = value
+        return boundaries[rank] - number
+
+    def mask_of(self, value: Any) -> int:
+        """Return the mask of the region that the value lies in."""
+        return self.missing if value is None else self.masks[bisect_right(self.boundaries, value)]
+
+
+def _integer_points(test: Test) -> list[int]:
+    """Return the integers at which a test can change its answer as the value rises."""
+    op, threshold = test.op, test.threshold
+    if op == "exists":
+        return []
+    if op in ("gte", "lt"):
+        return [ceil(threshold)]
+    if op in ("gt", "lte"):
+        return [floor(threshold) + 1]
+    if op == "between":
+        return [ceil(threshold[0]), floor(threshold[1]) + 1]
+    members = threshold if isinstance(threshold, tuple) else (threshold,)
+    return [point for member in members for point in (ceil(member), floor(member) + 1)]
+
+
+class FractionFeature(Feature):
+    """A feature whose value is an exact fraction, given as `(numerator, denominator)` with a denominator above 0.
+
+    A boundary is `(p, q, above)`: reached by values `>= p/q`, or only by those `> p/q`. Fractions are compared by multiplying
+    crosswise, for reducing them would cost more than all the rest.
+    """
+
+    def __init__(self, index: int, reader: Reader, tests: dict[int, Test]) -> None:
+        super().__init__(index, reader, tests)
+        cuts = sorted({cut for found in tests.values() for cut in _fraction_cuts(found)})
+        self.boundaries: list[tuple[int, int, bool]] = [(cut.numerator, cut.denominator, above) for cut, above in cuts]
+        self.masks = [self._mask(value) for value in _representatives(cuts)]
+
+    def judged(self, state: State, at_ms: int, value: Any) -> tuple[int, int]:
+        """Return the mask and its bound."""
+        return self.mask_of(value), self.reader.until(state, at_ms, value, None, None)
 
     def mask_of(self, value: Any) -> int:
         """Return the mask of the region that the value lies in."""
         if value is None:
             return self.missing
-        return self.masks[bisect_right(self.boundaries, (value, 0) if self.fractions else value)]
+        pair: tuple[int, int] = value
+        numerator, denominator = pair
+        low, high = 0, len(self.boundaries)
+        while low < high:
+            middle = (low + high) // 2
+            p, q, above = self.boundaries[middle]
+            left, right = numerator * q, p * denominator
+            if left > right or (left == right and not above):
+                low = middle + 1
+            else:
+                high = middle
+        return self.masks[low]
 
 
-def _integer_cuts(threshold: Any) -> tuple[int, int]:
-    """Return the least integers that are `>= threshold` and `> threshold`."""
-    return ceil(threshold), floor(threshold) + 1
-
-
-def _fraction_cuts(threshold: Any) -> tuple[tuple[Any, int], tuple[Any, int]]:
-    """Return two cuts that sort against `(value, 0)`: reached by values `>= threshold`, and only by values `> threshold`."""
-    return (threshold, 0), (threshold, 1)
-
-
-def _points(op: str, threshold: Any, cut: Callable[[Any], tuple[Any, Any]]) -> list[Any]:
-    """Return the points at which a test can change its answer as the value rises."""
+def _fraction_cuts(test: Test) -> list[tuple[Fraction, bool]]:
+    op, threshold = test.op, test.threshold
     if op == "exists":
         return []
     if op in ("gte", "lt"):
-        return [cut(threshold)[0]]
+        return [(Fraction(threshold), False)]
     if op in ("gt", "lte"):
-        return [cut(threshold)[1]]
+        return [(Fraction(threshold), True)]
     if op == "between":
-        return [cut(threshold[0])[0], cut(threshold[1])[1]]
+        return [(Fraction(threshold[0]), False), (Fraction(threshold[1]), True)]
     members = threshold if isinstance(threshold, tuple) else (threshold,)
-    return [point for member in members for point in cut(member)]
+    return [(Fraction(member), above) for member in members for above in (False, True)]
 
 
-def _representatives(boundaries: list[Any], *, fractions: bool) -> list[Any]:
-    """Return one value of each region between the boundaries, lowest first."""
-    if not boundaries:
-        return [0]
-    if not fractions:
-        return [boundaries[0] - 1, *boundaries]
-    values = [Fraction(boundaries[0][0]) - 1]
-    for place, (point, above) in enumerate(boundaries):
-        following = boundaries[place + 1][0] if place + 1 < len(boundaries) else point + 2
-        values.append((Fraction(point) + following) / 2 if above else Fraction(point))
+def _representatives(cuts: list[tuple[Fraction, bool]]) -> list[Fraction]:
+    """Return one value of each region between the cuts, lowest first."""
+    if not cuts:
+        return [Fraction(0)]
+    values = [cuts[0][0] - 1]
+    for place, (point, above) in enumerate(cuts):
+        following = cuts[place + 1][0] if place + 1 < len(cuts) else point + 2
+        values.append((point + following) / 2 if above else point)
     return values

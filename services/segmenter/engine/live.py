@@ -1,7 +1,8 @@
-"""A customer in memory, ready to be evaluated: series, profile, and what every feature answered last.
+"""The live state: a customer's history, ready to be evaluated: series, profile, and what every feature answered last.
 
 `truth` holds a bit for each condition of the plan, as of the customer's last evaluation; `bounds` says for each feature until
-when its bits stand by themselves. Everything here is derived from the history and can be dropped at any time.
+when its bits stand by themselves, `rooms` how much may still be added before they could change. Everything here is derived
+from the history and can be dropped at any time.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ from typing import Any, Final
 from schemas.facts import PROFILE, Fact
 from schemas.instants import NEVER
 from services.segmenter.engine.features import Feature
-from services.segmenter.engine.plan import Plan, SeriesSpec
+from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.readers import State
+from services.segmenter.engine.sharing import SeriesSpec
 
 _NOWHEN: Final = (-1, "")
 
 
 class Live(State):
     """One customer's series and profile under one plan."""
-
-    __slots__ = ("_stamps", "ahead", "bounds", "ids", "masks", "plan", "soonest_ms", "truth")
 
     def __init__(self, plan: Plan, facts: Iterable[Fact], at_ms: int) -> None:
         """Build from the whole history and observe every feature at an instant."""
@@ -30,20 +30,25 @@ class Live(State):
         self.ids: set[str] = set()
         self._stamps: dict[str, tuple[int, str]] = {}
         self.ahead: list[Fact] = []
+        self.touched: dict[int, Fact] = {}
+        """The features that facts since the last look may have changed, each with the last such fact."""
         history = sorted(facts, key=_in_time)
         for fact in history:
             self.ids.add(fact.event_id)
             if fact.type == PROFILE:
                 self._profile_fact(fact, at_ms)
             else:
-                for spec in plan.touched_by(fact):
-                    contribution = spec.extract(fact)
+                fact_ms, body, items = fact.at_ms, fact.body, fact.items
+                for spec in plan.touched_by(fact.type, body):
+                    contribution = spec.extractor.of(fact_ms, body, items)
                     if contribution is not None:
-                        self._contribute(spec, fact, contribution)
+                        self._contribute(spec, fact_ms, contribution, fact.event_id)
+        size = len(plan.features)
+        self.bounds = [NEVER] * size
+        self.rooms = [0] * size
+        self.truth = 0
         if history or plan.blank_masks is None:
-            self.masks = [0] * len(plan.features)
-            self.bounds = [NEVER] * len(plan.features)
-            self.truth = 0
+            self.masks = [0] * size
             for feature in plan.features:
                 self._observe(feature, at_ms)
             if not history:
@@ -51,43 +56,60 @@ class Live(State):
                 plan.blank_masks = list(self.masks)
         else:
             self.masks = list(plan.blank_masks)
-            self.bounds = [NEVER] * len(plan.features)
-            self.truth = sum(self.masks)
+            for mask in self.masks:
+                self.truth |= mask
         self.soonest_ms = NEVER
         self._find_soonest()
 
-    def add(self, fact: Fact, now_ms: int) -> int:
-        """Take in a new fact and observe what it touches at `now_ms`; return the bits that flipped.
+    def add(self, fact: Fact, now_ms: int) -> None:
+        """Take in a new fact as of `now_ms`; what it may have changed is found by `settle`.
 
-        The caller has brought the customer to `now_ms` first (`pass_to`), so that what is not touched is as of now already.
+        The caller has brought the customer to `now_ms` first (`pass_to`), so that what is not touched is as of now already, and
+        settles before time moves on.
         """
-        self.ids.add(fact.event_id)
-        before = self.truth
-        if fact.type == PROFILE:
+        event_id: str = fact.event_id
+        self.ids.add(event_id)
+        number: int = fact.type
+        if number == PROFILE:
             if self._profile_fact(fact, now_ms):
                 for feature in self.plan.profile_features:
-                    self._observe(feature, now_ms)
+                    self.touched[feature.index] = fact
             self._find_soonest()
-            return before ^ self.truth
-        at_ms = fact.at_ms
+            return
+        at_ms: int = fact.at_ms
         on_time = at_ms <= now_ms
-        masks, bounds = self.masks, self.bounds
-        for spec in self.plan.touched_by(fact):
-            contribution = spec.extract(fact)
+        body: tuple[Any, ...] = fact.body
+        items: tuple[Any, ...] = fact.items
+        rooms, touched = self.rooms, self.touched
+        for spec in self.plan.touched_by(number, body):
+            contribution = spec.extractor.of(at_ms, body, items)
             if contribution is None:
                 continue
-            self._contribute(spec, fact, contribution)
+            grown = self._contribute(spec, at_ms, contribution, event_id)
             for feature in spec.features:
                 index = feature.index
-                if on_time and feature.stays(self, now_ms, masks[index]):
-                    continue
-                mask, bound_ms = feature.observe(self, now_ms)
-                bounds[index] = bound_ms
-                if bound_ms < self.soonest_ms:
-                    self.soonest_ms = bound_ms
-                self.truth ^= masks[index] ^ mask
-                masks[index] = mask
-        return before ^ self.truth
+                if on_time and grown >= 0:
+                    # Within its room a value that only adds up keeps its mask, and cannot bring a fall nearer: the old bound
+                    # is at most early.
+                    room = rooms[index] - grown
+                    rooms[index] = room
+                    if room > 0:
+                        continue
+                touched[index] = fact
+
+    def settle(self, now_ms: int) -> dict[int, Fact]:
+        """Observe what the facts since the last look touched; return the bits that flipped, each with the last of its facts."""
+        flipped: dict[int, Fact] = {}
+        for index, fact in self.touched.items():
+            before = self.truth
+            self._observe(self.plan.features[index], now_ms)
+            if self.bounds[index] < self.soonest_ms:
+                self.soonest_ms = self.bounds[index]
+            if self.truth != before:
+                for bit in bits_of(before ^ self.truth):
+                    flipped[bit] = fact
+        self.touched.clear()
+        return flipped
 
     def pass_to(self, at_ms: int) -> int:
         """Let time pass to an instant, no later than `soonest_ms`; return the bits that flipped."""
@@ -107,25 +129,32 @@ class Live(State):
         return before ^ self.truth
 
     def _find_soonest(self) -> None:
-        soonest_ms = min(self.bounds, default=NEVER)
+        soonest_ms = NEVER
+        for bound_ms in self.bounds:
+            if bound_ms < soonest_ms:
+                soonest_ms = bound_ms
         self.soonest_ms = min(soonest_ms, self.ahead[0].at_ms) if self.ahead else soonest_ms
 
-    def _contribute(self, spec: SeriesSpec, fact: Fact, contribution: Any) -> None:
+    def _contribute(self, spec: SeriesSpec, at_ms: int, contribution: Any, event_id: str) -> int:
         series = self.series[spec.index]
         if series is spec.blank:
-            series = self.series[spec.index] = spec.make(spec.expiries)
-        series.add(fact.at_ms, contribution, fact.event_id, spec.expiries)
+            series = self.series[spec.index] = spec.make()
+        return series.add(at_ms, contribution, event_id)
 
     def _observe(self, feature: Feature, at_ms: int) -> None:
         index = feature.index
-        mask, self.bounds[index] = feature.observe(self, at_ms)
-        self.truth ^= self.masks[index] ^ mask
-        self.masks[index] = mask
+        mask, until_ms, room = feature.observe(self, at_ms)
+        self.bounds[index] = until_ms
+        self.rooms[index] = room
+        before = self.masks[index]
+        if mask != before:
+            self.truth ^= before ^ mask
+            self.masks[index] = mask
 
     def seen_at(self, at_ms: int) -> tuple[State, int]:
         """Return the customer as of an instant from now on, and until when nothing that is known already changes the profile."""
         due = [fact for fact in self.ahead if fact.at_ms <= at_ms]
-        next_ms = self.ahead[len(due)].at_ms if len(due) < len(self.ahead) else NEVER
+        next_ms: int = self.ahead[len(due)].at_ms if len(due) < len(self.ahead) else NEVER
         if not due:
             return self, next_ms
         then = State(self.series)
@@ -141,6 +170,16 @@ class Live(State):
             return False
         _merge(self.profile, self._stamps, fact)
         return True
+
+
+def bits_of(mask: int) -> list[int]:
+    """Return the places of the bits that are set, lowest first."""
+    places = []
+    while mask:
+        lowest = mask & -mask
+        places.append(lowest.bit_length() - 1)
+        mask ^= lowest
+    return places
 
 
 def _merge(profile: dict[str, Any], stamps: dict[str, tuple[int, str]], fact: Fact) -> None:

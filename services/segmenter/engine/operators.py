@@ -3,49 +3,74 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, Final
 
 EARTH_KM: Final = 6_371.0088
 """Mean radius of the Earth (IUGG)."""
 
+_EQ, _NE, _GT, _GTE, _LT, _LTE, _BETWEEN, _IN, _NOT_IN, _CONTAINS, _STARTS, _EXISTS = range(12)
+_CODES: Final = {
+    "eq": _EQ,
+    "ne": _NE,
+    "gt": _GT,
+    "gte": _GTE,
+    "lt": _LT,
+    "lte": _LTE,
+    "between": _BETWEEN,
+    "in": _IN,
+    "not_in": _NOT_IN,
+    "contains": _CONTAINS,
+    "starts_with": _STARTS,
+    "exists": _EXISTS,
+}
+
+
+class Test:
+    """A value held against a threshold in the facts' units. Of one that is missing (None) every operator but `exists` is false."""
+
+    def __init__(self, op: str, threshold: Any) -> None:
+        self.op = op
+        self.threshold = threshold
+        self._code: int = _CODES[op]
+
+    def passes(self, value: Any) -> bool:
+        """Return whether the operator holds of a value."""
+        code, threshold = self._code, self.threshold
+        if code == _EXISTS:
+            return bool((value is not None) is threshold)
+        if value is None:
+            return False
+        if code == _EQ:
+            return bool(value == threshold)
+        if code == _NE:
+            return bool(value != threshold)
+        if code == _GTE:
+            return bool(value >= threshold)
+        if code == _GT:
+            return bool(value > threshold)
+        if code == _LTE:
+            return bool(value <= threshold)
+        if code == _LT:
+            return bool(value < threshold)
+        if code == _BETWEEN:
+            return bool(threshold[0] <= value <= threshold[1])
+        if code == _IN:
+            return _in(value, threshold)
+        if code == _NOT_IN:
+            return not _in(value, threshold)
+        if code == _CONTAINS:
+            return bool(threshold in value)
+        return bool(value.startswith(threshold))
+
 
 def _in(value: Any, members: Any) -> bool:
-    if isinstance(value, tuple | list):
-        return any(member in members for member in value)
+    if isinstance(value, (tuple, list)):
+        return any([member in members for member in value])
     return value in members
-
-
-def _starts_with(value: str, prefix: str) -> bool:
-    return value.startswith(prefix)
-
-
-OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "eq": lambda value, threshold: value == threshold,
-    "ne": lambda value, threshold: value != threshold,
-    "gt": lambda value, threshold: value > threshold,
-    "gte": lambda value, threshold: value >= threshold,
-    "lt": lambda value, threshold: value < threshold,
-    "lte": lambda value, threshold: value <= threshold,
-    "between": lambda value, ends: ends[0] <= value <= ends[1],
-    "in": _in,
-    "not_in": lambda value, members: not _in(value, members),
-    "contains": lambda value, part: part in value,
-    "starts_with": _starts_with,
-}
-"""What each operator answers for a value that is there. For one that is missing every operator but `exists` is false."""
-
-
-def test(op: str, threshold: Any) -> Callable[[Any], bool]:
-    """Return the test of a value (None when missing) against a threshold."""
-    if op == "exists":
-        return lambda value: (value is not None) is threshold
-    compare = OPERATORS[op]
-    return lambda value: value is not None and compare(value, threshold)
 
 
 def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
     """Return the great-circle distance of two (latitude, longitude) places, by the haversine formula."""
-    (lat1, lon1), (lat2, lon2) = (map(math.radians, here), map(math.radians, there))
+    lat1, lon1, lat2, lon2 = math.radians(here[0]), math.radians(here[1]), math.radians(there[0]), math.radians(there[1])
     half = math.sin((lat2 - lat1) / 2) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
     return 2 * EARTH_KM * math.asin(min(1.0, math.sqrt(half)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any, Final
 
 from schemas.amounts import MICRO, decimal_text, short_text
@@ -12,7 +11,8 @@ from schemas.transitions import ConditionValue
 from schemas.vocabulary import Kind
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.operators import distance_km
-from services.segmenter.engine.plan import CompiledSegment, Leaf
+from services.segmenter.engine.plan import CompiledSegment
+from services.segmenter.engine.tree import Leaf
 
 _SHOWN_DECIMALS: Final = 6
 """Decimals of a fraction that is shown; it is compared exactly."""
@@ -43,8 +43,8 @@ def _shown(value: Any, kind: Kind, exponent: int) -> Any:
     if value is None or isinstance(value, str):
         return value
     digits = exponent if kind is Kind.MONEY else MICRO if kind is Kind.NUMBER else 0
-    if isinstance(value, Fraction):
-        decimal = Decimal(value.numerator) / Decimal(value.denominator * 10**digits)
+    if isinstance(value, tuple):
+        decimal = Decimal(value[0]) / Decimal(value[1] * 10**digits)
         rounded = short_text(round(decimal, _SHOWN_DECIMALS))
         return rounded if kind is Kind.MONEY else Decimal(rounded)
     if kind is Kind.MONEY:

@@ -1,34 +1,62 @@
 """Series: what a customer's facts contribute to metrics of one filter, in time order, whatever the order they came in.
 
-A series knows no window and no instant; readers cut windows out of it. Appending is the common case and costs a constant,
-a late fact is inserted. For windows of calendar months, whose ends are not in the order of their beginnings, a series keeps
-the expiries as well, sorted on their own.
+A series knows no instant; readers cut windows out of it. Appending is the common case and costs a constant, a late fact is
+inserted. For windows of months, whose ends are not in the order of their beginnings, a series keeps the expiries as well,
+sorted on their own.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Callable
 from typing import Any
 
-Expiry = Callable[[int], int]
+from services.segmenter.engine.windows import Expiries
+
+
+class Series:
+    """The instants of matching events. `expiries` are those of the windows of months that are asked of it."""
+
+    def __init__(self, expiries: list[Expiries]) -> None:
+        self.expiries = expiries
+        self.times: list[int] = []
+
+    def add(self, at_ms: int, contribution: Any, event_id: str) -> int:
+        """Add an event's contribution; return by how much it can raise a count or a sum, -1 where that is no answer."""
+        raise NotImplementedError
+
+
+class MarkSeries(Series):
+    """Events that are counted. `ends`: for each window of months the sorted expiries."""
+
+    def __init__(self, expiries: list[Expiries]) -> None:
+        super().__init__(expiries)
+        self.ends: list[list[int]] = [[] for _ in expiries]
+
+    def add(self, at_ms: int, contribution: Any, event_id: str) -> int:
+        """Add an event."""
+        _insert(self.times, at_ms)
+        for place, expiries in enumerate(self.expiries):
+            _insert(self.ends[place], expiries.of(at_ms))
+        return 1
+
+
+def _insert(times: list[int], at_ms: int) -> None:
+    if not times or at_ms >= times[-1]:
+        times.append(at_ms)
+    else:
+        insort(times, at_ms)
 
 
 class Ledger:
-    """Amounts by instant, with running sums: `sums[i]` is the sum of the first `i`. `falls` tells that one was negative."""
-
-    __slots__ = ("falls", "sums", "times")
+    """Amounts by instant, with running sums: `sums[i]` is the sum of the first `i`."""
 
     def __init__(self) -> None:
         self.times: list[int] = []
         self.sums: list[int] = [0]
-        self.falls = False
 
     def add(self, at_ms: int, amount: int) -> None:
         """Add an amount at an instant."""
         times, sums = self.times, self.sums
-        if amount < 0:
-            self.falls = True
         if not times or at_ms >= times[-1]:
             times.append(at_ms)
             sums.append(sums[-1] + amount)
@@ -37,7 +65,7 @@ class Ledger:
         times.insert(place, at_ms)
         sums.insert(place + 1, sums[place])
         for i in range(place + 1, len(sums)):
-            sums[i] += amount
+            sums[i] = sums[i] + amount
 
     def upto(self, at_ms: int) -> int:
         """Return the sum of all amounts at or before an instant."""
@@ -47,99 +75,89 @@ class Ledger:
         return self.sums[bisect_right(times, at_ms)]
 
 
-class Series:
-    """The instants of matching events. `expiries` holds one sorted list for each window of months that is asked of it."""
+class SumSeries(Series):
+    """Amounts by instant; `ends` holds them again by expiry, for each window of months. `falls`: one was negative."""
 
-    __slots__ = ("expiries", "times")
-
-    def __init__(self, expiries: tuple[Expiry, ...]) -> None:
-        self.times: list[int] = []
-        self.expiries: tuple[list[int], ...] = tuple([[] for _ in expiries])
-
-    def add(self, at_ms: int, _: Any, __: str, expiries: tuple[Expiry, ...]) -> None:
-        """Add an event."""
-        times = self.times
-        if not times or at_ms >= times[-1]:
-            times.append(at_ms)
-        else:
-            insort(times, at_ms)
-        for place, expiry in enumerate(expiries):
-            ends, end_ms = self.expiries[place], expiry(at_ms)
-            if not ends or end_ms >= ends[-1]:
-                ends.append(end_ms)
-            else:
-                insort(ends, end_ms)
-
-
-class SumSeries:
-    """Amounts by instant; `ends` holds them again by expiry, for each window of months."""
-
-    __slots__ = ("amounts", "ends")
-
-    def __init__(self, expiries: tuple[Expiry, ...]) -> None:
+    def __init__(self, expiries: list[Expiries]) -> None:
+        super().__init__(expiries)
         self.amounts = Ledger()
-        self.ends: tuple[Ledger, ...] = tuple([Ledger() for _ in expiries])
+        self.times = self.amounts.times
+        self.ends: list[Ledger] = [Ledger() for _ in expiries]
+        self.falls = False
 
-    def add(self, at_ms: int, amount: int, _: str, expiries: tuple[Expiry, ...]) -> None:
-        """Add an event's sum."""
+    def add(self, at_ms: int, contribution: Any, event_id: str) -> int:
+        """Add an event's amount."""
+        amount: int = contribution
         self.amounts.add(at_ms, amount)
-        for place, expiry in enumerate(expiries):
-            self.ends[place].add(expiry(at_ms), amount)
+        for place, expiries in enumerate(self.expiries):
+            self.ends[place].add(expiries.of(at_ms), amount)
+        if amount < 0:
+            self.falls = True
+        return -1 if self.falls else amount
 
 
-class AverageSeries:
+class AverageSeries(Series):
     """Amounts, and how many values made them up."""
 
-    __slots__ = ("amounts", "counts")
-
-    def __init__(self, expiries: tuple[Expiry, ...]) -> None:
+    def __init__(self, expiries: list[Expiries]) -> None:
+        super().__init__(expiries)
         self.amounts = SumSeries(expiries)
         self.counts = SumSeries(expiries)
+        self.times = self.amounts.times
 
-    def add(self, at_ms: int, contribution: tuple[int, int], event_id: str, expiries: tuple[Expiry, ...]) -> None:
+    def add(self, at_ms: int, contribution: Any, event_id: str) -> int:
         """Add an event's (sum, number of values)."""
-        self.amounts.add(at_ms, contribution[0], event_id, expiries)
-        self.counts.add(at_ms, contribution[1], event_id, expiries)
+        pair: tuple[int, int] = contribution
+        self.amounts.add(at_ms, pair[0], event_id)
+        self.counts.add(at_ms, pair[1], event_id)
+        return -1
 
 
-class ValueSeries:
+class ValueSeries(Series):
     """The values of each event, ordered by (instant, event id): the order that `favourite` breaks ties by.
 
     `ends` holds, for each window of months, the expiry of each event, in the events' order. `late` counts the facts that were
     not the latest when they came: whoever remembers something of the past forgets it when this changes.
     """
 
-    __slots__ = ("ends", "keys", "late", "tallies", "times", "values")
-
-    def __init__(self, expiries: tuple[Expiry, ...]) -> None:
-        self.times: list[int] = []
-        self.keys: list[tuple[int, str]] = []
+    def __init__(self, expiries: list[Expiries]) -> None:
+        super().__init__(expiries)
+        self.ids: list[str] = []
         self.values: list[tuple[Any, ...]] = []
         self.ends: list[list[int]] = [[] for _ in expiries]
         self.late = 0
         self.tallies: dict[int, Tally] = {}
+        """For each reader what it counts now."""
+        self.ahead: dict[int, Tally] = {}
+        """For each reader what it counted when it last asked about another instant."""
 
-    def add(self, at_ms: int, values: tuple[Any, ...], event_id: str, expiries: tuple[Expiry, ...]) -> None:
+    def add(self, at_ms: int, contribution: Any, event_id: str) -> int:
         """Add an event's values, in the order of its line items."""
-        key = (at_ms, event_id)
-        place = len(self.keys)
-        if place and self.keys[-1] > key:
-            place = bisect_right(self.keys, key)
+        values: tuple[Any, ...] = contribution
+        times, ids = self.times, self.ids
+        place = len(times)
+        if place and times[-1] >= at_ms:
+            place = bisect_right(times, at_ms)
+            while place and times[place - 1] == at_ms and ids[place - 1] > event_id:
+                place -= 1
+        if place < len(times):
             self.late += 1
-        self.keys.insert(place, key)
-        self.times.insert(place, at_ms)
+        times.insert(place, at_ms)
+        ids.insert(place, event_id)
+        if self.ahead:
+            self.ahead.clear()
         self.values.insert(place, values)
-        for number, expiry in enumerate(expiries):
-            self.ends[number].insert(place, expiry(at_ms))
+        for number, expiries in enumerate(self.expiries):
+            self.ends[number].insert(place, expiries.of(at_ms))
+        return -1
 
 
 class Tally:
     """How often each value lies in a window, kept up as time moves on, and the value that comes first by (count, latest)."""
 
-    __slots__ = ("counts", "entered", "favourite", "late", "latest", "leaving", "order", "upto_ms")
-
-    def __init__(self, late: int) -> None:
+    def __init__(self, late: int, jumps_ms: int) -> None:
         self.late = late
+        self.jumps_ms = jumps_ms
         self.upto_ms = -1
         self.entered = 0
         self.order = 0
@@ -150,7 +168,7 @@ class Tally:
 
     def copy(self) -> Tally:
         """Return a tally that can pass on without this one."""
-        other = Tally(self.late)
+        other = Tally(self.late, self.jumps_ms)
         other.upto_ms, other.entered, other.order, other.favourite = self.upto_ms, self.entered, self.order, self.favourite
         other.counts, other.latest, other.leaving = dict(self.counts), dict(self.latest), list(self.leaving)
         return other

@@ -1,0 +1,88 @@
+"""Decoding: from the bytes of one event to the event, or to a refusal with the place and what would have been right.
+
+Whatever cannot be read is an answer, never a crash: broken JSON, bytes that are no UTF-8, nesting without end.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from schemas.errors import Refusal, pointer_token
+from schemas.events import MAX_EVENT_BYTES, TYPES, Event, When
+
+_decoder: Final = msgspec.json.Decoder(Event)
+_PLACE: Final = re.compile(r" - at `\$(.*)`$")
+_MISSING: Final = re.compile(r"missing required field `(.*?)`")
+_UNKNOWN_TYPE: Final = re.compile(r"Invalid value '(.*)'$")
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_LONG_FRACTION: Final = re.compile(rb"\.\d{7}")
+_LONG_FRACTION_TEXT: Final = re.compile(r"(\.\d{6})\d+")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+def decode_event(document: bytes | memoryview) -> Event:
+    """Read one event; raise `Refusal` with the place and what would have been right."""
+    if len(document) > MAX_EVENT_BYTES:
+        raise Refusal(f"an event has at most {MAX_EVENT_BYTES} bytes, this one has {len(document)}", reason="too_large")
+    try:
+        event = _decoder.decode(document)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error)) from None
+    except msgspec.DecodeError as error:
+        raise Refusal(str(error), reason="malformed") from None
+    except UnicodeDecodeError:
+        raise Refusal(f"not UTF-8 at byte {_first_bad_byte(bytes(document))}", reason="malformed") from None
+    except RecursionError:
+        raise Refusal("nested too deeply; an event has four levels at most", reason="malformed") from None
+    # isprintable is a quick no for almost every id; only the rest pays for the exact question.
+    if not event.event_id.isprintable():
+        _refuse_control("event_id", event.event_id)
+    if event.customer_id is not None and not event.customer_id.isprintable():
+        _refuse_control("customer_id", event.customer_id)
+    # The decoder rounds digits below the microsecond, which can carry into the next millisecond; instants are floored.
+    if event.occurred_at.microsecond % 1000 == 0 and _LONG_FRACTION.search(document):
+        event.occurred_at = _floored(document, event.occurred_at)
+    return event  # type: ignore[no-any-return]
+
+
+def _refuse_control(name: str, text: str) -> None:
+    if _CONTROL.search(text):
+        raise Refusal(f"{name} must not contain control characters", pointer=f"/{name}")
+
+
+_when_decoder: Final = msgspec.json.Decoder(When)
+
+
+def _floored(document: bytes | memoryview, rounded: datetime) -> datetime:
+    """Return the instant as written, cut to whole microseconds."""
+    text = _LONG_FRACTION_TEXT.sub(r"\1", _when_decoder.decode(document).occurred_at.upper())
+    written = datetime.fromisoformat(text)
+    return min(written, rounded)
+
+
+def _first_bad_byte(document: bytes) -> int:
+    try:
+        document.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return 0
+
+
+def pointer_of(path: str) -> str:
+    """Turn msgspec's path `.items[0].amount` into the JSON Pointer `/items/0/amount`."""
+    return "".join("/" + pointer_token(name or index) for name, index in _STEP.findall(path))
+
+
+def _refusal(message: str) -> Refusal:
+    place = _PLACE.search(message)
+    pointer = pointer_of(place.group(1)) if place else ""
+    detail = message[: place.start()] if place else message
+    if missing := _MISSING.search(detail):
+        return Refusal(f"{missing.group(1)} is missing", pointer=f"{pointer}/{missing.group(1)}", reason="missing_field")
+    if pointer == "/type" and (unknown := _UNKNOWN_TYPE.search(detail)):
+        return Refusal(f"unknown event type {unknown.group(1)!r}; one of {', '.join(map(str, TYPES))}", pointer="/type", reason="unknown_type")
+    return Refusal(detail[:300], pointer=pointer)

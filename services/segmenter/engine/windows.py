@@ -1,0 +1,155 @@
+"""Windows: which events of a series count at an instant, and when that changes by itself.
+
+Events are sorted by instant. Of most windows those that count are neighbours, so a window is two places in the list; only
+windows of months, whose ends are not in the order of their beginnings, ask the series for its expiries.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+
+from schemas.instants import NEVER, Duration
+from services.segmenter.engine.calendar import Calendar
+
+
+class Expiries:
+    """When events leave a window of months. Remembers the last answer: the next series of the same fact asks for it again."""
+
+    __slots__ = ("_at_ms", "_calendar", "_end_ms", "span")
+
+    def __init__(self, calendar: Calendar, span: Duration) -> None:
+        self.span = span
+        self._calendar = calendar
+        self._at_ms = -1
+        self._end_ms = -1
+
+    def of(self, at_ms: int) -> int:
+        """Return the instant at which an event leaves."""
+        if at_ms != self._at_ms:
+            self._end_ms = self._calendar.plus(at_ms, self.span)
+            self._at_ms = at_ms
+        return self._end_ms
+
+
+class Window:
+    """For ever: everything that has happened counts. The other windows differ in what has left."""
+
+    months = -1
+    """Of a window of months: its place among the series' expiries."""
+    lasting = True
+    """Whether what counts goes on counting for ever."""
+
+    def entered(self, times: list[int], at_ms: int) -> int:
+        """Return how many events have entered at an instant."""
+        if not times or times[-1] <= at_ms:
+            return len(times)
+        return bisect_right(times, at_ms)
+
+    def left(self, times: list[int], at_ms: int) -> int:
+        """Return how many events have left; those that count are `times[left:entered]`. Not for windows of months."""
+        return 0
+
+    def expiry(self, event_ms: int, at_ms: int) -> int:
+        """Return when an event leaves, as of an instant; `NEVER` if it does not."""
+        return NEVER
+
+    def counts(self, event_ms: int, at_ms: int) -> bool:
+        """Whether an event counts at an instant."""
+        return event_ms <= at_ms < self.expiry(event_ms, at_ms)
+
+    def changes_ms(self, at_ms: int) -> int:
+        """Return the next instant at which the window itself jumps, so that events leave or enter without ageing."""
+        return NEVER
+
+    def longest_ms(self) -> int:
+        """Return an upper bound of how long an event counts."""
+        return NEVER
+
+
+class SpanWindow(Window):
+    """`last` with an exact duration: an event counts during `[e, e + span)`."""
+
+    lasting = False
+
+    def __init__(self, span_ms: int) -> None:
+        self.span_ms = span_ms
+
+    def left(self, times: list[int], at_ms: int) -> int:
+        """Return how many events are as old as the span."""
+        return bisect_right(times, at_ms - self.span_ms)
+
+    def expiry(self, event_ms: int, at_ms: int) -> int:
+        """Return the event's instant and the span."""
+        return event_ms + self.span_ms
+
+    def longest_ms(self) -> int:
+        """Return the span."""
+        return self.span_ms
+
+
+class MonthsWindow(Window):
+    """`last` with months: an event leaves the months later in local time."""
+
+    lasting = False
+
+    def __init__(self, expiries: Expiries, place: int) -> None:
+        self.months = place
+        self._expiries = expiries
+
+    def expiry(self, event_ms: int, at_ms: int) -> int:
+        """Return the event's instant and the months."""
+        return self._expiries.of(event_ms)
+
+    def longest_ms(self) -> int:
+        """Return an upper bound of the months."""
+        return self._expiries.span.longest_ms
+
+
+Edges = Callable[[int], tuple[int, int, int]]
+"""From an instant to the interval `[start, end)` that counts, and the next instant at which that is another one."""
+
+
+class IntervalWindow(Window):
+    """A fixed range, or a word of the calendar: what lies in an interval counts, and at some instants it is another interval."""
+
+    lasting = False
+
+    def __init__(self, edges: Edges) -> None:
+        self._edges = edges
+        self._since_ms = 0
+        self._until_ms = 0
+        self._start_ms = 0
+        self._end_ms = 0
+
+    def _look(self, at_ms: int) -> None:
+        if not self._since_ms <= at_ms < self._until_ms:
+            self._start_ms, self._end_ms, self._until_ms = self._edges(at_ms)
+            self._since_ms = at_ms
+
+    def entered(self, times: list[int], at_ms: int) -> int:
+        """Return how many events have happened and lie before the interval's end."""
+        self._look(at_ms)
+        return bisect_right(times, at_ms) if at_ms < self._end_ms else bisect_left(times, self._end_ms)
+
+    def left(self, times: list[int], at_ms: int) -> int:
+        """Return how many events lie before the interval."""
+        self._look(at_ms)
+        return bisect_left(times, self._start_ms)
+
+    def expiry(self, event_ms: int, at_ms: int) -> int:
+        """Return when the interval becomes another one, for an event inside; an event outside has left already."""
+        self._look(at_ms)
+        return self._until_ms if self._start_ms <= event_ms < self._end_ms else event_ms
+
+    def changes_ms(self, at_ms: int) -> int:
+        """Return when the interval becomes another one."""
+        self._look(at_ms)
+        return self._until_ms
+
+
+def next_entry(times: list[int], at_ms: int) -> int:
+    """Return the instant of the first event still to come."""
+    if not times or times[-1] <= at_ms:
+        return NEVER
+    return times[bisect_right(times, at_ms)]
