@@ -25,6 +25,7 @@ from schemas.definitions import (
     decode_definition,
 )
 from schemas.errors import Refusal
+from schemas.rule_context import RuleContext
 from schemas.rule_parser import parse_rule
 from schemas.rules import Rule
 
@@ -163,6 +164,10 @@ class Catalog:
         """Return the tenant's endpoints that have not been deleted, by id."""
         return [e for _, e in sorted(self.endpoints.get(tenant, {}).items()) if not e.deleted]
 
+    def rule_context(self, tenant: str, *, history_months: int | None = None, max_cost: int | None = None) -> RuleContext:
+        """Return what a known tenant's rules are read with, within the limits of whoever saves one."""
+        return RuleContext(self.tenants[tenant].timezone, {}, history_months, max_cost)
+
     def _fold(self, offset: int, record: Definition) -> None:
         if isinstance(record, TenantPut):
             self._tenant(record)
@@ -222,7 +227,7 @@ class Catalog:
                 version=record.replaces + 1,
                 name=record.name,
                 description=record.description,
-                rule=None if record.rule is None else parse_rule(record.rule, self.tenants[record.tenant].currency),
+                rule=None if record.rule is None else parse_rule(record.rule, self.rule_context(record.tenant)),
                 offset=offset,
                 include_since=offset if current is None or "include" in resets else current.include_since,
                 exclude_since=offset if current is None or "exclude" in resets else current.exclude_since,

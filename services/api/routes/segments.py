@@ -14,7 +14,7 @@ from schemas.definitions import SegmentArchived, SegmentPut
 from schemas.errors import Refusal, shown
 from schemas.positions import encode_position
 from schemas.rule_parser import parse_rule
-from schemas.rules import Rule, canonical
+from schemas.rules import MAX_COST, Rule, canonical
 from services.api.cursors import bad_cursor, decode_cursor, encode_cursor
 from services.api.errors import Refused, absent, refused, unavailable
 from services.api.freshness import oldest
@@ -135,7 +135,8 @@ def _rule(call: Call, body: SegmentReplace) -> Rule | None:
     if body.rule is None:
         return None
     try:
-        return parse_rule(body.rule, call.catalog.tenants[call.tenant].currency)
+        context = call.catalog.rule_context(call.tenant, history_months=call.desk.settings.segmenter_history_months, max_cost=MAX_COST)
+        return parse_rule(body.rule, context)
     except Refusal as refusal:
         raise refused(refusal, "/rule") from None
 

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from schemas.amounts import currency_exponent
 from schemas.catalog import Segment, Tenant
+from schemas.errors import Refusal
 from schemas.facts import TYPE_NUMBERS, Fact
 from schemas.instants import NEVER, Duration
-from schemas.rules import All, Any_, Condition, Metric, MetricCondition, Near, Not, ProfileCondition, Rule
+from schemas.rules import All, Any_, Condition, Last, Metric, MetricCondition, Near, Not, ProfileCondition, Rule
 from schemas.vocabulary import DERIVED_ATTRIBUTES, Kind
 from services.segmenter.engine import attributes, readers
 from services.segmenter.engine.calendar import Calendar
@@ -159,7 +160,9 @@ class Plan:
             if draft is None:
                 draft = self._drafts[rule.metric] = self._metric(rule.metric)
             return draft, rule.op, value
-        return self._attribute(rule)
+        if isinstance(rule, ProfileCondition):
+            return self._attribute(rule)
+        raise Refusal(f"this engine does not compile {type(rule).__name__}", reason="unsupported")
 
     def _attribute(self, rule: ProfileCondition) -> tuple[_Draft, str, Any]:
         if isinstance(rule.value, Duration):
@@ -174,13 +177,16 @@ class Plan:
         return self._drafts.setdefault(rule.attribute, _Draft(reader, kind)), rule.op, value
 
     def _metric(self, metric: Metric) -> _Draft:
+        if metric.measure == "ratio" or not (metric.window is None or isinstance(metric.window, Last)):
+            raise Refusal(f"this engine compiles neither ratio nor windows other than last: {metric}", reason="unsupported")
         spec = self._series(metric)
         ends = 0
-        if metric.window is not None and metric.window.months:
-            if metric.window not in spec.month_windows:
-                spec.month_windows.append(metric.window)
-            ends = spec.month_windows.index(metric.window)
-        window = readers.Window(metric.window, self.calendar, ends)
+        span = None if metric.window is None else metric.window.span
+        if span is not None and span.months:
+            if span not in spec.month_windows:
+                spec.month_windows.append(span)
+            ends = spec.month_windows.index(span)
+        window = readers.Window(span, self.calendar, ends)
         measure = metric.measure
         if measure == "count":
             return _Draft(readers.CountReader(spec.index, window), "ranked", series=spec)
