@@ -90,7 +90,11 @@ class Shelf:
             current = None
         else:
             current = self._current(record.segment_id, record.replaces)
-        candidate = _saved(offset, record, current, context)
+        try:
+            rule = None if record.rule is None else parse_rule(record.rule, context)
+        except Refusal as refusal:
+            raise refusal.under("/rule") from None
+        candidate = saved(offset, record, rule, current)
         for target, place in references(candidate.rule).items():
             known = self.segments.get(target)
             if target != candidate.id and (known is None or known.archived):
@@ -104,7 +108,7 @@ class Shelf:
         referrers = sorted(self._referrers.get(current.id, ()))
         if referrers:
             raise Conflict(409, f"segment {current.id} is referred to by {listed(referrers, 10)}; change those first")
-        self._keep(replace(current, version=current.version + 1, archived=True, offset=offset, updated_ms=record.at_ms), "archived")
+        self._keep(archived(offset, record.at_ms, current), "archived")
 
     def _restore(self, offset: int, record: SegmentRestored) -> None:
         current = self.segments.get(record.segment_id)
@@ -116,21 +120,14 @@ class Shelf:
         gone = [target for target in references(current.rule) if self.segments[target].archived]
         if gone:
             raise Conflict(409, f"segment {current.id} refers to {listed(gone, 10)}, which is archived; restore that first")
-        pause = current.last_pause if current.paused_ms is None else (current.paused_ms, record.at_ms)
-        candidate = replace(
-            current, version=current.version + 1, archived=False, offset=offset, updated_ms=record.at_ms,
-            include_since=offset, exclude_since=offset, paused_ms=None, last_pause=pause,
-        )  # fmt: skip
+        candidate = restored(offset, record.at_ms, current)
         self._check(candidate)
         self._keep(candidate, "restored")
 
     def _pause(self, record: SegmentPaused | SegmentResumed) -> None:
         current = self._current(record.segment_id, record.version)
-        if isinstance(record, SegmentPaused):
-            if current.paused_ms is None:
-                self.segments[current.id] = replace(current, paused_ms=record.at_ms)
-        elif current.paused_ms is not None:
-            self.segments[current.id] = replace(current, paused_ms=None, last_pause=(current.paused_ms, record.at_ms))
+        change = paused if isinstance(record, SegmentPaused) else resumed
+        self.segments[current.id] = change(record.at_ms, current)
 
     def _current(self, segment_id: str, version: int) -> Segment:
         current = self.segments.get(segment_id)
@@ -189,11 +186,8 @@ class Shelf:
         return (*named, levels[min(higher)]) if higher else tuple(named)
 
 
-def _saved(offset: int, record: SegmentPut, current: Segment | None, context: RuleContext) -> Segment:
-    try:
-        rule = None if record.rule is None else parse_rule(record.rule, context)
-    except Refusal as refusal:
-        raise refusal.under("/rule") from None
+def saved(offset: int, record: SegmentPut, rule: Rule | None, current: Segment | None) -> Segment:
+    """Return the version that a record saves over the current one; raise `Refusal` when what it carries is not right."""
     if record.tier is not None and not _FAMILY.fullmatch(record.tier.family):
         raise Refusal(f"{shown(record.tier.family)} is no name of a family; use a-z, 0-9, - and _, at most 64", pointer="/tier/family")
     if record.starts_at_ms is not None and record.ends_at_ms is not None and record.starts_at_ms >= record.ends_at_ms:
@@ -217,6 +211,29 @@ def _saved(offset: int, record: SegmentPut, current: Segment | None, context: Ru
         paused_ms=None if current is None else current.paused_ms,
         last_pause=None if current is None else current.last_pause,
     )
+
+
+def archived(offset: int, at_ms: int, current: Segment) -> Segment:
+    """Return the version that ends a segment."""
+    return replace(current, version=current.version + 1, archived=True, offset=offset, updated_ms=at_ms)
+
+
+def restored(offset: int, at_ms: int, current: Segment) -> Segment:
+    """Return the version that brings an archived segment back, with empty lists and not paused."""
+    return replace(
+        resumed(at_ms, current), version=current.version + 1, archived=False, offset=offset, updated_ms=at_ms,
+        include_since=offset, exclude_since=offset,
+    )  # fmt: skip
+
+
+def paused(at_ms: int, current: Segment) -> Segment:
+    """Return a segment whose webhooks are held back; one that is paused stays as it is."""
+    return current if current.paused_ms is not None else replace(current, paused_ms=at_ms)
+
+
+def resumed(at_ms: int, current: Segment) -> Segment:
+    """Return a segment whose webhooks are pushed again; one that is not paused stays as it is."""
+    return current if current.paused_ms is None else replace(current, paused_ms=None, last_pause=(current.paused_ms, at_ms))
 
 
 def _check_version(current: Segment, version: int) -> None:
