@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from schemas.definitions import Scope, Tier
 from schemas.events import CustomerId
+from schemas.template_parts import Group
 from schemas.transitions import CauseKind, Change
 from schemas.versions import VersionChange
 from schemas.vocabulary import Kind
@@ -129,6 +130,22 @@ class VersionPage(Struct):
     """A page of versions, the newest first, as far back as they are kept."""
 
     versions: list[VersionView]
+    next: Cursor
+
+
+class TemplateView(Struct, kw_only=True):
+    """A predefined segment: what it is about, its name in French, and the body that saves it as it is."""
+
+    id: str
+    group: Annotated[str, Meta(extra_json_schema={"enum": list(get_args(Group))})]
+    name_fr: str
+    segment: Annotated[dict[str, Any], Meta(extra_json_schema={"$ref": "#/components/schemas/SegmentCreate"})]
+
+
+class TemplatePage(Struct):
+    """All predefined segments, in the order in which to show them."""
+
+    templates: list[TemplateView]
     next: Cursor
 
 

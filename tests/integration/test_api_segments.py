@@ -489,3 +489,15 @@ def test_new_routes_have_scopes(api: Api, projected: Projected) -> None:
         fails(api.call(method, path, body, key="only-segments:read"), 403)
     for path in ("/v1/segments/x/versions", "/v1/attributes", "/v1/attributes/x"):
         fails(api.get(path, key="only-events:write"), 403)
+
+
+def test_every_template_can_be_saved_as_it_is(api: Api, projected: Projected) -> None:
+    """What is listed is posted, one after the other, and answered with the version that was saved."""
+    found = api.get("/v1/segment-templates", key="theirs").json()
+    assert found["next"] is None
+    assert len(found["templates"]) > 50
+    for template in found["templates"]:
+        made = api.call("POST", "/v1/segments", template["segment"], key="theirs")
+        assert made.status_code == 201, (template["id"], made.text)
+        assert {name: made.json()[name] for name in template["segment"]} == template["segment"]
+    fails(api.get("/v1/segment-templates", key="only-events:write"), 403)
