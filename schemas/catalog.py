@@ -7,28 +7,24 @@ sends its record, waits until its own fold has read it back, and asks `outcome` 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Final
 from zoneinfo import available_timezones
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from schemas.definitions import (
-    Definition,
-    EndpointDeleted,
-    EndpointPut,
-    KeyPut,
-    KeyRevoked,
-    SegmentArchived,
-    SegmentPut,
-    TenantPut,
-    decode_definition,
-)
+from schemas.declarations import Attribute, Declarations
+from schemas.definitions import AttributePut, Definition, EndpointDeleted, EndpointPut, KeyPut, KeyRevoked, TenantPut, decode_definition
+from schemas.dependencies import ordered
 from schemas.errors import Refusal
-from schemas.rule_parser import parse_rule
-from schemas.rules import Rule
+from schemas.outcomes import Conflict, Outcome
+from schemas.rule_context import RuleContext
+from schemas.segments import Segment, Shelf
+from schemas.versions import Version
 
-MAX_SEGMENTS: Final = 20_000
+__all__ = ["Attribute", "Catalog", "Endpoint", "Key", "Outcome", "Segment", "Tenant", "Version"]
+
 MAX_ENDPOINTS: Final = 1_000
 _OUTCOMES_KEPT: Final = 10_000
 _ZONES: Final = available_timezones()
@@ -53,27 +49,6 @@ class Key(Struct, frozen=True):
     created_ms: int
 
 
-class Segment(Struct, frozen=True):
-    """The last version of a segment.
-
-    `offset` is where it was saved: a partition that has been swept past it answers for it. `include_since` and
-    `exclude_since` are the offsets since which manual entries count.
-    """
-
-    tenant: str
-    id: str
-    version: int
-    name: str
-    description: str
-    rule: Rule | None
-    offset: int
-    include_since: int
-    exclude_since: int
-    created_ms: int
-    updated_ms: int
-    archived: bool = False
-
-
 class Endpoint(Struct, frozen=True):
     """A webhook endpoint in force; `deleted` ones stay known by name so that pending deliveries can say why they ended."""
 
@@ -92,24 +67,7 @@ class Endpoint(Struct, frozen=True):
     deleted: bool = False
 
 
-class Outcome(Struct, frozen=True):
-    """What the fold said of one record: accepted, or the status and reason of the refusal."""
-
-    accepted: bool
-    status: int = 200
-    detail: str = ""
-    pointer: str = ""
-
-
 _ACCEPTED: Final = Outcome(True)
-
-
-class _Conflict(Exception):
-    """A record that lost, with the HTTP status its writer should answer."""
-
-    def __init__(self, status: int, detail: str, pointer: str = "") -> None:
-        super().__init__(detail)
-        self.outcome = Outcome(False, status, detail, pointer)
 
 
 class Catalog:
@@ -123,6 +81,8 @@ class Catalog:
         self.endpoints: dict[str, dict[str, Endpoint]] = {}
         self.revisions: dict[str, int] = {}
         """For each tenant the offset after the last record that changed who could be in a segment."""
+        self._shelves: dict[str, Shelf] = {}
+        self._declarations: dict[str, Declarations] = {}
         self._outcomes: OrderedDict[int, Outcome] = OrderedDict()
         self._hash_of_key: dict[str, str] = {}
 
@@ -133,7 +93,7 @@ class Catalog:
         try:
             self._fold(offset, decode_definition(document))
             outcome = _ACCEPTED
-        except _Conflict as conflict:
+        except Conflict as conflict:
             outcome = conflict.outcome
         except Refusal as refusal:
             outcome = Outcome(False, 422, refusal.detail, refusal.pointer)
@@ -159,100 +119,81 @@ class Catalog:
         """Return the tenant's segments that can have members, by id."""
         return [s for _, s in sorted(self.segments.get(tenant, {}).items()) if not s.archived]
 
+    def segments_in_order(self, tenant: str) -> list[Segment]:
+        """Return the same segments, each after those that it depends on; see `schemas.dependencies`."""
+        return ordered(self.live_segments(tenant))
+
+    def versions(self, tenant: str, segment_id: str) -> Sequence[Version]:
+        """Return the versions of a segment that are kept, the oldest first."""
+        shelf = self._shelves.get(tenant)
+        return () if shelf is None else shelf.versions.of(segment_id)
+
+    def attributes(self, tenant: str) -> list[Attribute]:
+        """Return what the tenant has declared, by name."""
+        declared = self._declarations.get(tenant)
+        return [] if declared is None else declared.all()
+
     def endpoints_of(self, tenant: str) -> list[Endpoint]:
         """Return the tenant's endpoints that have not been deleted, by id."""
         return [e for _, e in sorted(self.endpoints.get(tenant, {}).items()) if not e.deleted]
+
+    def rule_context(self, tenant: str, *, history_months: int | None = None, max_cost: int | None = None) -> RuleContext:
+        """Return what a known tenant's rules are read with, within the limits of whoever saves one."""
+        return RuleContext(self.tenants[tenant].timezone, self._declarations[tenant].kinds, history_months, max_cost)
 
     def _fold(self, offset: int, record: Definition) -> None:
         if isinstance(record, TenantPut):
             self._tenant(record)
             return
         if record.tenant not in self.tenants:
-            raise _Conflict(404, f"no tenant {record.tenant!r}")
+            raise Conflict(404, f"no tenant {record.tenant!r}")
         if isinstance(record, KeyPut):
             self._key(record)
         elif isinstance(record, KeyRevoked):
             found = self._hash_of_key.get(record.key_id)
             if found is None or found not in self.keys or self.keys[found].tenant != record.tenant:
-                raise _Conflict(404, "no such key")
+                raise Conflict(404, "no such key")
             del self.keys[found]
-        elif isinstance(record, SegmentPut):
-            self._segment(offset, record)
-        elif isinstance(record, SegmentArchived):
-            current = self._current(record)
-            self._keep(offset, replace(current, version=current.version + 1, archived=True, offset=offset, updated_ms=record.at_ms))
         elif isinstance(record, EndpointPut):
             self._endpoint(record)
         elif isinstance(record, EndpointDeleted):
             endpoint = self.endpoints.get(record.tenant, {}).get(record.endpoint_id)
             if endpoint is None or endpoint.deleted:
-                raise _Conflict(404, "no such endpoint")
+                raise Conflict(404, "no such endpoint")
             self.endpoints[record.tenant][record.endpoint_id] = replace(endpoint, deleted=True, revision=endpoint.revision + 1)
+        elif isinstance(record, AttributePut):
+            if self._declarations[record.tenant].fold(record):
+                self.revisions[record.tenant] = offset + 1
+        elif self._shelves[record.tenant].fold(offset, record, self.rule_context(record.tenant)):
+            self.revisions[record.tenant] = offset + 1
 
     def _tenant(self, record: TenantPut) -> None:
         if record.tenant in self.tenants:
-            raise _Conflict(409, f"tenant {record.tenant} exists")
+            raise Conflict(409, f"tenant {record.tenant} exists")
         if record.timezone not in _ZONES:
             raise Refusal(f"{record.timezone!r} is no IANA time zone, like Europe/Paris", pointer="/timezone")
         self.tenants[record.tenant] = Tenant(record.tenant, record.timezone, record.currency, record.country)
         self.revisions[record.tenant] = 0
+        shelf = self._shelves[record.tenant] = Shelf()
+        self.segments[record.tenant] = shelf.segments
+        self._declarations[record.tenant] = Declarations()
 
     def _key(self, record: KeyPut) -> None:
         if record.sha256 in self.keys or record.key_id in self._hash_of_key:
-            raise _Conflict(409, "this key exists")
+            raise Conflict(409, "this key exists")
         self._hash_of_key[record.key_id] = record.sha256
         self.keys[record.sha256] = Key(record.key_id, record.tenant, record.name, frozenset(record.scopes), record.at_ms)
-
-    def _segment(self, offset: int, record: SegmentPut) -> None:
-        known = self.segments.setdefault(record.tenant, {})
-        if record.replaces == 0:
-            if record.segment_id in known:
-                raise _Conflict(409, f"segment {record.segment_id} exists; ids are never used again", "/id")
-            if len(known) >= MAX_SEGMENTS:
-                raise _Conflict(422, f"a tenant has at most {MAX_SEGMENTS} segments")
-            current = None
-        else:
-            current = self._current(record)
-        resets = record.resets
-        self._keep(
-            offset,
-            Segment(
-                tenant=record.tenant,
-                id=record.segment_id,
-                version=record.replaces + 1,
-                name=record.name,
-                description=record.description,
-                rule=None if record.rule is None else parse_rule(record.rule, self.tenants[record.tenant].currency),
-                offset=offset,
-                include_since=offset if current is None or "include" in resets else current.include_since,
-                exclude_since=offset if current is None or "exclude" in resets else current.exclude_since,
-                created_ms=record.at_ms if current is None else current.created_ms,
-                updated_ms=record.at_ms,
-            ),
-        )
-
-    def _current(self, record: SegmentPut | SegmentArchived) -> Segment:
-        current = self.segment(record.tenant, record.segment_id)
-        if current is None or current.archived:
-            raise _Conflict(404, f"no segment {record.segment_id}")
-        if current.version != record.replaces:
-            raise _Conflict(412, f"segment {record.segment_id} is at version {current.version}, not {record.replaces}; read it again")
-        return current
-
-    def _keep(self, offset: int, segment: Segment) -> None:
-        self.segments[segment.tenant][segment.id] = segment
-        self.revisions[segment.tenant] = offset + 1
 
     def _endpoint(self, record: EndpointPut) -> None:
         known = self.endpoints.setdefault(record.tenant, {})
         current = known.get(record.endpoint_id)
         revision = 0 if current is None or current.deleted else current.revision
         if current is not None and current.deleted:
-            raise _Conflict(404, "no such endpoint")
+            raise Conflict(404, "no such endpoint")
         if revision != record.replaces:
-            raise _Conflict(412, f"the endpoint is at revision {revision}, not {record.replaces}; read it again")
+            raise Conflict(412, f"the endpoint is at revision {revision}, not {record.replaces}; read it again")
         if current is None and len(self.endpoints_of(record.tenant)) >= MAX_ENDPOINTS:
-            raise _Conflict(422, f"a tenant has at most {MAX_ENDPOINTS} endpoints")
+            raise Conflict(422, f"a tenant has at most {MAX_ENDPOINTS} endpoints")
         known[record.endpoint_id] = Endpoint(
             tenant=record.tenant,
             id=record.endpoint_id,

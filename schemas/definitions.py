@@ -1,4 +1,4 @@
-"""Definitions: the records of the one-partition topic that says which tenants, keys, segments and endpoints there are.
+"""Definitions: the records of the one-partition topic that says which tenants, keys, attributes, segments and endpoints there are.
 
 Nothing here is true because it was written; it is true because the fold accepted it (`schemas.catalog`). Each writer sends
 what it replaces, so that of two at once one wins and the other learns it.
@@ -14,9 +14,12 @@ from msgspec import Meta, Struct
 
 from schemas.errors import Refusal
 from schemas.events import Tenant
+from schemas.rules import SEGMENT_ID_PATTERN
 from schemas.transitions import CauseKind, Change
+from schemas.vocabulary import Kind
 
-SegmentId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Chosen by the writer, never used again.")]
+MAX_LEVEL: Final = 1_000
+SegmentId = Annotated[str, Meta(pattern=SEGMENT_ID_PATTERN, description="Chosen by the writer, never used again.")]
 Scope = Literal["events:write", "segments:read", "segments:write", "customers:read", "changes:read", "webhooks:read", "webhooks:write", "keys:write"]
 SCOPES: Final[tuple[Scope, ...]] = (
     "events:write",
@@ -59,10 +62,18 @@ class KeyRevoked(Struct, tag_field="record", tag="key-revoked", kw_only=True):
     key_id: str
 
 
+class Tier(Struct, frozen=True, forbid_unknown_fields=True):
+    """A place in a family of segments, of which a customer is in the highest only. Levels are unique in their family."""
+
+    family: Annotated[str, Meta(pattern=SEGMENT_ID_PATTERN, description="What the segments that exclude each other are called together.")]
+    level: Annotated[int, Meta(ge=1, le=MAX_LEVEL, description="The greater, the higher.")]
+
+
 class SegmentPut(Struct, tag_field="record", tag="segment", kw_only=True):
     """Save a segment: `replaces` is the version that the writer saw, 0 to create.
 
     `rule` is the canonical JSON of the rule, None for a manual segment. `resets` names the manual lists that start anew.
+    `min_stay` is an ISO 8601 duration; the segment has members from `starts_at_ms` on and before `ends_at_ms`, None for always.
     """
 
     tenant: Tenant
@@ -73,6 +84,10 @@ class SegmentPut(Struct, tag_field="record", tag="segment", kw_only=True):
     description: str = ""
     rule: Any = None
     resets: list[Literal["include", "exclude"]] = msgspec.field(default_factory=list)
+    tier: Tier | None = None
+    min_stay: str | None = None
+    starts_at_ms: int | None = None
+    ends_at_ms: int | None = None
 
 
 class SegmentArchived(Struct, tag_field="record", tag="segment-archived", kw_only=True):
@@ -82,6 +97,45 @@ class SegmentArchived(Struct, tag_field="record", tag="segment-archived", kw_onl
     at_ms: int
     segment_id: SegmentId
     replaces: int
+
+
+class SegmentRestored(Struct, tag_field="record", tag="segment-restored", kw_only=True):
+    """Bring an archived segment back as a new version, evaluated anew. Its manual lists begin empty, and it is not paused."""
+
+    tenant: Tenant
+    at_ms: int
+    segment_id: SegmentId
+    replaces: int
+
+
+class SegmentPaused(Struct, tag_field="record", tag="segment-paused", kw_only=True):
+    """Push no webhook for a segment until it is resumed. No new version: members come and go as before.
+
+    `version` is the one that the writer saw.
+    """
+
+    tenant: Tenant
+    at_ms: int
+    segment_id: SegmentId
+    version: int
+
+
+class SegmentResumed(Struct, tag_field="record", tag="segment-resumed", kw_only=True):
+    """Push webhooks for a paused segment again, from here on. `version` is the one that the writer saw."""
+
+    tenant: Tenant
+    at_ms: int
+    segment_id: SegmentId
+    version: int
+
+
+class AttributePut(Struct, tag_field="record", tag="attribute", kw_only=True):
+    """Declare an attribute, or with `properties.` before its name a property of custom events. Its kind never changes."""
+
+    tenant: Tenant
+    at_ms: int
+    name: str
+    kind: Kind
 
 
 class EndpointPut(Struct, tag_field="record", tag="endpoint", kw_only=True):
@@ -112,7 +166,8 @@ class EndpointDeleted(Struct, tag_field="record", tag="endpoint-deleted", kw_onl
     endpoint_id: str
 
 
-Definition = TenantPut | KeyPut | KeyRevoked | SegmentPut | SegmentArchived | EndpointPut | EndpointDeleted
+SegmentRecord = SegmentPut | SegmentArchived | SegmentRestored | SegmentPaused | SegmentResumed
+Definition = TenantPut | KeyPut | KeyRevoked | SegmentRecord | AttributePut | EndpointPut | EndpointDeleted
 
 _decoder: Final = msgspec.json.Decoder(Definition, float_hook=Decimal)
 encode_definition: Final = msgspec.json.Encoder(decimal_format="number").encode

@@ -5,6 +5,8 @@ A `Refusal` is an answer, not a crash: over HTTP it becomes a 4xx, from Kafka a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class RollcallError(Exception):
     """Any error that this product raises on purpose."""
@@ -37,3 +39,10 @@ def shown(value: object, limit: int = 60) -> str:
     """Quote a value for an error message, cut to `limit` characters."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def listed(names: Iterable[str], limit: int = 40) -> str:
+    """List names for an error message, the first `limit` of them."""
+    every = list(names)
+    more = f" and {len(every) - limit} more" if len(every) > limit else ""
+    return ", ".join(every[:limit]) + more

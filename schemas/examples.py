@@ -58,6 +58,9 @@ EVENTS: Final[dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 """One of each event type, by type."""
 
+DECLARED: Final = {"shoe_size": "integer", "properties.stars": "integer"}
+"""What the tenant of the examples has declared: an attribute, and a property of its custom events."""
+
 _COUNT: Final = {"measure": "count", "event": "checkout"}
 
 RULES: Final[dict[str, dict[str, Any]]] = {
@@ -88,9 +91,59 @@ RULES: Final[dict[str, dict[str, Any]]] = {
         "op": "gte", "value": "25.00",
     },
     "custom event": {"metric": {"measure": "count", "event": "custom", "name": "app-review"}, "op": "gte", "value": 1},
+    "custom event's property": {
+        "metric": {
+            "measure": "avg", "event": "custom", "name": "app-review", "field": "properties.stars",
+            "where": [{"field": "properties.stars", "op": "gte", "value": 1}],
+        },
+        "op": "lt", "value": 3,
+    },
+    "ratio": {
+        "metric": {
+            "measure": "ratio",
+            "numerator": {"measure": "count", "event": "email-open", "window": {"last": "P6M"}},
+            "denominator": {"measure": "count", "event": "email-send", "window": {"last": "P6M"}},
+            "min_denominator": 5,
+        },
+        "op": "gte", "value": 0.3,
+    },
+    "ratio of amounts": {
+        "metric": {
+            "measure": "ratio",
+            "numerator": {"measure": "sum", "event": "checkout", "field": "discount"},
+            "denominator": {"measure": "sum", "event": "checkout", "field": "total"},
+            "min_denominator": "50.00",
+        },
+        "op": "gt", "value": 0.125,
+    },
+    **{
+        f"calendar: {word}": {"metric": {**_COUNT, "window": {"calendar": word}}, "op": "gt", "value": 10}
+        for word in ("today", "this_week", "this_month", "last_month", "this_quarter", "this_year", "last_year", "2026-05", "may")
+    },
+    "between two dates": {"metric": {**_COUNT, "window": {"from": "2026-11-20", "to": "2026-11-30"}}, "op": "gte", "value": 1},
+    "since an instant": {"metric": {**_COUNT, "window": {"from": "2026-11-20T18:00:00+01:00"}}, "op": "gte", "value": 1},
+    "sequence that happens": {
+        "sequence": {
+            "first": {"event": "coupon-redemption", "where": [{"field": "campaign_id", "op": "eq", "value": "C13"}]},
+            "then": {"event": "custom", "name": "app-review", "where": [{"field": "properties.stars", "op": "gte", "value": 4}]},
+            "within": "P14D",
+            "happens": True,
+        },
+    },
+    "sequence that does not": {
+        "sequence": {
+            "first": {"event": "email-open"}, "then": {"event": "checkout"}, "within": "P7D", "happens": False, "window": {"last": "P30D"},
+        },
+    },
+    "segment": {"all": [{"segment": "regulars"}, {"not": {"segment": "at-risk"}}]},
+    "rank by number": {
+        "rank": {"metric": {"measure": "sum", "event": "checkout", "field": "total", "window": {"last": "P1Y"}}, "order": "desc", "top": 100},
+    },
+    "rank by percent": {"rank": {"metric": {"measure": "days_since_last", "event": "checkout"}, "order": "asc", "percent": 20}},
     "metric exists": {"metric": {"measure": "max", "event": "points", "field": "collected"}, "op": "exists"},
     "profile text": {"profile": "postal_code", "op": "starts_with", "value": "31"},
     "profile number": {"profile": "household_size", "op": "in", "value": [1, 2]},
+    "profile attribute that was declared": {"profile": "shoe_size", "op": "gte", "value": 45},
     "profile date": {"profile": "card_since", "op": "older_than", "value": "P3M"},
     "profile date, lately": {"profile": "card_since", "op": "within_last", "value": "P14D"},
     "age": {"profile": "age", "op": "between", "value": [20, 30]},

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas import events
-from schemas.amounts import MICRO, Scale, currency_exponent
+from schemas.amounts import MICRO, Scale, currency_exponent, parse_scaled
 from schemas.errors import Refusal, pointer_token, shown
 from schemas.facts import IMPORTED, PROFILE, SYNTHETIC, TYPE_NUMBERS, Fact
 from schemas.instants import MINUTE_MS, iso, parse_date, to_ms
@@ -142,6 +142,22 @@ def _checked_scalar(raw: msgspec.Raw, pointer: str) -> Any:
     if not (plain or (isinstance(value, list) and all(isinstance(member, str) for member in value)) or looks_like_place(value)):
         raise Refusal(f"{shown(value)} is neither text, number, true, false, null, a list of texts nor a place", pointer=pointer)
     return value
+
+
+def declared_value(text: str, kind: Kind, exponent: int) -> Any:
+    """Return the value of an attribute or property that was stored as JSON text and has been declared as a kind, in facts' units.
+
+    Money is in minor units of the currency's `exponent`, numbers in millionths. What is null or does not fit the kind has no
+    value (None): it was accepted before the declaration, and must not mean something by the way it looks.
+    """
+    raw = text.encode()
+    try:
+        if kind in (Kind.MONEY, Kind.NUMBER):
+            return parse_scaled(raw, exponent if kind is Kind.MONEY else MICRO)
+        value = _json.decode(raw)
+        return None if value is None else _typed(value, kind, "")
+    except (Refusal, msgspec.DecodeError):
+        return None
 
 
 def looks_like_place(value: Any) -> bool:

@@ -1,265 +1,166 @@
-"""Reads rules: every name, operator and type is checked here, and refused with the place and what would have been right.
-
-What the language will have later is refused by name, so that a rule can never be saved and quietly mean something else.
-"""
+"""Reads rules: every name, operator and type is checked here, and refused with the place and what would have been right."""
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import quote
 
-from schemas.errors import Refusal, pointer_token, shown
-from schemas.instants import DAY_MS, Duration, parse_date, parse_duration
+from schemas.amounts import short_text
+from schemas.errors import Refusal, listed, shown
+from schemas.instants import DAY_MS, Duration
+from schemas.rule_context import PROPERTIES, RuleContext
+from schemas.rule_cost import cost_of
+from schemas.rule_metrics import ranking_metric, read_matcher, read_metric
+from schemas.rule_values import comparison, duration, list_of, number, number_between, object_of, only
+from schemas.rule_windows import check_kept, read_window
 from schemas.rules import (
     MAX_CONDITIONS,
     MAX_DEPTH,
-    MAX_LIST,
-    MAX_TEXT,
-    MAX_WHERE,
-    MEASURES,
+    MAX_TOP,
+    SEGMENT_ID_PATTERN,
     All,
     Any_,
-    Metric,
+    Condition,
+    Last,
     MetricCondition,
     Near,
     Not,
-    Op,
     ProfileCondition,
+    Rank,
     Rule,
-    Value,
-    Where,
+    SegmentRef,
+    Sequence,
 )
-from schemas.vocabulary import ATTRIBUTES, DERIVED_ATTRIBUTES, DERIVED_FIELDS, EVENT_FIELDS, EVENT_TYPES, ITEM_FIELDS, Kind
 
-_COMPARE: Final = ("eq", "ne", "gt", "gte", "lt", "lte", "between", "in", "not_in", "exists")
-OPS: Final[dict[Kind, tuple[str, ...]]] = {
-    Kind.MONEY: _COMPARE,
-    Kind.INTEGER: _COMPARE,
-    Kind.NUMBER: _COMPARE,
-    Kind.TEXT: ("eq", "ne", "in", "not_in", "contains", "starts_with", "exists"),
-    Kind.TEXTS: ("contains", "in", "not_in", "exists"),
-    Kind.BOOLEAN: ("eq", "ne", "exists"),
-    Kind.DATE: (*_COMPARE, "older_than", "within_last"),
-    Kind.PLACE: ("exists",),
-}
-"""The operators of each kind of value."""
-
-_LATER_RULES: Final = ("sequence", "segment", "rank")
-_LATER_WINDOWS: Final = ("calendar", "from", "to")
-_LONGEST: Final = Duration(1_200, 36_600 * DAY_MS)
-_NUMERIC: Final = (Kind.MONEY, Kind.INTEGER, Kind.NUMBER)
+_WORDS: Final = ("all", "any", "not", "metric", "profile", "near", "sequence", "segment", "rank")
+_COMPARED: Final = ("metric", "profile")
+_ID: Final = re.compile(SEGMENT_ID_PATTERN.removesuffix("$"), re.ASCII)
 
 
-def parse_rule(document: Any, currency: str) -> Rule:
-    """Read a decoded JSON rule (decimals as `Decimal`) for a tenant of this currency; raise `Refusal` with the place."""
-    return _Parser(currency).rule(document, "", 1)
+def parse_rule(document: Any, context: RuleContext) -> Rule:
+    """Read a decoded JSON rule (decimals as `Decimal`) for a tenant; raise `Refusal` with the place.
+
+    Whether the segments that it refers to exist, and refer back, is asked where definitions are put in order.
+    """
+    return _Parser(context).rule(document, "", 1)
 
 
 class _Parser:
-    def __init__(self, currency: str) -> None:
-        self.currency = currency
+    def __init__(self, context: RuleContext) -> None:
+        self.context = context
         self.seen = 0
+        self.cost = 0
 
     def rule(self, document: Any, at: str, depth: int) -> Rule:
         if depth > MAX_DEPTH:
             raise Refusal(f"nested more than {MAX_DEPTH} deep", pointer=at)
-        node = _object(document, at, "a rule")
-        words = [word for word in ("all", "any", "not", "metric", "profile", "near") if word in node]
-        later = [word for word in _LATER_RULES if word in node]
-        if later and not words:
-            raise Refusal(f"{later[0]!r} is not available in this version", pointer=f"{at}/{later[0]}", reason="unsupported")
+        node = object_of(document, at, "a rule")
+        words = [word for word in _WORDS if word in node]
         if len(words) != 1:
-            raise Refusal(f"a rule has exactly one of all, any, not, metric, profile, near; this one has {words or sorted(node)[:5]}", pointer=at)
+            raise Refusal(f"a rule has exactly one of {', '.join(_WORDS)}; this one has {words or sorted(map(str, node))[:5]}", pointer=at)
         word = words[0]
+        only(node, (word, "op", "value") if word in _COMPARED else (word,), at)
         here = f"{at}/{word}"
         if word in ("all", "any"):
-            _only(node, (word,), at)
-            members = _list(node[word], here, "rules", MAX_CONDITIONS)
+            members = list_of(node[word], here, "rules", MAX_CONDITIONS)
             rules = tuple(self.rule(member, f"{here}/{index}", depth + 1) for index, member in enumerate(members))
             return All(rules) if word == "all" else Any_(rules)
         if word == "not":
-            _only(node, ("not",), at)
             return Not(self.rule(node["not"], here, depth + 1))
         self.seen += 1
         if self.seen > MAX_CONDITIONS:
             raise Refusal(f"a rule has at most {MAX_CONDITIONS} conditions", pointer=at)
-        if word == "near":
-            _only(node, ("near",), at)
-            return self.near(node["near"], here)
-        _only(node, (word, "op", "value"), at)
+        condition = self.condition(word, node, at)
+        self.spend(cost_of(condition), at)
+        return condition
+
+    def condition(self, word: str, node: dict[str, Any], at: str) -> Condition:
+        here = f"{at}/{word}"
+        if word == "metric":
+            metric = read_metric(node["metric"], here, self.context)
+            op, value = comparison(node, at, metric.kind)
+            return MetricCondition(metric, op, value)
         if word == "profile":
             return self.profile(node, at)
-        metric = self.metric(node["metric"], here)
-        op, value = self.comparison(node, at, metric.kind)
-        return MetricCondition(metric, op, value)
+        if word == "near":
+            return _near(node["near"], here)
+        if word == "sequence":
+            return self.sequence(node["sequence"], here)
+        if word == "rank":
+            return self.rank(node["rank"], here)
+        return _reference(node["segment"], here)
 
-    def near(self, document: Any, at: str) -> Near:
-        node = _object(document, at, "a place")
-        _only(node, ("lat", "lon", "km"), at)
-        lat, lon, km = (_number_between(node, name, low, high, at) for name, low, high in (("lat", -90, 90), ("lon", -180, 180), ("km", 0, 20_040)))
-        return Near(lat, lon, km)
+    def spend(self, cost: int, at: str) -> None:
+        self.cost += cost
+        limit = self.context.max_cost
+        if limit is not None and self.cost > limit:
+            raise Refusal(f"a rule may cost {limit} to keep up to date; with this condition, of {cost}, it costs {self.cost}", pointer=at)
 
     def profile(self, node: dict[str, Any], at: str) -> ProfileCondition:
         name = node["profile"]
-        kind = (ATTRIBUTES | DERIVED_ATTRIBUTES).get(name) if isinstance(name, str) else None
+        kind = self.context.attribute(name) if isinstance(name, str) else None
         if kind is None:
-            known = ", ".join((*ATTRIBUTES, *DERIVED_ATTRIBUTES))
-            raise Refusal(f"unknown attribute {shown(name)}; one of {known}", pointer=f"{at}/profile")
-        op, value = self.comparison(node, at, kind)
+            raise self.unknown(name, f"{at}/profile")
+        op, value = comparison(node, at, kind, spans=True)
         return ProfileCondition(name, op, value, kind)
 
-    def metric(self, document: Any, at: str) -> Metric:
-        node = _object(document, at, "a metric")
-        measure, event = node.get("measure"), node.get("event")
-        if isinstance(measure, dict) or "numerator" in node or measure == "ratio":
-            raise Refusal("'ratio' is not available in this version", pointer=f"{at}/measure", reason="unsupported")
-        if measure not in MEASURES:
-            raise Refusal(f"unknown measure {shown(measure)}; one of {', '.join(MEASURES)}", pointer=f"{at}/measure")
-        if event not in EVENT_TYPES:
-            raise Refusal(f"unknown event {shown(event)}; one of {', '.join(EVENT_TYPES)}", pointer=f"{at}/event")
-        _only(node, ("measure", "event", "name", "field", "where", "window"), at)
-        name = node.get("name")
-        if (event == "custom") != (name is not None) or (name is not None and not isinstance(name, str)):
-            raise Refusal("'name' is the custom event's name: required for custom events, and only there", pointer=f"{at}/name")
-        fields = _fields_of(event)
-        field, kind = self.field(node.get("field"), measure, fields, f"{at}/field")
-        filters = _list(node.get("where", []), f"{at}/where", "filters", MAX_WHERE, least=0)
-        where = tuple(self.where(member, fields, f"{at}/where/{index}") for index, member in enumerate(filters))
-        return Metric(measure, event, kind, name, field, where, self.window(node.get("window"), f"{at}/window"))
+    def unknown(self, name: Any, at: str) -> Refusal:
+        if isinstance(name, str) and name.startswith(PROPERTIES):
+            return Refusal(f"{shown(name)} belongs to custom events; a metric's where or field can name it", pointer=at)
+        known = f"one of {listed(self.context.attributes())}"
+        declare = f", or declare it with PUT /v1/attributes/{quote(name[:80], safe='')}" if isinstance(name, str) else ""
+        return Refusal(f"unknown attribute {shown(name)}; {known}{declare}", pointer=at)
 
-    def field(self, field: Any, measure: str, fields: dict[str, Kind], at: str) -> tuple[str | None, Kind]:
-        if measure in ("count", "days_since_first", "days_since_last"):
-            if field is not None:
-                raise Refusal(f"{measure} takes no field; filter with where, or use distinct or sum", pointer=at)
-            return None, Kind.INTEGER
-        numeric = measure in ("sum", "avg", "min", "max")
-        fitting = [name for name, kind in fields.items() if not numeric or kind in _NUMERIC]
-        if field not in fitting:
-            known = ", ".join(fitting) or "none of this event's"
-            raise Refusal(f"{measure} needs a {'numeric ' if numeric else ''}field, not {shown(field)}; one of {known}", pointer=at)
-        if measure == "distinct":
-            return field, Kind.INTEGER
-        kind = fields[field]
-        return field, Kind.TEXT if kind is Kind.TEXTS else kind
+    def sequence(self, document: Any, at: str) -> Sequence:
+        node = object_of(document, at, "a sequence")
+        only(node, ("first", "then", "within", "happens", "window"), at)
+        first, then = (read_matcher(node.get(name), f"{at}/{name}", self.context) for name in ("first", "then"))
+        within = duration(node.get("within"), f"{at}/within")
+        check_kept(within, f"{at}/within", self.context)
+        happens = node.get("happens")
+        if not isinstance(happens, bool):
+            raise Refusal(f"happens is true (then follows) or false (it does not), not {shown(happens)}", pointer=f"{at}/happens")
+        window = read_window(node, at, self.context)
+        if not happens and isinstance(window, Last) and _never_shorter(within, window.span):
+            said = f"an event that is {within} old has left the window of {window.span}, so this could never hold"
+            raise Refusal(f"{said}; make the window longer than within", pointer=f"{at}/window/last")
+        return Sequence(first, then, within, happens, window)
 
-    def where(self, document: Any, fields: dict[str, Kind], at: str) -> Where:
-        node = _object(document, at, "a filter")
-        _only(node, ("field", "op", "value"), at)
-        field = node.get("field")
-        if isinstance(field, str) and field.startswith("properties."):
-            raise Refusal(
-                "properties must be declared with a type, which is not available in this version", pointer=f"{at}/field", reason="unsupported"
-            )
-        if not isinstance(field, str) or field not in fields:
-            raise Refusal(f"unknown field {shown(field)}; one of {', '.join(fields)}", pointer=f"{at}/field")
-        op, value = self.comparison(node, at, fields[field])
-        return Where(field, op, value, fields[field])
-
-    def window(self, document: Any, at: str) -> Duration | None:
-        if document is None:
-            return None
-        node = _object(document, at, "a window")
-        for word in _LATER_WINDOWS:
-            if word in node:
-                raise Refusal(f"the window {word!r} is not available in this version; use last", pointer=f"{at}/{word}", reason="unsupported")
-        _only(node, ("last",), at)
-        return self.duration(node.get("last"), f"{at}/last")
-
-    def duration(self, document: Any, at: str) -> Duration:
-        found = parse_duration(document, at)
-        if found.longest_ms > _LONGEST.exact_ms:
-            raise Refusal("a duration is at most 100 years", pointer=at)
-        return found
-
-    def comparison(self, node: dict[str, Any], at: str, kind: Kind) -> tuple[Op, Value]:
-        op = node.get("op")
-        if op not in OPS[kind]:
-            raise Refusal(f"unknown operator {shown(op)} for {kind}; one of {', '.join(OPS[kind])}", pointer=f"{at}/op")
-        here = f"{at}/value"
-        if op == "exists":
-            value = node.get("value", True)
-            if not isinstance(value, bool):
-                raise Refusal(f"exists takes true or false, not {shown(value)}", pointer=here)
-            return op, value
-        if "value" not in node:
-            raise Refusal("value is missing", pointer=here)
-        value = node["value"]
-        if op in ("older_than", "within_last"):
-            return op, self.duration(value, here)
-        if op == "between":
-            ends = _list(value, here, "two ends", 2, least=2)
-            low, high = (self.value(end, kind, f"{here}/{index}") for index, end in enumerate(ends))
-            if low > high:  # type: ignore[operator]
-                raise Refusal(f"the lower end comes first: {shown(ends[0])} is greater than {shown(ends[1])}", pointer=here)
-            return op, (low, high)
-        if op in ("in", "not_in"):
-            members = _list(value, here, "values", MAX_LIST)
-            return op, tuple(dict.fromkeys(self.value(member, kind, f"{here}/{index}") for index, member in enumerate(members)))
-        return op, self.value(value, kind, here)
-
-    def value(self, value: Any, kind: Kind, at: str) -> Value:
-        if kind is Kind.MONEY:
-            return _money(value, at)
-        if kind is Kind.DATE:
-            return parse_date(value, at).isoformat()
-        if kind is Kind.BOOLEAN:
-            if isinstance(value, bool):
-                return value
-            raise Refusal(f"{shown(value)} is not true or false", pointer=at)
-        if kind in (Kind.INTEGER, Kind.NUMBER):
-            return _number(value, at)
-        if isinstance(value, str) and len(value) <= MAX_TEXT:
-            return value
-        raise Refusal(f"{shown(value)} is not a text of at most {MAX_TEXT} characters", pointer=at)
+    def rank(self, document: Any, at: str) -> Rank:
+        node = object_of(document, at, "a rank")
+        only(node, ("metric", "order", "top", "percent"), at)
+        metric = ranking_metric(read_metric(node.get("metric"), f"{at}/metric", self.context), f"{at}/metric", "a rank")
+        order = node.get("order")
+        if order not in ("asc", "desc"):
+            raise Refusal(f"order is desc (the greatest first) or asc, not {shown(order)}", pointer=f"{at}/order")
+        if ("top" in node) == ("percent" in node):
+            raise Refusal("a rank says how many: either top, a number of customers, or percent of them", pointer=at)
+        if "top" in node:
+            top = number(node["top"], f"{at}/top")
+            if not isinstance(top, int) or not 1 <= top <= MAX_TOP:
+                raise Refusal(f"top is a whole number from 1 to {MAX_TOP}, not {shown(node['top'])}", pointer=f"{at}/top")
+            return Rank(metric, order, top=top)
+        percent = number(node["percent"], f"{at}/percent")
+        if not 0 < percent <= 100:
+            raise Refusal(f"percent is more than 0 and at most 100, not {shown(node['percent'])}", pointer=f"{at}/percent")
+        return Rank(metric, order, percent=Decimal(short_text(Decimal(percent))))
 
 
-def _fields_of(event: str) -> dict[str, Kind]:
-    fields = dict(EVENT_FIELDS[event])
-    if event == "checkout":
-        fields |= {f"items.{name}": kind for name, kind in ITEM_FIELDS}
-    return fields | dict(DERIVED_FIELDS)
+def _near(document: Any, at: str) -> Near:
+    node = object_of(document, at, "a place")
+    only(node, ("lat", "lon", "km"), at)
+    lat, lon, km = (number_between(node, name, low, high, at) for name, low, high in (("lat", -90, 90), ("lon", -180, 180), ("km", 0, 20_040)))
+    return Near(lat, lon, km)
 
 
-def _number(value: Any, at: str) -> int | Decimal:
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
-        return value
-    if isinstance(value, Decimal) and value.is_finite() and abs(value) < 10**18 and int(value.as_tuple().exponent) >= -12:
-        return int(value) if value == value.to_integral_value() else value
-    raise Refusal(f"{shown(value)} is not a number of at most 18 digits and 12 decimals", pointer=at)
+def _reference(document: Any, at: str) -> SegmentRef:
+    if not isinstance(document, str) or not _ID.fullmatch(document):
+        raise Refusal(f"{shown(document)} is no segment id; use a-z, 0-9, - and _, at most 64", pointer=at)
+    return SegmentRef(document)
 
 
-def _money(value: Any, at: str) -> int | Decimal:
-    if isinstance(value, str):
-        text = value.removeprefix("-")
-        whole, _, decimals = text.partition(".")
-        if whole.isascii() and whole.isdigit() and (text == whole or (decimals.isascii() and decimals.isdigit())) and len(value) < 32:
-            return _money(Decimal(value), at)
-        raise Refusal(f'{shown(value)} is not an amount; write a decimal like "150.00"', pointer=at)
-    _number(value, at)
-    return Decimal(value)  # keeps "150.00" as it was written: 150 and 150.00 are equal, and people read the second
-
-
-def _number_between(node: dict[str, Any], name: str, low: float, high: float, at: str) -> float:
-    value = node.get(name)
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and low <= value <= high:
-        return float(value)
-    raise Refusal(f"{name} is a number from {low} to {high}, not {shown(value)}", pointer=f"{at}/{name}")
-
-
-def _object(document: Any, at: str, what: str) -> dict[str, Any]:
-    if not isinstance(document, dict):
-        raise Refusal(f"{what} is an object, not {shown(document)}", pointer=at)
-    return document
-
-
-def _list(document: Any, at: str, what: str, most: int, least: int = 1) -> list[Any]:
-    if not isinstance(document, list | tuple) or not least <= len(document) <= most:
-        size = f"{least}" if least == most else f"{least} to {most}"
-        raise Refusal(f"a list of {size} {what}, not {shown(document)}", pointer=at)
-    return list(document)
-
-
-def _only(node: dict[str, Any], words: tuple[str, ...], at: str) -> None:
-    for name in node:
-        if name not in words:
-            raise Refusal(f"unknown word {shown(name)}; here: {', '.join(words)}", pointer=f"{at}/{pointer_token(str(name))}")
+def _never_shorter(one: Duration, other: Duration) -> bool:
+    """Whether a span is at least as long as another at every instant: equal, or with its months at their shortest."""
+    return one == other or one.months * 28 * DAY_MS + one.exact_ms >= other.longest_ms

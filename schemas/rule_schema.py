@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas.examples import RULES
-from schemas.rule_parser import OPS
-from schemas.rules import MAX_CONDITIONS, MAX_LIST, MAX_TEXT, MAX_WHERE, MEASURES
-from schemas.vocabulary import ATTRIBUTES, DERIVED_ATTRIBUTES, DERIVED_FIELDS, EVENT_FIELDS, ITEM_FIELDS, Kind
+from schemas.rule_context import RuleContext
+from schemas.rule_metrics import ADDING, FIELDLESS
+from schemas.rule_values import NUMERIC, OPS, SPANS
+from schemas.rules import AGGREGATES, CALENDAR_WORDS, MAX_CONDITIONS, MAX_LIST, MAX_TEXT, MAX_TOP, MAX_WHERE, SEGMENT_ID_PATTERN
+from schemas.vocabulary import ATTRIBUTES, DERIVED_ATTRIBUTES, EVENT_FIELDS, Kind
 
 Schema = dict[str, Any]
 
@@ -32,8 +34,15 @@ _DURATION: Final[Schema] = {
     "pattern": r"^P(?!$)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?(T(?!$)(\d+H)?(\d+M)?(\d+S)?)?$",
     "description": "ISO 8601, longer than nothing: PT2H, P14D, P3M, P1Y. A day is 24 hours; months and years follow the calendar.",
 }
-_FIELDLESS: Final = ("count", "days_since_first", "days_since_last")
-_NUMERIC: Final = ("sum", "avg", "min", "max")
+_PROPERTY: Final[Schema] = {"type": "string", "pattern": r"^properties\."}
+_END: Final[Schema] = {
+    "type": "string",
+    "anyOf": [{"format": "date"}, {"format": "date-time"}],
+    "description": "RFC 3339 with an offset, or a date: the midnight that begins it in the tenant's zone.",
+}
+_EVERYONES: Final = RuleContext("UTC")
+"""What every tenant's rules can name; declarations come on top of it."""
+_CONSTRUCTS: Final = ("all", "any", "not", "metric_condition", "profile_condition", "near", "sequence", "segment", "rank")
 
 
 def rule_schema() -> Schema:
@@ -44,11 +53,11 @@ def rule_schema() -> Schema:
     return {
         "$id": "rule.json",
         "title": "Rule",
-        "description": "Who is in a segment: groups of conditions over metrics, profile attributes and distance.",
+        "description": "Who is in a segment: groups of conditions over metrics, profile attributes, distance, sequences, ranks and other segments.",
         "$ref": "#/$defs/rule",
         "examples": list(RULES.values()),
         "$defs": {
-            "rule": {"oneOf": [_ref(name) for name in ("all", "any", "not", "metric_condition", "profile_condition", "near")]},
+            "rule": {"oneOf": [_ref(name) for name in _CONSTRUCTS]},
             "all": _object({"all": members}, description="Every rule of the group holds."),
             "any": _object({"any": members}, description="At least one rule of the group holds."),
             "not": _object({"not": _ref("rule")}, description="The rule does not hold."),
@@ -58,25 +67,27 @@ def rule_schema() -> Schema:
                 "lon": {"type": "number", "minimum": -180, "maximum": 180},
                 "km": {"type": "number", "minimum": 0, "maximum": 20_040, "description": "On the great circle."},
             }),
+            "segment": _object(
+                {"segment": {"type": "string", "pattern": SEGMENT_ID_PATTERN, "maxLength": 64}}, description="Member of another segment.",
+            ),
             "metric_condition": {
                 "description": "A metric compared with a value of its own kind.",
                 "type": "object",
                 "required": ["metric", "op"],
-                "properties": {"metric": {"oneOf": [_ref(name) for name in metrics]}, "op": {}, "value": {}},
+                "properties": {"metric": _ref("metric"), "op": {}, "value": {}},
                 "additionalProperties": False,
                 "anyOf": [_ref(f"{kind}_comparison") for kind in Kind if kind not in (Kind.TEXTS, Kind.PLACE)],
             },
-            "profile_condition": {
-                "description": "A profile attribute compared with a value of its own kind.",
-                "type": "object",
-                "required": ["profile", "op"],
-                "properties": {"profile": {}, "op": {}, "value": {}},
-                "additionalProperties": False,
-                "oneOf": _by_kind("profile", ATTRIBUTES | DERIVED_ATTRIBUTES),
-            },
-            "window": _object(
-                {"last": _ref("duration")}, description="An event counts from its instant until the duration later. Absent: for ever.",
-            ),
+            "metric": {"oneOf": [_ref("aggregate"), _ref("ratio")]},
+            "aggregate": {"oneOf": [_ref(name) for name in metrics]},
+            "ratio": _ratio(),
+            "profile_condition": _profile_condition(),
+            "sequence": _object({"sequence": _ref("followed")}, description="One event followed by another, or not."),
+            "followed": _followed(),
+            "matcher": {"oneOf": [_matcher(event) for event in EVENT_FIELDS]},
+            "rank": _object({"rank": _ref("ranking")}, description="Among the first of all customers that have a value for a metric."),
+            "ranking": _ranking(),
+            **_windows(),
             "duration": _DURATION,
             **kinds,
             **metrics,
@@ -97,7 +108,7 @@ def _object(properties: Schema, *, required: list[str] | None = None, descriptio
 def _comparison(kind: Kind) -> Schema:
     """Return what `op` and `value` may be for a kind, each operator with the value that it takes."""
     scalar, alternatives = _SCALARS[kind], []
-    plain = [op for op in OPS[kind] if op not in ("between", "in", "not_in", "exists", "older_than", "within_last")]
+    plain = [op for op in OPS[kind] if op not in ("between", "in", "not_in", "exists", *SPANS)]
     if plain:
         alternatives.append(_op(plain, scalar))
     if "between" in OPS[kind]:
@@ -105,8 +116,8 @@ def _comparison(kind: Kind) -> Schema:
         alternatives.append(_op(["between"], both))
     if "in" in OPS[kind]:
         alternatives.append(_op(["in", "not_in"], {"type": "array", "items": scalar, "minItems": 1, "maxItems": MAX_LIST}))
-    if "older_than" in OPS[kind]:
-        alternatives.append(_op(["older_than", "within_last"], _ref("duration")))
+    if SPANS[0] in OPS[kind]:
+        alternatives.append(_op(list(SPANS), _ref("duration")))
     alternatives.append(_op(["exists"], {"type": "boolean", "default": True}, required=["op"]))
     return {"oneOf": alternatives}
 
@@ -121,37 +132,109 @@ def _by_kind(word: str, names: dict[str, Kind]) -> list[Schema]:
     return [{"properties": {word: {"enum": [name for name, its in names.items() if its is kind]}}, **_ref(f"{kind}_comparison")} for kind in kinds]
 
 
-def _fields(event: str) -> dict[str, Kind]:
-    items = {f"items.{name}": kind for name, kind in ITEM_FIELDS} if event == "checkout" else {}
-    return dict(EVENT_FIELDS[event]) | items | dict(DERIVED_FIELDS)
+def _profile_condition() -> Schema:
+    known = ATTRIBUTES | DERIVED_ATTRIBUTES
+    # Whether it is declared, and as what, is the tenant's to say.
+    declared = {
+        "description": "An attribute that was declared with PUT /v1/attributes/{name}.",
+        "properties": {"profile": {"type": "string", "minLength": 1, "maxLength": 64, "not": {"enum": list(known)}}},
+        "anyOf": [_ref(f"{kind}_comparison") for kind in Kind],
+    }
+    return {
+        "description": "A profile attribute compared with a value of its own kind.",
+        "type": "object",
+        "required": ["profile", "op"],
+        "properties": {"profile": {}, "op": {}, "value": {}},
+        "additionalProperties": False,
+        "oneOf": [*_by_kind("profile", known), declared],
+    }
 
 
-def _metric(event: str) -> Schema:
-    fields = _fields(event)
-    numeric = [name for name, kind in fields.items() if kind in (Kind.MONEY, Kind.INTEGER, Kind.NUMBER)]
+def _ratio() -> Schema:
+    least = {"anyOf": [_SCALARS[Kind.MONEY], _NUMBER], "description": "There is no value while the denominator is less."}
+    properties = {"measure": {"const": "ratio"}, "numerator": _ref("aggregate"), "denominator": _ref("aggregate"), "min_denominator": least}
+    description = "One metric divided by another, compared as an exact fraction; no value where the denominator is 0."
+    return _object(properties, required=["measure", "numerator", "denominator"], description=description)
+
+
+def _followed() -> Schema:
+    properties = {
+        "first": _ref("matcher"),
+        "then": _ref("matcher"),
+        "within": _ref("duration"),
+        "happens": {
+            "type": "boolean",
+            "description": "true: some `first` in the window has another event matching `then` less than `within` later. "
+            "false: some `first` in the window is at least `within` old and has none.",
+        },
+        "window": _ref("window"),
+    }
+    return _object(properties, required=["first", "then", "within", "happens"])
+
+
+def _ranking() -> Schema:
+    properties = {
+        "metric": _ref("metric"),
+        "order": {"enum": ["desc", "asc"], "description": "desc: the greatest first."},
+        "top": {"type": "integer", "minimum": 1, "maximum": MAX_TOP},
+        "percent": {"type": "number", "exclusiveMinimum": 0, "maximum": 100, "description": "Rounded up to whole customers."},
+    }
+    ranking = _object(properties, required=["metric", "order"])
+    return ranking | {"oneOf": [{"required": ["top"]}, {"required": ["percent"]}]}
+
+
+def _windows() -> Schema:
+    word = {"type": "string", "anyOf": [{"enum": list(CALENDAR_WORDS)}, {"pattern": r"^2[01]\d\d-(0[1-9]|1[0-2])$"}]}
+    fixed = _object({"from": _END, "to": _END}, required=[], description="From one instant on and before another; one of them may be absent.")
+    return {
+        "window": {"description": "Whose events count. Absent: for ever.", "oneOf": [_ref("last"), _ref("calendar"), _ref("between")]},
+        "last": _object({"last": _ref("duration")}, description="An event counts from its instant until the duration later."),
+        "calendar": _object({"calendar": word}, description="In the tenant's zone; the name of a month is the latest one that has begun."),
+        "between": fixed | {"minProperties": 1},
+    }
+
+
+def _matcher(event: str) -> Schema:
+    properties: Schema = {"event": {"const": event}, "where": _filters(event)}
+    return _object(properties | _name(event), required=["event", *_name(event)])
+
+
+def _name(event: str) -> Schema:
+    return {"name": {"type": "string", "description": "The custom event's name."}} if event == "custom" else {}
+
+
+def _filters(event: str) -> Schema:
+    alternatives = _by_kind("field", _EVERYONES.fields(event))
+    if event == "custom":
+        alternatives.append({"properties": {"field": _PROPERTY}, "anyOf": [_ref(f"{kind}_comparison") for kind in Kind]})
     where = {
         "type": "object",
         "required": ["field", "op"],
         "properties": {"field": {}, "op": {}, "value": {}},
         "additionalProperties": False,
-        "oneOf": _by_kind("field", fields),
+        "oneOf": alternatives,
     }
+    return {"type": "array", "items": where, "maxItems": MAX_WHERE, "description": "All must hold."}
+
+
+def _metric(event: str) -> Schema:
+    fields = _EVERYONES.fields(event)
+    any_field: Schema = {"enum": list(fields)}
+    numeric: Schema = {"enum": [name for name, kind in fields.items() if kind in NUMERIC]}
+    if event == "custom":
+        any_field, numeric = {"anyOf": [any_field, _PROPERTY]}, {"anyOf": [numeric, _PROPERTY]}
     properties: Schema = {
-        "measure": {"enum": list(MEASURES)},
+        "measure": {"enum": list(AGGREGATES)},
         "event": {"const": event},
-        "field": {"enum": list(fields)},
-        "where": {"type": "array", "items": where, "maxItems": MAX_WHERE, "description": "All must hold."},
+        "field": any_field,
+        "where": _filters(event),
         "window": _ref("window"),
     }
-    required = ["measure", "event"]
-    if event == "custom":
-        properties["name"] = {"type": "string", "description": "The custom event's name."}
-        required.append("name")
-    others = [measure for measure in MEASURES if measure not in (*_FIELDLESS, *_NUMERIC)]
-    metric = _object(properties, required=required)
+    others = [measure for measure in AGGREGATES if measure not in (*FIELDLESS, *ADDING)]
+    metric = _object(properties | _name(event), required=["measure", "event", *_name(event)])
     metric["oneOf"] = [
-        {"properties": {"measure": {"enum": list(_FIELDLESS)}, "field": False}},
-        {"properties": {"measure": {"enum": list(_NUMERIC)}, "field": {"enum": numeric}}, "required": ["field"]},
+        {"properties": {"measure": {"enum": list(FIELDLESS)}, "field": False}},
+        {"properties": {"measure": {"enum": list(ADDING)}, "field": numeric}, "required": ["field"]},
         {"properties": {"measure": {"enum": others}}, "required": ["field"]},
     ]
     return metric

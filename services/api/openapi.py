@@ -28,7 +28,10 @@ _ERRORS: Final[dict[int, tuple[str, str]]] = {
     403: ("The key lacks the scope.", "this key does not have the scope segments:write"),
     404: ("It is not there, or not yours: the same answer.", "no such segment"),
     408: ("The body did not arrive in time.", "the body did not arrive within 30 s"),
-    409: ("The id is taken, or the segment is archived.", "segment regulars exists; ids are never used again"),
+    409: (
+        "It does not go with what is in force: an id or level that is taken, a segment that others refer to, an archived one.",
+        "segment regulars exists; ids are never used again",
+    ),
     410: ("What was after the cursor has expired.", "the transitions after this cursor have expired; begin anew without after"),
     412: ("Someone else has written meanwhile.", "segment regulars is at version 4, not 3; read it again"),
     413: ("The body is too large.", "a body has at most 10485760 bytes"),
@@ -89,7 +92,7 @@ def _operation(spec: RouteSpec, refs: dict[Any, Any]) -> dict[str, Any]:
     }
     if spec.body is not None:
         examples = {name: {"value": example} for name, example in spec.examples.items()}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": refs[spec.body], "examples": examples}}}
+        operation["requestBody"] = {"required": True, "content": {spec.media_type: {"schema": refs[spec.body], "examples": examples}}}
     return operation
 
 

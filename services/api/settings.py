@@ -25,5 +25,6 @@ class ApiSettings(WebhookSettings):
     api_feed_consumers: int = Field(4, ge=1, le=64, description="Reads of the change feed at once; others wait for their turn.")
     api_feed_scan: int = Field(20_000, ge=1, description="Most records that one read of the change feed looks at.")
     api_feed_timeout_s: float = Field(5.0, gt=0, description="How long a read of the change feed may take; longer is 503.")
+    segmenter_history_months: int = Field(25, ge=1, le=240, description="How long events are kept: the segmenter's own; longer windows are 422.")
     api_max_connections: int = Field(4_096, ge=1, description="Open connections; beyond it 503.")
     api_drain_timeout_s: float = Field(10.0, gt=0, description="How long a stopping process may take to finish what it has begun.")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from schemas.definitions import Scope
+from schemas.definitions import Scope, Tier
 from schemas.events import CustomerId
+from schemas.template_parts import Group
 from schemas.transitions import CauseKind, Change
+from schemas.versions import VersionChange
+from schemas.vocabulary import Kind
 
 MAX_LIST: Final = 100_000
 """Customers on a list sent with a segment; longer lists are built with the calls for the lists themselves."""
@@ -19,6 +22,19 @@ Name = Annotated[str, Meta(min_length=1, max_length=200, description="For people
 Description = Annotated[str, Meta(max_length=2_000)]
 RuleJson = Annotated[Any, Meta(description="Who is in it; null for a manual segment.", extra_json_schema={"$ref": "#/components/schemas/Rule"})]
 Instant = Annotated[str, Meta(description="RFC 3339 in UTC.", extra_json_schema={"format": "date-time"})]
+OptionalInstant = Annotated[str | None, Meta(extra_json_schema={"format": "date-time"})]
+MinStay = Annotated[
+    str | None,
+    Meta(
+        description="ISO 8601: who entered stays at least so long, so that nobody flaps; voids, merges, erasure and edits end it.", examples=["P7D"]
+    ),
+]
+StartsAt = Annotated[
+    str | None, Meta(description="RFC 3339 with an offset: nobody is in it before; null for always.", extra_json_schema={"format": "date-time"})
+]
+EndsAt = Annotated[
+    str | None, Meta(description="RFC 3339 with an offset: nobody is in it from then on; null for never.", extra_json_schema={"format": "date-time"})
+]
 Until = Annotated[str | None, Meta(description="When it ends if nothing new happens; null where no end is known.")]
 AsOf = Annotated[
     str, Meta(description="Every fact applied and every deadline up to this instant is in the answer.", extra_json_schema={"format": "date-time"})
@@ -38,11 +54,10 @@ class SegmentReplace(Struct, forbid_unknown_fields=True, kw_only=True):
     include: Ids | None = None
     exclude: Ids | None = None
     id: str | None = None
-    # Known by name, so that what a later version understands is never quietly ignored by this one.
-    tier: None = None
-    min_stay: None = None
-    starts_at: None = None
-    ends_at: None = None
+    tier: Tier | None = None
+    min_stay: MinStay = None
+    starts_at: StartsAt = None
+    ends_at: EndsAt = None
 
 
 class SegmentCreate(SegmentReplace, forbid_unknown_fields=True, kw_only=True):
@@ -51,15 +66,37 @@ class SegmentCreate(SegmentReplace, forbid_unknown_fields=True, kw_only=True):
     id: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,63}$", description="Chosen by you, never used again.")]
 
 
+class SegmentPatch(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What shall be different (JSON merge patch, RFC 7396): objects are merged, null takes something away, the rest stays."""
+
+    name: Name | UnsetType = UNSET
+    description: Description | UnsetType | None = UNSET
+    rule: RuleJson | UnsetType = UNSET
+    include: Annotated[Ids, Meta(description="Replaces the whole list.")] | UnsetType = UNSET
+    exclude: Annotated[Ids, Meta(description="Replaces the whole list.")] | UnsetType = UNSET
+    id: str | UnsetType = UNSET
+    tier: Annotated[Any, Meta(description="Merged with the tier that there is.", extra_json_schema={"type": ["object", "null"]})] | UnsetType = UNSET
+    min_stay: MinStay | UnsetType = UNSET
+    starts_at: StartsAt | UnsetType = UNSET
+    ends_at: EndsAt | UnsetType = UNSET
+
+
 class SegmentView(Struct, kw_only=True):
-    """A segment. While it is backfilling, `progress` is the share of customers looked at and `count` those found so far."""
+    """A segment. While it is backfilling, `progress` is the share of customers looked at and `count` those found so far.
+
+    A paused one keeps its members and publishes its transitions, but no webhook is pushed for it.
+    """
 
     id: str
     name: str
     description: str
     rule: RuleJson
+    tier: Tier | None
+    min_stay: MinStay
+    starts_at: OptionalInstant
+    ends_at: OptionalInstant
     version: int
-    status: Annotated[str, Meta(extra_json_schema={"enum": ["backfilling", "live", "archived"]})]
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["backfilling", "live", "paused", "archived"]})]
     progress: Annotated[float, Meta(ge=0, le=1)]
     count: Annotated[int | None, Meta(description="Null only in the answer to a write, when it cannot be known at that moment.")]
     created_at: Instant
@@ -71,6 +108,69 @@ class SegmentPage(Struct):
     """A page of segments, by id."""
 
     segments: list[SegmentView]
+    next: Cursor
+
+
+class VersionView(Struct, kw_only=True):
+    """One version of a segment as it was saved. A version that archived or restored says what was in force before or after."""
+
+    version: int
+    change: VersionChange
+    at: Instant
+    name: str
+    description: str
+    rule: RuleJson
+    tier: Tier | None
+    min_stay: MinStay
+    starts_at: OptionalInstant
+    ends_at: OptionalInstant
+
+
+class VersionPage(Struct):
+    """A page of versions, the newest first, as far back as they are kept."""
+
+    versions: list[VersionView]
+    next: Cursor
+
+
+class TemplateView(Struct, kw_only=True):
+    """A predefined segment: what it is about, its name in French, and the body that saves it as it is."""
+
+    id: str
+    group: Annotated[str, Meta(extra_json_schema={"enum": list(get_args(Group))})]
+    name_fr: str
+    segment: Annotated[dict[str, Any], Meta(extra_json_schema={"$ref": "#/components/schemas/SegmentCreate"})]
+
+
+class TemplatePage(Struct):
+    """All predefined segments, in the order in which to show them."""
+
+    templates: list[TemplateView]
+    next: Cursor
+
+
+class AttributeBody(Struct, forbid_unknown_fields=True):
+    """What an attribute or property is declared as. It never changes."""
+
+    kind: Annotated[str, Meta(extra_json_schema={"enum": [str(kind) for kind in Kind]})]
+
+
+class AttributeView(Struct, kw_only=True):
+    """An attribute that rules can name: every tenant's (`known`, or `derived` from one), or the tenant's own (`declared`).
+
+    A name that begins with `properties.` is a property of custom events.
+    """
+
+    name: str
+    kind: Kind
+    origin: Annotated[str, Meta(extra_json_schema={"enum": ["known", "derived", "declared"]})]
+    created_at: OptionalInstant
+
+
+class AttributePage(Struct):
+    """All attributes, by name."""
+
+    attributes: list[AttributeView]
     next: Cursor
 
 

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
-from schemas.catalog import Endpoint, Key, Segment
+from schemas.catalog import Attribute, Endpoint, Key, Segment, Version
 from schemas.instants import iso, iso_or_none
 from schemas.rules import canonical
 from services.api.desk import Desk
 from services.api.errors import Refused, absent
 from services.api.freshness import oldest
 from services.api.reads import Known, progress
-from services.api.shapes import EndpointView, KeyView, SegmentView
+from services.api.shapes import AttributeView, EndpointView, KeyView, SegmentView, VersionView
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
@@ -48,12 +48,21 @@ def segment_view(
 ) -> SegmentView:  # fmt: skip
     """Show a segment; `markers` are those of all partitions, none where nothing is known."""
     found = progress(segment, markers)
-    status = "archived" if segment.archived else "live" if found.live and markers else "backfilling"
+    if segment.archived:
+        status = "archived"
+    elif segment.paused_ms is not None:
+        status = "paused"
+    else:
+        status = "live" if found.live and markers else "backfilling"
     return SegmentView(
         id=segment.id,
         name=segment.name,
         description=segment.description,
         rule=None if segment.rule is None else canonical(segment.rule),
+        tier=segment.tier,
+        min_stay=None if segment.min_stay is None else str(segment.min_stay),
+        starts_at=_instant(segment.starts_at_ms),
+        ends_at=_instant(segment.ends_at_ms),
         version=segment.version,
         status=status,
         progress=found.share if markers else 0.0,
@@ -61,6 +70,22 @@ def segment_view(
         created_at=iso(segment.created_ms),
         updated_at=iso(segment.updated_ms),
         position=position,
+    )
+
+
+def version_view(version: Version) -> VersionView:
+    """Show one version of a segment."""
+    return VersionView(
+        version=version.version,
+        change=version.change,
+        at=iso(version.at_ms),
+        name=version.name,
+        description=version.description,
+        rule=None if version.rule is None else Raw(version.rule),
+        tier=version.tier,
+        min_stay=None if version.min_stay is None else str(version.min_stay),
+        starts_at=_instant(version.starts_at_ms),
+        ends_at=_instant(version.ends_at_ms),
     )
 
 
@@ -82,6 +107,11 @@ async def written_view(desk: Desk, segment: Segment, *, position: str | UnsetTyp
     return segment_view(segment, [], None, position=position)
 
 
+def attribute_view(attribute: Attribute) -> AttributeView:
+    """Show a declared attribute."""
+    return AttributeView(name=attribute.name, kind=attribute.kind, origin="declared", created_at=iso(attribute.created_ms))
+
+
 def endpoint_view(endpoint: Endpoint, *, secret: str | UnsetType = UNSET) -> EndpointView:
     """Show an endpoint, its secret only where it is given."""
     return EndpointView(
@@ -101,3 +131,7 @@ def endpoint_view(endpoint: Endpoint, *, secret: str | UnsetType = UNSET) -> End
 def key_view(key: Key, *, secret: str | UnsetType = UNSET) -> KeyView:
     """Show a key, the secret itself only where it is given."""
     return KeyView(id=key.id, name=key.name, scopes=sorted(key.scopes), created_at=iso(key.created_ms), key=secret)
+
+
+def _instant(at_ms: int | None) -> str | None:
+    return None if at_ms is None else iso(at_ms)

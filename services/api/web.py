@@ -35,6 +35,8 @@ _PLACE: Final = re.compile(r" - at `\$(.*)`$")
 _NAMED: Final = re.compile(r"(missing required|contains unknown) field `(.*?)`")
 _ETAG: Final = re.compile(r'(?:W/)?"[^"]*"|\d+|\*')
 _MOST_PARAMETERS: Final = 20
+_JSON: Final = "application/json"
+MERGE_PATCH: Final = "application/merge-patch+json"
 _LATER: Final = ("at",)
 
 
@@ -73,6 +75,8 @@ class RouteSpec:
     params: Sequence[Param] = ()
     body: Any = None
     examples: Mapping[str, Any] = field(default_factory=dict)
+    media_type: str = _JSON
+    """What the documentation says that the body is."""
     if_match: str = ""
     """What the documentation says of the header, where it is looked at."""
     errors: Sequence[int] = ()
@@ -108,9 +112,12 @@ class Call:
             raise Refused(400, f'If-Match is an ETag like "3", not {shown(header)}')
         return [tag.strip('"') for tag in tags if not tag.startswith("W/")]
 
-    async def body(self, type_: type[B]) -> B:
-        """Read the body, exactly: decimals never pass through a float, unknown names are refused with their place."""
-        content = await read_body(self.request, self.desk)
+    async def body(self, type_: type[B], *media_types: str) -> B:
+        """Read the body, exactly: decimals never pass through a float, unknown names are refused with their place.
+
+        `media_types` are taken besides application/json.
+        """
+        content = await read_body(self.request, self.desk, media_types)
         try:
             return _decoder(type_).decode(content)
         except msgspec.ValidationError as error:
@@ -123,6 +130,14 @@ class Call:
             raise Refused(400, "broken JSON: a number that is beyond all bounds") from None
 
 
+def converted(type_: type[B], document: Any) -> B:
+    """Read a document that is decoded already; raises `Refused` (422) with the place."""
+    try:
+        return msgspec.convert(document, type_)
+    except msgspec.ValidationError as error:
+        raise refused(_refusal(str(error))) from None
+
+
 Handler = Callable[[Call], Awaitable[Response]]
 
 
@@ -131,7 +146,7 @@ def answer(body: Any, status: int = 200, *, etag: int | None = None, headers: Ma
     found = dict(headers or {})
     if etag is not None:
         found["ETag"] = f'"{etag}"'
-    return Response(_encode(body), status, found, "application/json")
+    return Response(_encode(body), status, found, _JSON)
 
 
 def unquoted(part: str) -> str:
@@ -196,12 +211,12 @@ async def answered(desk: Desk, request: Request, handler: Handler, scope: str, k
         return problem_response(500, "a fault of ours; it has been logged")
 
 
-async def read_body(request: Request, desk: Desk) -> bytes:
+async def read_body(request: Request, desk: Desk, media_types: Sequence[str] = ()) -> bytes:
     """Read a JSON body within the limits of the settings; raises `Refused` 408, 413, 415 or 503."""
-    settings = desk.settings
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise Refused(415, f"the media type is application/json, not {media_type[:80]}", {"Accept": "application/json"})
+    settings, taken = desk.settings, (*media_types, _JSON)
+    media_type = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
+    if media_type not in taken:
+        raise Refused(415, f"the media type is {' or '.join(taken)}, not {media_type[:80]}", {"Accept": ", ".join(taken)})
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Refused(415, "the body is not compressed here", {"Accept-Encoding": "identity"})
     announced = request.headers.get("content-length", "")
@@ -246,6 +261,4 @@ def _refusal(message: str) -> Refusal:
         missing = named.group(1) == "missing required"
         detail = f"{named.group(2)} is missing" if missing else f"unknown name {named.group(2)!r}"
         pointer = f"{pointer}/{named.group(2)}"
-    elif detail.startswith("Expected `null`, got"):
-        detail = f"{pointer.rpartition('/')[2]} is not available in this version; leave it out"
     return Refusal(detail[:300], pointer=pointer)

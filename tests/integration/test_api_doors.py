@@ -31,7 +31,7 @@ def api(kafka: str, valkey_url: str) -> Iterator[Api]:
 
 def path_of(spec: RouteSpec) -> str:
     """Return a path of a route, naming things that do not exist."""
-    return spec.path.format(id="absent", customer_id="absent", segment_id="absent")
+    return spec.path.format(id="absent", customer_id="absent", segment_id="absent", name="absent")
 
 
 @ALL
@@ -67,9 +67,9 @@ def test_other_paths_and_methods_are_problems_too(api: Api) -> None:
     fails(api.get("/v1/nothing"), 404)
     fails(api.get("/v1/customers//segments"), 404)
     fails(api.get("/v1/segments/a/b/c"), 404)
-    wrong = api.call("PATCH", "/v1/segments/x")
+    wrong = api.call("POST", "/v1/segments/x")
     fails(wrong, 405)
-    assert wrong.headers["allow"] == "DELETE, GET, PUT"
+    assert wrong.headers["allow"] == "DELETE, GET, PATCH, PUT"
     fails(api.call("POST", "/v1/customers/718/segments"), 405)
 
 

@@ -22,7 +22,8 @@ from services.api.cursors import encode_cursor
 from tests.support.api import MAX_BODY, PARTITIONS, Api, fails, installed, serving
 from tests.support.projected import Projected
 
-RULE = {"metric": {"measure": "sum", "event": "checkout", "field": "total", "window": {"last": "P3M"}}, "op": "gt", "value": "150.00"}
+RULE: dict[str, Any] = {"metric": {"measure": "sum", "event": "checkout", "field": "total", "window": {"last": "P3M"}}, "op": "gt", "value": "150.00"}
+RANK = {"rank": {"metric": {"measure": "count", "event": "checkout"}, "order": "desc", "percent": 20}}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,10 @@ def test_a_segment_is_what_was_saved(api: Api, projected: Projected) -> None:
     assert response.status_code == 201, response.text
     assert (response.headers["etag"], response.headers["location"]) == ('"1"', "/v1/segments/big-spenders")
     made = response.json()
-    assert list(made) == ["id", "name", "description", "rule", "version", "status", "progress", "count", "created_at", "updated_at"]
+    assert list(made) == [
+        "id", "name", "description", "rule", "tier", "min_stay", "starts_at", "ends_at", "version", "status", "progress", "count",
+        "created_at", "updated_at",
+    ]  # fmt: skip
     assert made["rule"] == RULE
     read = api.get("/v1/segments/big-spenders")
     assert (read.status_code, read.headers["etag"]) == (200, '"1"')
@@ -99,15 +103,24 @@ def test_amounts_of_a_rule_never_pass_through_a_float(api: Api, projected: Proje
         ({"id": "line\n", "name": "x"}, 422, "/id"),
         ({"id": "x" * 65, "name": "x"}, 422, "/id"),
         ({"id": "x", "name": "x", "colour": "red"}, 422, "/colour"),
-        ({"id": "x", "name": "x", "tier": {"family": "status", "level": 2}}, 422, "/tier"),
-        ({"id": "x", "name": "x", "min_stay": "P7D"}, 422, "/min_stay"),
-        ({"id": "x", "name": "x", "starts_at": "2026-01-01T00:00:00Z"}, 422, "/starts_at"),
-        ({"id": "x", "name": "x", "ends_at": "2026-01-01T00:00:00Z"}, 422, "/ends_at"),
+        ({"id": "x", "name": "x", "tier": {"family": "status"}}, 422, "/tier/level"),
+        ({"id": "x", "name": "x", "tier": {"family": "status", "level": 0}}, 422, "/tier/level"),
+        ({"id": "x", "name": "x", "tier": {"family": "Status", "level": 1}}, 422, "/tier/family"),
+        ({"id": "x", "name": "x", "tier": {"family": "line\n", "level": 1}}, 422, "/tier/family"),
+        ({"id": "x", "name": "x", "tier": {"family": "status", "level": 1, "colour": "red"}}, 422, "/tier/colour"),
+        ({"id": "x", "name": "x", "min_stay": "a week"}, 422, "/min_stay"),
+        ({"id": "x", "name": "x", "starts_at": "2026-01-01"}, 422, "/starts_at"),
+        ({"id": "x", "name": "x", "ends_at": 1_700_000_000}, 422, "/ends_at"),
+        ({"id": "x", "name": "x", "starts_at": "2026-01-01T00:00:00Z", "ends_at": "2026-01-01T01:00:00+01:00"}, 422, "/ends_at"),
         ({"id": "x", "name": "x", "include": ["a", 7]}, 422, "/include/1"),
         ({"id": "x", "name": "x", "include": ["a", ""]}, 422, "/include/1"),
         ({"id": "x", "name": "x", "exclude": ["a\u0000"]}, 422, "/exclude/0"),
         ({"id": "x", "name": "x", "rule": {"all": [RULE, {"profile": "agee", "op": "gt", "value": 3}]}}, 422, "/rule/all/1/profile"),
-        ({"id": "x", "name": "x", "rule": {"segment": "other"}}, 422, "/rule/segment"),
+        ({"id": "x", "name": "x", "rule": {"all": [RULE, {"segment": "nowhere"}]}}, 422, "/rule/all/1/segment"),
+        ({"id": "x", "name": "x", "rule": {"segment": "x"}}, 422, "/rule/segment"),
+        ({"id": "x", "name": "x", "rule": {**RULE, "metric": {**RULE["metric"], "window": {"last": "P26M"}}}}, 422, "/rule/metric/window/last"),
+        ({"id": "x", "name": "x", "rule": {"any": [RANK] * 20}}, 422, "/rule/any/19"),
+        ({"id": "x", "name": "x", "rule": {"profile": "hat_size", "op": "gt", "value": 3}}, 422, "/rule/profile"),
         (
             {"id": "x", "name": "x", "rule": {"metric": {"measure": "count", "event": "checkout", "where": [{"field": []}]}}},
             422,
@@ -185,7 +198,12 @@ def test_another_tenants_segment_is_as_absent_as_any(api: Api, projected: Projec
     for method, path, body in (
         ("GET", "/v1/segments/{}", None),
         ("PUT", "/v1/segments/{}", {"name": "mine"}),
+        ("PATCH", "/v1/segments/{}", {"name": "mine"}),
         ("DELETE", "/v1/segments/{}", None),
+        ("POST", "/v1/segments/{}/pause", None),
+        ("POST", "/v1/segments/{}/resume", None),
+        ("POST", "/v1/segments/{}/restore", None),
+        ("GET", "/v1/segments/{}/versions", None),
         ("POST", "/v1/segments/{}/include", {"add": ["718"]}),
         ("POST", "/v1/segments/{}/exclude", {"add": ["718"]}),
         ("GET", "/v1/segments/{}/members", None),
@@ -208,6 +226,8 @@ def test_lists_are_paged_by_id(kafka: str, valkey_url: str) -> None:
         fails(api.get("/v1/segments"), 503)
         projected.mark(definitions=api.offset("s03") + 1)
         api.call("DELETE", "/v1/segments/s06")
+        for paused in ("s02", "s04"):
+            assert api.call("POST", f"/v1/segments/{paused}/pause").json()["status"] == "paused"
         seen: list[str] = []
         path = "/v1/segments?limit=2"
         while True:
@@ -219,14 +239,15 @@ def test_lists_are_paged_by_id(kafka: str, valkey_url: str) -> None:
             path = f"/v1/segments?limit=2&cursor={page['next']}"
         assert seen == ids[:6]
         by_status = {
-            status: [s["id"] for s in api.get(f"/v1/segments?status={status}").json()["segments"]] for status in ("live", "backfilling", "archived")
+            status: [s["id"] for s in api.get(f"/v1/segments?status={status}").json()["segments"]]
+            for status in ("live", "backfilling", "paused", "archived")
         }
-        assert by_status == {"live": ["s03", "s04", "s05"], "backfilling": ["s00", "s01", "s02"], "archived": ["s06"]}
+        assert by_status == {"live": ["s03", "s05"], "backfilling": ["s00", "s01"], "paused": ["s02", "s04"], "archived": ["s06"]}
         for cursor in ("x", "!!!!", "a" * 5_000, encode_cursor(7), encode_cursor("UPPER"), encode_cursor(["s01"]), ""):
             fails(api.get(f"/v1/segments?cursor={cursor}"), 422, "/cursor")
         for limit in ("0", "1001", "-1", "x", "1e3", "٣", ""):
             fails(api.get(f"/v1/segments?limit={limit}"), 422, "/limit")
-        fails(api.get("/v1/segments?status=paused"), 422, "/status")
+        fails(api.get("/v1/segments?status=asleep"), 422, "/status")
 
 
 def test_progress_is_the_share_of_customers_that_were_looked_at(api: Api, projected: Projected) -> None:
@@ -319,3 +340,164 @@ def test_an_entry_names_the_list_that_another_process_has_just_reset(api: Api, p
         loop.call_soon_threadsafe(consumer.resume, *consumer.assignment())
         assert edited.result().status_code == 202
     assert [e.since for _, e in entries(api) if e.customer_id == "new"] == [api.offset("handed-over")]
+
+
+def test_a_segment_carries_a_tier_a_stay_and_a_span_of_life(api: Api, projected: Projected) -> None:
+    """What was saved is shown in one way of writing it, and an edit that leaves it out takes it away."""
+    made = api.segment(
+        "tier-gold", RULE, tier={"family": "tiers", "level": 2}, min_stay="P1W",
+        starts_at="2026-01-01T00:00:00+01:00", ends_at="2027-01-01T00:00:00Z",
+    )  # fmt: skip
+    carried = {
+        "tier": {"family": "tiers", "level": 2}, "min_stay": "P7D",
+        "starts_at": "2025-12-31T23:00:00.000Z", "ends_at": "2027-01-01T00:00:00.000Z",
+    }  # fmt: skip
+    assert {name: made[name] for name in carried} == carried
+    taken = {"id": "tier-other", "name": "x", "tier": {"family": "tiers", "level": 2}}
+    assert "tier-gold" in fails(api.call("POST", "/v1/segments", taken), 409, "/tier/level")["detail"]
+    replaced = api.call("PUT", "/v1/segments/tier-gold", {"name": "x", "rule": RULE}, If_Match='"1"').json()
+    assert {name: replaced[name] for name in carried} == dict.fromkeys(carried)
+    assert api.call("POST", "/v1/segments", taken).status_code == 201
+
+
+def test_a_patch_changes_what_it_names(api: Api, projected: Projected) -> None:
+    """A merge patch saves a version; one that changes nothing saves none; it wants If-Match, and a body of its own kind."""
+    path = "/v1/segments/patched"
+    made = api.segment("patched", RULE, tier={"family": "patches", "level": 1}, description="d")
+    fails(api.call("PATCH", path, {"name": "n"}), 428)
+    fails(api.call("PATCH", path, {"name": "n"}, If_Match='"7"'), 412)
+    fails(api.call("PATCH", path, {"name": "n"}, If_Match='"1"', Content_Type="text/plain"), 415)
+    fails(api.call("PUT", path, {"name": "n"}, If_Match='"1"', Content_Type="application/merge-patch+json"), 415)
+    fails(api.call("PATCH", path, {"id": "another"}, If_Match='"1"'), 422, "/id")
+    fails(api.call("PATCH", path, {"rule": {"value": "a lot"}}, If_Match='"1"'), 422, "/rule/value")
+    fails(api.call("PATCH", path, {"rule": {"segment": "patched"}}, If_Match='"1"'), 422, "/rule")
+    for depth, status in ((200, 422), (20_000, 400)):
+        fails(api.call("PATCH", path, b'{"rule":' + b'{"a":' * depth + b"1" + b"}" * (depth + 1), If_Match='"1"'), status)
+    same = api.call("PATCH", path, {"name": "Patched", "rule": {"op": "gt"}}, If_Match='"1"')
+    assert (same.status_code, same.headers["etag"], same.json()["version"]) == (200, '"1"', 1)
+    changed = api.call(
+        "PATCH", path, b'{"rule":{"value":123456789012345.07},"tier":null}', If_Match='"1"', Content_Type="application/merge-patch+json"
+    )
+    assert (changed.status_code, changed.headers["etag"]) == (200, '"2"')
+    assert changed.json()["rule"] == {**RULE, "value": "123456789012345.07"}
+    assert {name: changed.json()[name] for name in ("name", "description", "tier")} == {"name": made["name"], "description": "d", "tier": None}
+    listed = api.call("PATCH", path, {"include": ["718"]}, If_Match='"2"')
+    assert (listed.status_code, listed.json()["version"], listed.json()["rule"]) == (200, 3, changed.json()["rule"])
+    assert [(e.customer_id, e.since) for _, e in entries(api) if e.segment_id == "patched"] == [("718", api.offset("patched"))]
+    api.call("DELETE", path)
+    fails(api.call("PATCH", path, {"name": "n"}, If_Match='"4"'), 409)
+
+
+def test_a_paused_segment_says_so_and_keeps_its_version(api: Api, projected: Projected) -> None:
+    """Pausing and resuming are no versions, and asked for again they are answered again."""
+    api.segment("quiet", RULE)
+    path = "/v1/segments/quiet"
+    for act, status in (("pause", "paused"), ("pause", "paused"), ("resume", "live"), ("resume", "live"), ("pause", "paused")):
+        before = api.desk.follower.catalog.offset
+        changed = api.call("POST", f"{path}/{act}")
+        assert (changed.status_code, changed.json()["status"], changed.headers["etag"]) == (200, status, '"1"')
+        assert api.get(path).json() == changed.json()
+        assert api.desk.follower.catalog.offset - before <= 1
+    fails(api.call("POST", f"{path}/resume", If_Match='"2"'), 412)
+    assert api.call("PUT", path, {"name": "Quiet", "rule": RULE}, If_Match='"1"').json()["status"] == "paused"
+    assert api.call("POST", f"{path}/resume", If_Match='"2"').json()["status"] == "live"
+    assert api.call("DELETE", path).json()["status"] == "archived"
+    for act in ("pause", "resume"):
+        fails(api.call("POST", f"{path}/{act}"), 409)
+
+
+def test_a_segment_that_others_refer_to_stays(api: Api, projected: Projected) -> None:
+    """DELETE is 409 and names them; a cycle is 422 and shows it; what was archived comes back once what it refers to has."""
+    api.segment("base", RULE)
+    api.segment("upper", {"all": [RULE, {"segment": "base"}]})
+    assert "upper" in fails(api.call("DELETE", "/v1/segments/base"), 409)["detail"]
+    cycle = api.call("PUT", "/v1/segments/base", {"name": "x", "rule": {"segment": "upper"}}, If_Match='"1"')
+    assert "base → upper → base" in fails(cycle, 422, "/rule/segment")["detail"]
+    for segment_id in ("upper", "base"):
+        assert api.call("DELETE", f"/v1/segments/{segment_id}").json()["status"] == "archived"
+    assert "base" in fails(api.call("POST", "/v1/segments/upper/restore"), 409)["detail"]
+    restored = api.call("POST", "/v1/segments/base/restore", If_Match='"2"')
+    assert (restored.status_code, restored.headers["etag"], restored.json()["status"]) == (200, '"3"', "live")
+    again = api.call("POST", "/v1/segments/base/restore")
+    assert (again.status_code, again.json()["version"]) == (200, 3)
+    fails(api.call("POST", "/v1/segments/base/restore", If_Match='"2"'), 412)
+    assert api.call("POST", "/v1/segments/upper/restore").json()["rule"]["all"][1] == {"segment": "base"}
+
+
+def test_versions_are_listed_the_newest_first(api: Api, projected: Projected) -> None:
+    """Each version with what it said, page by page; also of an archived segment."""
+    api.segment("told", RULE)
+    for version in range(1, 4):
+        assert api.call("PATCH", "/v1/segments/told", {"name": f"name {version + 1}"}, If_Match=f'"{version}"').status_code == 200
+    api.call("POST", "/v1/segments/told/pause")
+    api.call("DELETE", "/v1/segments/told")
+    seen: list[Any] = []
+    path = "/v1/segments/told/versions?limit=2"
+    while path:
+        page = api.get(path).json()
+        assert len(page["versions"]) <= 2
+        seen += page["versions"]
+        path = f"/v1/segments/told/versions?limit=2&cursor={page['next']}" if page["next"] else ""
+    assert [(v["version"], v["change"], v["name"]) for v in seen] == [
+        (5, "archived", "name 4"), (4, "saved", "name 4"), (3, "saved", "name 3"), (2, "saved", "name 2"), (1, "saved", "Told"),
+    ]  # fmt: skip
+    assert all(v["rule"] == RULE for v in seen)
+    assert [v["at"] for v in seen] == sorted((v["at"] for v in seen), reverse=True)
+    for cursor in (encode_cursor(0), encode_cursor("x"), "!"):
+        fails(api.get(f"/v1/segments/told/versions?cursor={cursor}"), 422, "/cursor")
+    fails(api.get("/v1/segments/told/versions?limit=101"), 422, "/limit")
+
+
+def test_attributes_are_declared_once_and_for_all(api: Api, projected: Projected) -> None:
+    """A declaration makes rules possible, also for properties of custom events; its kind stays; others do not see it."""
+    fails(api.call("PUT", "/v1/attributes/shoe_size", {"kind": "shoe"}), 422, "/kind")
+    fails(api.call("PUT", "/v1/attributes/shoe_size", {"kind": "integer", "unit": "EU"}), 422, "/unit")
+    fails(api.call("PUT", "/v1/attributes/city", {"kind": "text"}), 409, "/name")
+    fails(api.call("PUT", "/v1/attributes/%20", {"kind": "text"}), 422, "/name")
+    fails(api.get("/v1/attributes/shoe_size"), 404)
+    rule = {"profile": "shoe_size", "op": "gte", "value": 45}
+    told = fails(api.call("POST", "/v1/segments", {"id": "big-feet", "name": "x", "rule": rule}), 422, "/rule/profile")
+    assert "PUT /v1/attributes/shoe_size" in told["detail"]
+    made = api.call("PUT", "/v1/attributes/shoe_size", {"kind": "integer"})
+    assert (made.status_code, made.json()["origin"], made.json()["kind"]) == (201, "declared", "integer")
+    again = api.call("PUT", "/v1/attributes/shoe_size", {"kind": "integer"})
+    assert (again.status_code, again.json()) == (200, made.json())
+    fails(api.call("PUT", "/v1/attributes/shoe_size", {"kind": "number"}), 409, "/kind")
+    assert api.segment("big-feet", rule)["rule"] == rule
+    assert api.call("PUT", "/v1/attributes/properties.pr%C3%A9f%2F%C3%A9r%C3%A9", {"kind": "text"}).json()["name"] == "properties.préf/éré"
+    where = [{"field": "properties.préf/éré", "op": "eq", "value": "yes"}]
+    counted = {"metric": {"measure": "count", "event": "custom", "name": "quiz", "where": where}, "op": "gte", "value": 1}
+    assert api.segment("quizzed", counted)["rule"] == counted
+    assert api.get("/v1/attributes/shoe_size").json() == made.json()
+    assert api.get("/v1/attributes/age").json() == {"name": "age", "kind": "integer", "origin": "derived", "created_at": None}
+    listed = {a["name"]: a["origin"] for a in api.get("/v1/attributes").json()["attributes"]}
+    assert (listed["shoe_size"], listed["properties.préf/éré"], listed["city"], listed["age"]) == ("declared", "declared", "known", "derived")
+    fails(api.get("/v1/attributes/shoe_size", key="theirs"), 404)
+    assert "shoe_size" not in api.get("/v1/attributes", key="theirs").text
+    fails(api.call("POST", "/v1/segments", {"id": "big-feet", "name": "x", "rule": rule}, key="theirs"), 422, "/rule/profile")
+
+
+def test_new_routes_have_scopes(api: Api, projected: Projected) -> None:
+    """Who may only read cannot pause or declare; who may only push events sees nothing."""
+    for method, path, body in (
+        ("PATCH", "/v1/segments/x", {"name": "n"}),
+        ("POST", "/v1/segments/x/pause", None),
+        ("POST", "/v1/segments/x/resume", None),
+        ("POST", "/v1/segments/x/restore", None),
+        ("PUT", "/v1/attributes/x", {"kind": "text"}),
+    ):
+        fails(api.call(method, path, body, key="only-segments:read"), 403)
+    for path in ("/v1/segments/x/versions", "/v1/attributes", "/v1/attributes/x"):
+        fails(api.get(path, key="only-events:write"), 403)
+
+
+def test_every_template_can_be_saved_as_it_is(api: Api, projected: Projected) -> None:
+    """What is listed is posted, one after the other, and answered with the version that was saved."""
+    found = api.get("/v1/segment-templates", key="theirs").json()
+    assert found["next"] is None
+    assert len(found["templates"]) > 50
+    for template in found["templates"]:
+        made = api.call("POST", "/v1/segments", template["segment"], key="theirs")
+        assert made.status_code == 201, (template["id"], made.text)
+        assert {name: made.json()[name] for name in template["segment"]} == template["segment"]
+    fails(api.get("/v1/segment-templates", key="only-events:write"), 403)

@@ -10,16 +10,22 @@ import pytest
 from schemas import catalog as module
 from schemas.catalog import Catalog, Outcome
 from schemas.definitions import (
+    AttributePut,
     Definition,
     EndpointDeleted,
     EndpointPut,
     KeyPut,
     KeyRevoked,
     SegmentArchived,
+    SegmentPaused,
     SegmentPut,
+    SegmentRestored,
+    SegmentResumed,
     TenantPut,
+    Tier,
     encode_definition,
 )
+from schemas.vocabulary import Kind
 
 RULE = {"profile": "age", "op": "gte", "value": 20}
 
@@ -109,7 +115,12 @@ def test_every_process_that_has_read_the_same_says_the_same() -> None:
     makers: list[Any] = [
         lambda: tenant(rng.choice(["demo", "other"])),
         lambda: segment(rng.randrange(3), rng.choice(["a", "b"]), of=rng.choice(["demo", "other"]), rule=rng.choice([None, RULE])),
+        lambda: segment(rng.randrange(3), rng.choice(["a", "b"]), rule={"segment": rng.choice(["a", "b", "c"])}),
+        lambda: segment(rng.randrange(3), rng.choice(["a", "b"]), tier=Tier("f", rng.randint(1, 2))),
         lambda: SegmentArchived(tenant="demo", at_ms=1, segment_id=rng.choice(["a", "b"]), replaces=rng.randrange(4)),
+        lambda: SegmentRestored(tenant="demo", at_ms=1, segment_id=rng.choice(["a", "b"]), replaces=rng.randrange(4)),
+        lambda: rng.choice([SegmentPaused, SegmentResumed])(tenant="demo", at_ms=1, segment_id=rng.choice(["a", "b"]), version=rng.randrange(4)),
+        lambda: AttributePut(tenant="demo", at_ms=1, name=rng.choice(["x", "properties.x", "city"]), kind=rng.choice([Kind.TEXT, Kind.DATE])),
         lambda: endpoint(rng.randrange(3), rng.choice(["x", "y"])),
         lambda: EndpointDeleted(tenant="demo", at_ms=1, endpoint_id=rng.choice(["x", "y"])),
         lambda: key(rng.choice("kl"), rng.choice("hi")),
@@ -130,8 +141,36 @@ def test_every_process_that_has_read_the_same_says_the_same() -> None:
             two.revisions,
         )
         for tenant_id, segments in one.segments.items():
-            assert one.revisions[tenant_id] == max((s.offset + 1 for s in segments.values()), default=0)
+            assert one.attributes(tenant_id) == two.attributes(tenant_id)
+            assert all(one.versions(tenant_id, found) == two.versions(tenant_id, found) for found in segments)
             assert all(s.version >= 1 and s.created_ms <= s.updated_ms + 10 for s in segments.values())
+
+
+def test_the_revision_moves_when_what_is_saved_may_change_who_is_in() -> None:
+    """A version of any kind and a new declaration move it to the record; a pause, a refusal and the same again do not."""
+    catalog = Catalog()
+    edits: dict[str, int] = {}
+    for offset, (record, moves) in enumerate(
+        [
+            (tenant(), False),
+            (segment(rule=RULE), True),
+            (segment(rule=RULE), False),
+            (SegmentPaused(tenant="demo", at_ms=1, segment_id="gold", version=1), False),
+            (SegmentResumed(tenant="demo", at_ms=1, segment_id="gold", version=1), False),
+            (segment(1, tier=Tier("status", 1)), True),
+            (SegmentArchived(tenant="demo", at_ms=1, segment_id="gold", replaces=2), True),
+            (SegmentRestored(tenant="demo", at_ms=1, segment_id="gold", replaces=3), True),
+            (AttributePut(tenant="demo", at_ms=1, name="x", kind=Kind.TEXT), True),
+            (AttributePut(tenant="demo", at_ms=1, name="x", kind=Kind.TEXT), False),
+            (AttributePut(tenant="demo", at_ms=1, name="x", kind=Kind.DATE), False),
+            (key(), False),
+            (endpoint(), False),
+        ]
+    ):
+        before = dict(catalog.revisions)
+        catalog.apply(offset, encode_definition(record))
+        edits["demo"] = offset + 1 if moves else before.get("demo", 0)
+        assert catalog.revisions == edits
 
 
 def test_manual_lists_begin_anew_only_when_they_are_replaced() -> None:

@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 
-from demo.journey import CURRENCY
+from demo.local_time import TIME_ZONE
 from demo.segments import SEGMENTS, Segment
+from schemas.rule_context import RuleContext
 from schemas.rule_parser import parse_rule
+from schemas.rules import MAX_COST
 
 
 @pytest.mark.parametrize("segment", SEGMENTS, ids=lambda segment: segment.id)
 def test_the_rule_language_takes_every_rule(segment: Segment) -> None:
     """Each rule parses as it travels, through JSON."""
-    parse_rule(json.loads(json.dumps(segment.body()["rule"]), parse_float=Decimal), CURRENCY)
+    parse_rule(json.loads(json.dumps(segment.body()["rule"]), parse_float=Decimal), RuleContext(TIME_ZONE, history_months=25, max_cost=MAX_COST))
 
 
 def test_ids_names_and_descriptions_are_all_there_and_unique() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 from ipaddress import ip_network
 from typing import Any
 
@@ -13,13 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from schemas.catalog import Endpoint
+from schemas.catalog import Catalog, Endpoint
+from schemas.definitions import Definition, EndpointPut, SegmentPaused, SegmentPut, SegmentResumed, TenantPut, encode_definition
 from schemas.deliveries import Announced, AnnouncedCause, Delivery, decode_delivery, delivery_id, encode
+from schemas.instants import iso
 from services.api.dispatcher.addresses import refused
-from services.api.dispatcher.client import signed_headers
+from services.api.dispatcher.client import Client, signed_headers
+from services.api.dispatcher.desk import Desk
 from services.api.dispatcher.matching import matching
 from services.api.dispatcher.queues import Queues
 from services.api.dispatcher.schedule import MOST_RETRY_AFTER_S, SCHEDULE_S, delay_s
+from services.api.dispatcher.settings import DispatcherSettings
 
 
 @pytest.mark.parametrize(
@@ -94,6 +99,39 @@ def test_who_asked_for_a_transition(changes: dict[str, Any], kind: str, imported
     at = "2026-11-22T10:15:00.250Z"
     transition = Announced("trn", "t", "718", "regulars", "entered", at, at, AnnouncedCause(kind, imported))
     assert bool(matching(transition, [endpoint(**changes)])) is wanted
+
+
+@pytest.mark.parametrize(
+    ("records", "decided_ms", "pushed"),
+    [
+        ([], 1_500, True),
+        ([SegmentPaused], 500, False),
+        ([SegmentPaused], 1_500, False),
+        ([SegmentPaused, SegmentResumed], 999, True),
+        ([SegmentPaused, SegmentResumed], 1_000, False),
+        ([SegmentPaused, SegmentResumed], 1_999, False),
+        ([SegmentPaused, SegmentResumed], 2_000, True),
+    ],
+)
+def test_nothing_is_queued_for_a_paused_segment(records: list[Any], decided_ms: int, pushed: bool) -> None:  # noqa: FBT001
+    """Neither while it is paused nor, by a dispatcher that is behind, what was decided while it was. Another segment's is."""
+    catalog = Catalog()
+    written: list[Definition] = [
+        TenantPut(tenant="t", at_ms=1, timezone="UTC", currency="EUR", country="FR"),
+        EndpointPut(tenant="t", at_ms=1, endpoint_id="e", replaces=0, url="https://x.example/", secret="whsec_AAAA"),
+        *(SegmentPut(tenant="t", at_ms=1, segment_id=segment_id, replaces=0, name=segment_id) for segment_id in ("regulars", "others")),
+        *(record(tenant="t", at_ms=1_000 * place, segment_id="regulars", version=1) for place, record in enumerate(records, 1)),
+    ]
+    for offset, record in enumerate(written):
+        assert catalog.apply(offset, encode_definition(record)).accepted
+    for segment_id, wanted in (("regulars", pushed), ("others", True), ("nobody-knows", True)):
+        desk = Desk(0, DispatcherSettings(), catalog, Client(()), now_ms=lambda: 3_000, draw=lambda: 0.5, disable=lambda _: None)
+        at = iso(decided_ms)
+        desk.read(0, json.dumps({
+            "id": "trn", "tenant": "t", "customer_id": "718", "segment_id": segment_id, "change": "entered", "at": at, "decided_at": at,
+            "cause": {"kind": "event"},
+        }).encode())  # fmt: skip
+        assert (desk.pending, desk.read_to) == (int(wanted), 1), segment_id
 
 
 def test_signatures_are_those_of_the_standard() -> None:

@@ -15,7 +15,8 @@ from schemas.events import NOT_YET, TYPES
 from schemas.examples import EVENTS
 from schemas.facts import CHUNK_LIMIT, TYPE_NUMBERS, Fact, chunk_of, facts_in, joined
 from schemas.instants import parse_instant
-from schemas.reading import EARLIEST_MS, MAX_AHEAD_MS, MAX_SCALAR_BYTES, Facts, check_admission
+from schemas.reading import EARLIEST_MS, MAX_AHEAD_MS, MAX_SCALAR_BYTES, Facts, check_admission, declared_value
+from schemas.vocabulary import Kind
 
 LATER = {str(member.__struct_config__.tag) for member in NOT_YET}
 TEXTS = st.none() | st.text(max_size=10)
@@ -183,3 +184,27 @@ def test_the_same_receipt_written_differently_states_the_same() -> None:
     base = EVENTS["checkout"]
     first = fact({**base, "total": "12.50", "occurred_at": "2026-11-22T10:15:00.250+01:00"})
     assert first.same_as(fact({**base, "total": 12.5, "occurred_at": "2026-11-22T09:15:00.250Z", "import": True}))
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("null", {}),
+        ('"45"', {Kind.TEXT: "45", Kind.MONEY: 4500, Kind.NUMBER: 45_000_000}),
+        ("45", {Kind.INTEGER: 45, Kind.MONEY: 4500, Kind.NUMBER: 45_000_000}),
+        ("-1.5", {Kind.MONEY: -150, Kind.NUMBER: -1_500_000}),
+        ("1E+2", {Kind.MONEY: 10_000, Kind.NUMBER: 100_000_000}),
+        ("1.005", {Kind.NUMBER: 1_005_000}),
+        ("1e300", {}),
+        ("0.1234567", {}),
+        ("true", {Kind.BOOLEAN: True}),
+        ('"2026-02-29"', {Kind.TEXT: "2026-02-29"}),
+        ('"2026-02-28"', {Kind.TEXT: "2026-02-28", Kind.DATE: "2026-02-28"}),
+        ('["a","b"]', {Kind.TEXTS: ("a", "b")}),
+        ('{"lat":43.6,"lon":1}', {Kind.PLACE: (43.6, 1.0)}),
+        ('{"lat":91,"lon":1}', {}),
+    ],
+)
+def test_what_was_stored_has_a_value_where_it_fits_the_kind_that_was_declared(text: str, values: dict[Kind, Any]) -> None:
+    """Each text is a value of exactly these kinds, in the units of facts, and of no other has it any."""
+    assert {kind: found for kind in Kind if (found := declared_value(text, kind, 2)) is not None} == values

@@ -17,20 +17,23 @@ from schemas import generate
 from schemas.decoding import decode_event
 from schemas.errors import Refusal
 from schemas.events import TYPES
-from schemas.examples import EVENTS, RULES
+from schemas.examples import DECLARED, EVENTS, RULES
 from schemas.reading import Facts
-from schemas.rule_parser import OPS, parse_rule
-from schemas.rules import MEASURES, canonical, encode
-from schemas.vocabulary import ATTRIBUTES, DERIVED_ATTRIBUTES, EVENT_FIELDS
+from schemas.rule_context import RuleContext
+from schemas.rule_parser import parse_rule
+from schemas.rule_values import OPS
+from schemas.rules import MAX_COST, MEASURES, canonical, encode
+from schemas.vocabulary import ATTRIBUTES, DERIVED_ATTRIBUTES, EVENT_FIELDS, Kind
 
 SCHEMAS = {name: json.loads(text) for name, text in generate.documents().items()}
 RULE = Draft202012Validator(SCHEMAS["rule.json"])
 EVENT = Draft202012Validator(SCHEMAS["event.json"])
+CONTEXT = RuleContext("Europe/Paris", {name: Kind(kind) for name, kind in DECLARED.items()}, history_months=25, max_cost=MAX_COST)
 
 
 def parse(document: Any) -> Any:
     """Read a rule as the product does: through JSON, decimals as decimals."""
-    return parse_rule(json.loads(json.dumps(document), parse_float=Decimal), "EUR")
+    return parse_rule(json.loads(json.dumps(document), parse_float=Decimal), CONTEXT)
 
 
 def test_the_published_files_are_current() -> None:
@@ -81,16 +84,45 @@ def test_every_rule_that_is_shown_is_accepted_and_stays_itself(shown: dict[str, 
 def test_every_construct_of_the_language_is_shown() -> None:
     """There is an example with each group, measure, operator and window that the parser takes."""
     text = json.dumps(list(RULES.values()))
-    words = {*MEASURES, "all", "any", "not", "near", "metric", "profile", "where", "window", "last", *(op for ops in OPS.values() for op in ops)}
+    words = {*MEASURES, "all", "any", "not", "near", "metric", "profile", "where", "window", "last", "calendar", "from", "to", "min_denominator"}
+    words |= {"sequence", "segment", "rank", "top", "percent", *(op for ops in OPS.values() for op in ops)}
     missing = {word for word in words if f'"{word}"' not in text}
     assert missing <= {"not_in"}  # shown beside `in` by the schema itself
 
 
 WORDS = st.sampled_from(
-    ["all", "any", "not", "metric", "profile", "near", "op", "value", "measure", "event", "field", "where", "window", "last", "x"],
+    [
+        *["all", "any", "not", "metric", "profile", "near", "op", "value", "measure", "event", "field", "where", "window", "last", "x"],
+        *["calendar", "from", "to", "numerator", "denominator", "min_denominator", "sequence", "first", "then", "within", "happens", "name"],
+        *["segment", "rank", "order", "top", "percent"],
+    ]
 )
-PLAIN = [None, True, 0, 1.5, "150.00", "2026-01-01", "P3M", "gte", "eq", "in", "exists", "older_than", [1, 2], [], ["a"], {}, {"last": "P1Y"}]
-VALUES = st.sampled_from([*PLAIN, *ATTRIBUTES, *DERIVED_ATTRIBUTES, *EVENT_FIELDS, "total", "items.brand", *MEASURES])
+PLAIN = [
+    None,
+    True,
+    0,
+    1.5,
+    "150.00",
+    "2026-01-01",
+    "P3M",
+    "gte",
+    "eq",
+    "in",
+    "exists",
+    "older_than",
+    [1, 2],
+    [],
+    ["a"],
+    {},
+    {"last": "P1Y"},
+    {"calendar": "may"},
+    {"to": "2026-01-01"},
+    {"event": "visit"},
+    "desc",
+    "today",
+    100,
+]
+VALUES = st.sampled_from([*PLAIN, *ATTRIBUTES, *DERIVED_ATTRIBUTES, *EVENT_FIELDS, *DECLARED, "total", "items.brand", *MEASURES])
 
 
 @given(st.sampled_from(list(RULES)), st.data())

@@ -19,7 +19,7 @@ from schemas import deliveries
 from schemas.catalog import Catalog, Endpoint
 from schemas.deliveries import Attempt, Delivery, DispatchProgress, decode_announced, delivery_id, delivery_key
 from services.api.dispatcher.client import AttemptResult, Client
-from services.api.dispatcher.matching import matching
+from services.api.dispatcher.matching import held_back, matching
 from services.api.dispatcher.metrics import ATTEMPTS, ENDED, FIRST_ATTEMPT_DELAY
 from services.api.dispatcher.queues import Queues
 from services.api.dispatcher.schedule import delay_s
@@ -112,10 +112,12 @@ class Desk:
             log.warning("partition %s: closed without a last record; the next owner goes on from the one before", self.number)
 
     def read(self, offset: int, document: bytes) -> None:
-        """Take in the transition at an offset: one delivery for each endpoint that asked for it."""
+        """Take in the transition at an offset: one delivery for each endpoint that asked for it, none while its segment is paused."""
         transition = decode_announced(document)
         now_ms = self._now_ms()
-        for endpoint in matching(transition, self._catalog.endpoints.get(transition.tenant, {}).values()):
+        held = held_back(self._catalog.segment(transition.tenant, transition.segment_id), transition)
+        endpoints = [] if held else matching(transition, self._catalog.endpoints.get(transition.tenant, {}).values())
+        for endpoint in endpoints:
             delivery = Delivery(
                 id=delivery_id(transition.id, endpoint.id),
                 tenant=transition.tenant,

@@ -1,10 +1,10 @@
-"""Which endpoints asked for a transition."""
+"""Which endpoints asked for a transition, and whether its segment is paused."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from schemas.catalog import Endpoint
+from schemas.catalog import Endpoint, Segment
 from schemas.deliveries import Announced
 from schemas.instants import iso
 
@@ -12,6 +12,19 @@ from schemas.instants import iso
 def matching(transition: Announced, endpoints: Iterable[Endpoint]) -> list[Endpoint]:
     """Return the enabled endpoints that want a transition, in their order."""
     return [endpoint for endpoint in endpoints if wants(endpoint, transition)]
+
+
+def held_back(segment: Segment | None, transition: Announced) -> bool:
+    """Whether a transition is pushed to nobody: its segment is paused, or was when it was decided.
+
+    The second makes the answer the same however far behind the dispatcher is. What is held back is served by replay.
+    """
+    if segment is None:
+        return False
+    if segment.paused_ms is not None:
+        return True
+    pause = segment.last_pause
+    return pause is not None and iso(pause[0]) <= transition.decided_at < iso(pause[1])
 
 
 def wants(endpoint: Endpoint, transition: Announced) -> bool:

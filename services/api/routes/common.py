@@ -25,15 +25,38 @@ SEGMENT_BODY: Final[dict[str, Any]] = {
     "include": ["718"],
     "exclude": [],
 }
+GOLD_BODY: Final[dict[str, Any]] = {
+    "id": "gold",
+    "name": "GOLD",
+    "description": "1,000 or more of turnover in a year",
+    "rule": {
+        "metric": {"measure": "sum", "event": "checkout", "field": "total", "window": {"last": "P1Y"}},
+        "op": "gte",
+        "value": "1000.00",
+    },
+    "tier": {"family": "status", "level": 2},
+    "min_stay": "P30D",
+    "starts_at": "2026-01-01T00:00:00+01:00",
+}
 SEGMENT: Final[dict[str, Any]] = {
     "id": "regulars",
     "name": "Regulars",
     "description": "At least 4 purchases in 3 months",
     "rule": next(iter(RULES.values())),
+    "tier": None,
+    "min_stay": None,
+    "starts_at": None,
+    "ends_at": None,
     "version": 1,
     "status": "live",
     "progress": 1.0,
     "count": 812,
     "created_at": "2026-11-20T08:00:00.000Z",
     "updated_at": "2026-11-20T08:00:00.000Z",
+}
+VERSION: Final[dict[str, Any]] = {
+    "version": 1,
+    "change": "saved",
+    "at": "2026-11-20T08:00:00.000Z",
+    **{name: SEGMENT[name] for name in ("name", "description", "rule", "tier", "min_stay", "starts_at", "ends_at")},
 }

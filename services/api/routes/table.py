@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.api.routes import customers, feed, keys, lists, members, segments, webhooks
+from services.api.routes import attributes, customers, feed, keys, lifecycle, lists, members, segments, templates, webhooks
 from services.api.web import RouteSpec
 
 ROUTES: Final[tuple[RouteSpec, ...]] = (
     *segments.ROUTES,
+    *lifecycle.ROUTES,
+    *attributes.ROUTES,
+    *templates.ROUTES,
     *lists.ROUTES,
     *members.ROUTES,
     *customers.ROUTES,

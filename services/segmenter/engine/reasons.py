@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from schemas.amounts import MICRO, decimal_text, short_text
-from schemas.rules import MetricCondition, Near, value_json
+from schemas.rules import MetricCondition, Near, ProfileCondition, value_json
 from schemas.transitions import ConditionValue
 from schemas.vocabulary import Kind
 from services.segmenter.engine.live import Live
@@ -34,6 +34,7 @@ def _seen(leaf: Leaf, live: Live, at_ms: int) -> ConditionValue:
         kind = condition.metric.kind
         value = _shown(feature.reader.value(live, at_ms), kind, live.plan.exponent)
         return ConditionValue(leaf.path, value, condition.op, value_json(condition.value, kind), holds)
+    assert isinstance(condition, ProfileCondition), "the plan compiles no other"
     spanned = condition.op in ("older_than", "within_last")
     value = live.profile.get(condition.attribute) if spanned else feature.reader.value(live, at_ms)
     return ConditionValue(leaf.path, value, condition.op, value_json(condition.value, condition.kind), holds)
