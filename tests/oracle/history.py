@@ -61,7 +61,7 @@ class History:
 
     def ids_of(self, customer: str) -> set[str]:
         """Every id that means somebody."""
-        return {name for name in [customer, *self._into] if self.survivor(name) == self.survivor(customer)}
+        return {name for name in [self.survivor(customer), *self._into] if self.survivor(name) == self.survivor(customer)}
 
     def _merge(self, customer: str, into: str) -> None:
         """Join two histories, of each event id the document that was accepted first; nothing is left of the one who disappears."""
