@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 DAY = 86_400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The same few texts and instants are asked about at every boundary; these functions look at their arguments alone.
+_remembered = lru_cache(maxsize=100_000)
 
 
+@_remembered
 def instant(text: str) -> int:
     """Milliseconds of an RFC 3339 text, what is below a millisecond cut off."""
     return (datetime.fromisoformat(text.replace("Z", "+00:00").replace("z", "+00:00")) - _EPOCH) // timedelta(milliseconds=1)
@@ -30,6 +34,12 @@ def midnight(day: date, zone: str) -> int:
     return from_local(datetime.combine(day, time()), zone)
 
 
+def edge(text: str, zone: str) -> int:
+    """The instant that a rule writes as one, or as a date: the local midnight that begins it."""
+    return midnight(date.fromisoformat(text), zone) if len(text) == len("2024-05-01") else instant(text)
+
+
+@_remembered
 def from_local(naive: datetime, zone: str) -> int:
     """The instant of a local time: the earlier of two; one that does not exist moved forward by the gap."""
     there = ZoneInfo(zone)
@@ -68,6 +78,7 @@ def month_later(day: date, months: int) -> date:
     raise AssertionError("every month has a first day")
 
 
+@_remembered
 def later(at: int, duration: str, zone: str) -> int:
     """The instant a duration after another: months in local time, then the exact rest."""
     months, exact = parts(duration)

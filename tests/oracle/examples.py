@@ -28,19 +28,29 @@ def profile(at: str = "2024-01-01T00:00:00Z", **attributes: Any) -> Json:
     return fact("profile", at, attributes=attributes)
 
 
-def told(*documents: Json, tenant: Json = PARIS) -> model.History:
+def told(*documents: Json, tenant: Json = PARIS, declared: dict[str, str] | None = None) -> model.History:
     """A judge who has heard these."""
-    history = model.History(tenant)
+    history = model.History(tenant, declared)
     for document in documents:
         history.add(document)
     return history
 
 
-def value(metric: Json, *documents: Json, at: str = NOON) -> Any:
+def value(metric: Json, *documents: Json, at: str = NOON, tenant: Json = PARIS, declared: dict[str, str] | None = None) -> Any:
     """A metric of customer c, of checkouts unless it says otherwise."""
-    return model.value_of({"event": "checkout"} | metric, told(*documents), "c", clock.instant(at))
+    return model.value_of({"event": "checkout"} | metric, told(*documents, tenant=tenant, declared=declared), "c", clock.instant(at))
 
 
-def holds(rule: Json, *documents: Json, at: str = NOON) -> bool:
+def holds(rule: Json, *documents: Json, at: str = NOON, tenant: Json = PARIS, declared: dict[str, str] | None = None) -> bool:
     """Whether a rule holds of customer c."""
-    return model.holds(rule, told(*documents), "c", clock.instant(at))
+    return model.holds(rule, told(*documents, tenant=tenant, declared=declared), "c", clock.instant(at))
+
+
+def beside(at: str, ms: int) -> str:
+    """An instant so many milliseconds from another."""
+    return clock.moment(clock.instant(at) + ms).isoformat()
+
+
+def bought(at_least: int, **metric: Any) -> Json:
+    """A rule: so many checkouts, or more."""
+    return {"metric": {"measure": "count", "event": "checkout"} | metric, "op": "gte", "value": at_least}
