@@ -349,7 +349,7 @@ class Partition:
 
     def _close(self, key: bytes, slot: Slot, customer: Customer, out: list[Transition], now_ms: int) -> None:
         """Keep what came of a look at a customer."""
-        deadline_ms = customer.live.soonest_ms
+        deadline_ms = customer.soonest_ms
         if deadline_ms < slot.deadline_ms or slot.deadline_ms <= now_ms:
             slot.deadline_ms = deadline_ms
             self._dirty[key] = slot

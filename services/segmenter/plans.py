@@ -37,7 +37,8 @@ class Plans:
         plan = self._plans.get(tenant)
         revision = self.catalog.revisions[tenant]
         if plan is None or plan.revision != revision:
-            plan = Plan(self.catalog.tenants[tenant], self.catalog.segments.get(tenant, {}).values(), revision)
+            declared = {attribute.name: attribute.kind for attribute in self.catalog.attributes(tenant)}
+            plan = Plan(self.catalog.tenants[tenant], self.catalog.segments.get(tenant, {}).values(), revision, declared)
             self._plans[tenant] = plan
         return plan
 

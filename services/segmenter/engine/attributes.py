@@ -113,6 +113,24 @@ class NearReader(Reader):
         return NEVER
 
 
+class SpanOfLifeReader(Reader):
+    """Whether a segment's time has come and is not over."""
+
+    def __init__(self, starts_ms: int, ends_ms: int) -> None:
+        self.starts_ms = starts_ms
+        self.ends_ms = ends_ms
+
+    def value(self, state: State, at_ms: int) -> Any:
+        """Return whether the instant lies between start and end."""
+        return self.starts_ms <= at_ms < self.ends_ms
+
+    def until(self, state: State, at_ms: int, value: Any, low: int | None, high: int | None) -> int:
+        """Return the next of the two."""
+        if at_ms < self.starts_ms:
+            return self.starts_ms
+        return self.ends_ms if at_ms < self.ends_ms else NEVER
+
+
 def derived(name: str, calendar: Calendar) -> Reader:
     """Return the reader of a derived attribute."""
     return AgeReader(calendar) if name == "age" else BirthdayReader(calendar)

@@ -11,7 +11,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from schemas.instants import DAY_MS, HOUR_MS, Duration, from_ms, to_ms
+from schemas.instants import DAY_MS, HOUR_MS, NEVER, Duration, from_ms, to_ms
+from schemas.rules import MONTHS
 
 _EXACT_SINCE_MS: Final = to_ms(datetime(1972, 2, 1, tzinfo=UTC))
 """Since then no zone has changed its offset twice within two days: one that is the same at both ends of a day was so all day."""
@@ -122,6 +123,35 @@ class Calendar:
         moved = datetime.combine(add_months(local.date(), months), local.time(), self._zone)
         # fold=0 reads a gap with the offset before it, which lands the gap's length later, and an overlap as its first pass
         return to_ms(moved.replace(fold=0))
+
+    def interval(self, word: str, at_ms: int) -> tuple[int, int, int]:
+        """Return the interval `[start, end)` that a calendar word means at an instant, and from when on it means another one."""
+        today = self.local(at_ms).date()
+        if word[:1].isdigit():
+            first = date(int(word[:4]), int(word[5:7]), 1)
+            return self.midnight(first), self.midnight(add_months(first, 1)), NEVER
+        first_of_month = today.replace(day=1)
+        if word in MONTHS:
+            number = MONTHS.index(word) + 1
+            first = date(today.year - (today.month < number), number, 1)
+            return self.midnight(first), self.midnight(add_months(first, 1)), self.midnight(add_months(first, 12))
+        if word == "today":
+            start, end = today, today + TOMORROW
+        elif word == "this_week":
+            start = today - TOMORROW * today.weekday()
+            end = start + TOMORROW * 7
+        elif word in ("this_month", "last_month"):
+            start, end = first_of_month, add_months(first_of_month, 1)
+        elif word == "this_quarter":
+            start = first_of_month.replace(month=(today.month - 1) // 3 * 3 + 1)
+            end = add_months(start, 3)
+        else:
+            start = date(today.year, 1, 1)
+            end = add_months(start, 12)
+        if word.startswith("last_"):
+            before = add_months(start, -1 if word == "last_month" else -12)
+            return self.midnight(before), self.midnight(start), self.midnight(end)
+        return self.midnight(start), self.midnight(end), self.midnight(end)
 
 
 def age_on(born: date, today: date) -> int:

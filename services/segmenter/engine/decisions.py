@@ -6,22 +6,20 @@ a fact is taken in and decided at the instant of the decision. `seq` has no gap,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from schemas.facts import PROFILE, Fact
-from schemas.instants import DAY_MS, NEVER, iso, iso_or_none
+from schemas.instants import NEVER, iso, iso_or_none
 from schemas.transitions import Cause, Transition, transition_id
 from services.segmenter.engine.live import Live, bits_of
+from services.segmenter.engine.outlook import Outlook, by_hand
 from services.segmenter.engine.plan import CompiledSegment
 from services.segmenter.engine.reasons import condition_values
 from services.segmenter.engine.row import Row
-from services.segmenter.engine.tree import verdict
-from services.segmenter.engine.verdict import Verdict
 
-HORIZON_MS: Final = 400 * DAY_MS
-"""`until` looks no further ahead than this: a year and its leap day, and a month of slack."""
-
+_NO_CAUSES: Final[dict[str, Cause]] = {}
 CLOCK: Final = Cause("clock")
 DEFINITION: Final = Cause("definition")
 
@@ -47,6 +45,24 @@ class Customer:
         self.pending_ms = 0
         self.fresh = False
         """Nothing was ever decided: the first decision looks at every segment."""
+        self._left_out: frozenset[str] = frozenset()
+        """Segments that are not to be decided yet, though they depend on one that is."""
+        self._stays: dict[str, int] = {}
+        """Until when a `min_stay` holds the customer, by segment."""
+        for segment_id, since_ms in row.entered.items():
+            compiled = live.plan.segments.get(segment_id)
+            if compiled is not None and compiled.min_stay is not None:
+                self._stays[segment_id] = live.plan.calendar.plus(since_ms, compiled.min_stay)
+        for segment_id in row.members:
+            self._see(live.plan.segments.get(segment_id))
+
+    @property
+    def soonest_ms(self) -> int:
+        """The next instant at which anything may change by itself."""
+        soonest_ms = self.live.soonest_ms
+        for end_ms in self._stays.values():
+            soonest_ms = min(soonest_ms, end_ms)
+        return soonest_ms
 
     def add(self, fact: Fact, now_ms: int) -> None:
         """Take in a fact at an instant; the caller has settled what is pending of an earlier one, and let deadlines pass."""
@@ -66,21 +82,40 @@ class Customer:
             self.fresh = False
             self.decide(self.live.plan.segments.values(), now_ms, now_ms, _cause(last), out)
         elif flipped:
-            for compiled, fact in self._affected(flipped):
-                self.decide([compiled], now_ms, now_ms, _cause(fact), out)
+            affected = self._affected(flipped)
+            causes = {segment_id: _cause(fact) for segment_id, (_, fact) in affected.items()}
+            self.decide([compiled for compiled, _ in affected.values()], now_ms, now_ms, _cause(last), out, causes)
 
     def advance(self, now_ms: int, out: list[Transition]) -> None:
         """Step through every deadline up to and including now; nothing is pending."""
-        live = self.live
-        while (deadline_ms := live.soonest_ms) <= now_ms:
-            self._decide_passed(live.pass_to(deadline_ms), deadline_ms, now_ms, out)
-            if live.soonest_ms <= deadline_ms:
+        while (deadline_ms := self.soonest_ms) <= now_ms:
+            self.decide(self._passed(deadline_ms), deadline_ms, now_ms, CLOCK, out)
+            if self.soonest_ms <= deadline_ms:
                 raise AssertionError(f"time stands still at {deadline_ms} for a customer of {self.tenant}")
 
-    def _decide_passed(self, flipped: int, at_ms: int, now_ms: int, out: list[Transition]) -> None:
-        if flipped:
-            affected = {c.id: c for bit in bits_of(flipped) for c in self.live.plan.dependents[bit]}
-            self.decide([affected[segment_id] for segment_id in sorted(affected)], at_ms, now_ms, CLOCK, out)
+    def _passed(self, deadline_ms: int) -> list[CompiledSegment]:
+        """Let time pass to a deadline; return the segments that may have changed."""
+        live, plan = self.live, self.live.plan
+        affected: dict[str, CompiledSegment] = {}
+        if live.soonest_ms <= deadline_ms:
+            for bit in bits_of(live.pass_to(deadline_ms)):
+                for compiled in plan.dependents[bit]:
+                    affected[compiled.id] = compiled
+        for segment_id in [segment_id for segment_id, end_ms in self._stays.items() if end_ms <= deadline_ms]:
+            self._end_stay(segment_id)
+            affected[segment_id] = plan.segments[segment_id]
+        return list(affected.values())
+
+    def _end_stay(self, segment_id: str) -> None:
+        self._stays.pop(segment_id, None)
+        if segment_id in self.row.entered:
+            self.row.entered = {other: since for other, since in self.row.entered.items() if other != segment_id}
+
+    def correct(self, now_ms: int, cause: Cause, out: list[Transition]) -> None:
+        """Decide everything anew after the history has been corrected; whatever holds the customer by its age ends."""
+        self._stays.clear()
+        self.row.entered = {}
+        self.decide(self.live.plan.segments.values(), now_ms, now_ms, cause, out)
 
     def adopt(self, now_ms: int, out: list[Transition]) -> None:
         """Decide every segment under a plan that is new to this customer.
@@ -89,69 +124,107 @@ class Customer:
         was decided are stepped through their own deadlines first; the rest, and the archived, are decided now.
         """
         plan, row = self.live.plan, self.row
-        settled = [c for c in plan.segments.values() if c.segment.offset < row.revision]
+        settled = [compiled for compiled in plan.segments.values() if compiled.segment.offset < row.revision]
+        self._left_out = frozenset(plan.segments.keys() - {compiled.id for compiled in settled})
         if row.deadline_ms <= now_ms:
             self.decide(settled, row.deadline_ms, now_ms, CLOCK, out)
-        while (deadline_ms := self.live.soonest_ms) <= now_ms:
-            if self.live.pass_to(deadline_ms):
-                self.decide(settled, deadline_ms, now_ms, CLOCK, out)
+        while (deadline_ms := self.soonest_ms) <= now_ms:
+            self._passed(deadline_ms)
+            self.decide(settled, deadline_ms, now_ms, CLOCK, out)
+        for segment_id in row.entered.keys() & self._left_out:
+            self._end_stay(segment_id)
+        self._left_out = frozenset()
         for segment_id in sorted(row.members.keys() - plan.segments.keys()):
             self._exit_archived(segment_id, now_ms, out)
         self.decide(plan.segments.values(), now_ms, now_ms, DEFINITION, out)
         row.manual = {segment_id: entry for segment_id, entry in row.manual.items() if segment_id in plan.segments}
         row.revision = plan.revision
 
-    def decide(self, segments: Iterable[CompiledSegment], at_ms: int, now_ms: int, cause: Cause, out: list[Transition]) -> None:
-        """Compare what each segment answers with what was decided before, and put the differences out, by segment id."""
-        row, live = self.row, self.live
-        for compiled in segments:
-            segment = compiled.segment
-            wanted = self.holds(compiled)
-            if wanted is (segment.id in row.members):
+    def decide(
+        self,
+        segments: Iterable[CompiledSegment],
+        at_ms: int,
+        now_ms: int,
+        cause: Cause,
+        out: list[Transition],
+        causes: Mapping[str, Cause] = _NO_CAUSES,
+    ) -> None:
+        """Compare what segments answer with what was decided before, and put the differences out; `causes` has those of its own.
+
+        Segments are decided in their order, and whoever depends on one that changed is decided after it. Transitions come by
+        family or id, exits before entries, so that whoever moves within a family leaves one level and enters the next.
+        """
+        changed = self._changed(segments, max(at_ms, self.row.last_at_ms))
+        if len(changed) > 1:
+            changed.sort(key=lambda compiled: (compiled.family, compiled.id in self.row.members, compiled.id))
+        for compiled in changed:
+            self._put_out(compiled, max(at_ms, self.row.last_at_ms), now_ms, causes.get(compiled.id, cause), out)
+
+    def _changed(self, segments: Iterable[CompiledSegment], at_ms: int) -> list[CompiledSegment]:
+        """Find the segments that the customer enters or leaves, and take note of it in the row."""
+        row = self.row
+        waiting = {compiled.order: compiled for compiled in segments}
+        orders = list(waiting)
+        heapify(orders)
+        changed: list[CompiledSegment] = []
+        while orders:
+            compiled = waiting[heappop(orders)]
+            wanted = self.holds(compiled, at_ms)
+            if wanted is (compiled.id in row.members):
                 continue
-            at_ms = max(at_ms, row.last_at_ms)
-            until_ms = self.until(compiled, at_ms)
+            changed.append(compiled)
             if wanted:
-                row.members = row.members | {segment.id: (at_ms, until_ms)}
+                row.members = row.members | {compiled.id: (at_ms, NEVER)}
+                if compiled.min_stay is not None:
+                    row.entered = row.entered | {compiled.id: at_ms}
+                    self._stays[compiled.id] = self.live.plan.calendar.plus(at_ms, compiled.min_stay)
             else:
-                row.members = {other: membership for other, membership in row.members.items() if other != segment.id}
-            transition = self._transition(segment.id, segment.version, at_ms, now_ms, cause, entered=wanted, until_ms=until_ms)
-            transition.values = condition_values(compiled, live, at_ms)
-            out.append(transition)
+                row.members = {other: membership for other, membership in row.members.items() if other != compiled.id}
+            self._see(compiled)
+            for follower in compiled.followers:
+                if follower.order not in waiting and follower.id not in self._left_out:
+                    waiting[follower.order] = follower
+                    heappush(orders, follower.order)
+        return changed
 
-    def holds(self, compiled: CompiledSegment) -> bool:
-        """Whether the customer is in a segment as of the live state: not excluded, and included or the rule holds."""
-        if self.row.manual:
-            included, excluded = self.by_hand(compiled)
-            if excluded:
+    def _see(self, compiled: CompiledSegment | None) -> None:
+        """Show a membership to the rules that refer to it."""
+        if compiled is not None and compiled.member_bit >= 0:
+            bit = 1 << compiled.member_bit
+            if compiled.id in self.row.members:
+                self.live.truth |= bit
+            else:
+                self.live.truth &= ~bit
+
+    def _put_out(self, compiled: CompiledSegment, at_ms: int, now_ms: int, cause: Cause, out: list[Transition]) -> None:
+        row = self.row
+        entered = compiled.id in row.members
+        until_ms = self.until(compiled, at_ms)
+        if entered:
+            row.members = row.members | {compiled.id: (at_ms, until_ms)}
+        transition = self._transition(compiled.id, compiled.version, at_ms, now_ms, cause, entered=entered, until_ms=until_ms)
+        transition.values = condition_values(compiled, self.live, at_ms)
+        out.append(transition)
+
+    def holds(self, compiled: CompiledSegment, at_ms: int) -> bool:
+        """Whether the customer is in a segment as of the live state, by the formula of In."""
+        truth = self.live.truth
+        if compiled.life_mask and not truth & compiled.life_mask:
+            return False
+        included, excluded = by_hand(self.row, compiled)
+        if excluded:
+            return False
+        if not included and not compiled.holds(truth) and self._stays.get(compiled.id, 0) <= at_ms:
+            return False
+        members = self.row.members
+        for other in compiled.higher:
+            if other.id in members:
                 return False
-            if included:
-                return True
-        return compiled.holds(self.live.truth)
-
-    def by_hand(self, compiled: CompiledSegment) -> tuple[bool, bool]:
-        """Return whether the customer is on the include and on the exclude list in force."""
-        include, exclude = self.row.manual.get(compiled.segment.id, (-1, -1))
-        return include >= compiled.segment.include_since, exclude >= compiled.segment.exclude_since
+        return True
 
     def until(self, compiled: CompiledSegment, at_ms: int) -> int:
-        """Return when membership really flips if nothing new happens, found by evaluating again at successive bounds."""
-        if any(self.by_hand(compiled)):
-            return NEVER
-        holds, bound_ms = self._verdict(compiled, at_ms)
-        while bound_ms <= at_ms + HORIZON_MS:
-            then, next_ms = self._verdict(compiled, bound_ms)
-            if then is not holds:
-                return bound_ms
-            bound_ms = next_ms
-        return NEVER
-
-    def _verdict(self, compiled: CompiledSegment, at_ms: int) -> Verdict:
-        if not self.live.ahead:
-            return verdict(compiled.tree, self.live, at_ms)
-        then, changes_ms = self.live.seen_at(at_ms)
-        holds, until_ms = verdict(compiled.tree, then, at_ms)
-        return Verdict(holds, min(until_ms, changes_ms))
+        """Return when membership really flips if nothing new happens."""
+        return Outlook(self.row, self.live, compiled).until(at_ms)
 
     def refresh(self, now_ms: int) -> bool:
         """Find the memberships' `until` anew; return whether any differs."""
@@ -162,8 +235,8 @@ class Customer:
         row.members = fresh
         return True
 
-    def _affected(self, flipped: dict[int, Fact]) -> list[tuple[CompiledSegment, Fact]]:
-        """Return the segments that look at bits that flipped, by id, each with the last fact that flipped one of its bits."""
+    def _affected(self, flipped: dict[int, Fact]) -> dict[str, tuple[CompiledSegment, Fact]]:
+        """Return the segments that look at bits that flipped, each with the latest of the facts that flipped its bits."""
         dependents = self.live.plan.dependents
         found: dict[str, tuple[CompiledSegment, Fact]] = {}
         for bit, fact in flipped.items():
@@ -171,7 +244,7 @@ class Customer:
                 known = found.get(compiled.id)
                 if known is None or known[1].at_ms <= fact.at_ms:
                     found[compiled.id] = (compiled, fact)
-        return [found[segment_id] for segment_id in sorted(found)]
+        return found
 
     def _exit_archived(self, segment_id: str, now_ms: int, out: list[Transition]) -> None:
         row = self.row

@@ -5,11 +5,14 @@ Returns are negative in sums; every other measure sees sales only, unless a filt
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Final
 
 from schemas.amounts import MICRO
 from schemas.facts import ITEM_POSITIONS
+from schemas.reading import declared_value
+from schemas.rule_context import PROPERTIES
 from schemas.rules import Metric, Value, Where
 from schemas.vocabulary import EVENT_FIELDS, Kind
 from services.segmenter.engine.calendar import Calendar
@@ -22,7 +25,8 @@ _ITEM: Final = "items."
 KIND_PLACE: Final = next(i for i, (name, _) in enumerate(EVENT_FIELDS["checkout"]) if name == "kind")
 _HOUR: Final = -1
 _WEEKDAY: Final = -2
-_NO_FIELD: Final = -3
+_PROPERTIES_PLACE: Final = 1
+_REMEMBERED: Final = 10_000
 
 
 def scaled(value: Value, kind: Kind, exponent: int) -> Any:
@@ -40,8 +44,59 @@ def test_of(op: str, value: Value, kind: Kind, exponent: int) -> Test:
     return Test(op, value if op == "exists" else scaled(value, kind, exponent))
 
 
+class Vocabulary:
+    """What a tenant's fields mean: local time, the currency's decimals, and the kinds of what was declared."""
+
+    def __init__(self, calendar: Calendar, exponent: int, declared: Mapping[str, Kind]) -> None:
+        self.calendar = calendar
+        self.exponent = exponent
+        self.declared = declared
+
+
+class _Property:
+    """A declared property of custom events, stored as JSON text; the texts that were seen are remembered with their values."""
+
+    def __init__(self, name: str, kind: Kind, exponent: int) -> None:
+        self._name = name
+        self._kind = kind
+        self._exponent = exponent
+        self._values: dict[str, Any] = {}
+
+    def of(self, body: tuple[Any, ...]) -> Any:
+        """Return the property's value in the facts' units, None where it is absent or not of its kind."""
+        texts: dict[str, str] = body[_PROPERTIES_PLACE]
+        text = texts.get(self._name)
+        if text is None:
+            return None
+        if text not in self._values:
+            if len(self._values) >= _REMEMBERED:
+                self._values.clear()
+            self._values[text] = declared_value(text, self._kind, self._exponent)
+        return self._values[text]
+
+
+class _Field:
+    """A field of an event: a place in its body, a property, or what is derived from its instant."""
+
+    def __init__(self, event: str, name: str, tenant: Vocabulary) -> None:
+        self.found: _Property | None = None
+        self.place = _HOUR
+        if name.startswith(PROPERTIES):
+            self.found = _Property(name.removeprefix(PROPERTIES), tenant.declared[name], tenant.exponent)
+        else:
+            self.place = _place(event, name)
+
+
 class _FieldTest:
     """A test of one field of an event."""
+
+    def __init__(self, field: _Field, test: Test) -> None:
+        self.field = field
+        self.test = test
+
+
+class _ItemTest:
+    """A test of one field of a line item."""
 
     def __init__(self, place: int, test: Test) -> None:
         self.place = place
@@ -54,24 +109,22 @@ class Extractor:
     A checkout's extractor may be given returns only if `sees_returns` says so.
     """
 
-    def __init__(self, metric: Metric, calendar: Calendar, exponent: int) -> None:
-        self._calendar = calendar
+    def __init__(self, metric: Metric, tenant: Vocabulary) -> None:
+        self._calendar = tenant.calendar
         self._event_tests: list[_FieldTest] = []
-        self._item_tests: list[_FieldTest] = []
+        self._item_tests: list[_ItemTest] = []
         if metric.name is not None:
-            self._event_tests.append(_FieldTest(0, Test("eq", metric.name)))
+            self._event_tests.append(_FieldTest(_Field("custom", "name", tenant), Test("eq", metric.name)))
         for where in metric.where:
-            found = test_of(where.op, where.value, where.kind, exponent)
+            found = test_of(where.op, where.value, where.kind, tenant.exponent)
             if where.field.startswith(_ITEM):
-                self._item_tests.append(_FieldTest(ITEM_POSITIONS[where.field.removeprefix(_ITEM)], found))
+                self._item_tests.append(_ItemTest(ITEM_POSITIONS[where.field.removeprefix(_ITEM)], found))
             else:
-                self._event_tests.append(_FieldTest(_place(metric.event, where.field), found))
+                self._event_tests.append(_FieldTest(_Field(metric.event, where.field, tenant), found))
         field = metric.field
         self._of_items = field is not None and field.startswith(_ITEM)
-        if field is None:
-            self._place = _NO_FIELD
-        else:
-            self._place = ITEM_POSITIONS[field.removeprefix(_ITEM)] if self._of_items else _place(metric.event, field)
+        self._item_place = ITEM_POSITIONS[field.removeprefix(_ITEM)] if field is not None and self._of_items else -1
+        self._measured = None if field is None or self._of_items else _Field(metric.event, field, tenant)
         self._subtracts_returns = metric.event == "checkout"
 
     def of(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> Any:
@@ -81,7 +134,7 @@ class Extractor:
     def _matches(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> bool:
         """Whether the event passes, and a line item where any is asked for."""
         for found in self._event_tests:
-            if not found.test.passes(self._field(found.place, at_ms, body)):
+            if not found.test.passes(self._field(found.field, at_ms, body)):
                 return False
         if not self._item_tests or self._of_items:
             return True
@@ -96,7 +149,10 @@ class Extractor:
                 return False
         return True
 
-    def _field(self, place: int, at_ms: int, body: tuple[Any, ...]) -> Any:
+    def _field(self, field: _Field, at_ms: int, body: tuple[Any, ...]) -> Any:
+        if field.found is not None:
+            return field.found.of(body)
+        place = field.place
         if place >= 0:
             return body[place]
         return self._calendar.hour(at_ms) if place == _HOUR else self._calendar.weekday(at_ms)
@@ -106,11 +162,11 @@ class Extractor:
         found: list[Any] = []
         if self._of_items:
             for item in items:
-                value = item[self._place]
+                value = item[self._item_place]
                 if value is not None and self._item_passes(item):
                     found.append(value)
             return found
-        value = self._field(self._place, at_ms, body)
+        value = None if self._measured is None else self._field(self._measured, at_ms, body)
         if value is None:
             return found
         if isinstance(value, (tuple, list)):
@@ -154,15 +210,27 @@ class ValuesExtractor(Extractor):
         return tuple(self._values(at_ms, body, items)) or None
 
 
-def extractor(metric: Metric, calendar: Calendar, exponent: int) -> Extractor:
+class RoleExtractor(Extractor):
+    """For a sequence: the role in which the event counts."""
+
+    def __init__(self, metric: Metric, tenant: Vocabulary, role: int) -> None:
+        super().__init__(metric, tenant)
+        self._role = role
+
+    def of(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> Any:
+        """Return the role."""
+        return self._role if self._matches(at_ms, body, items) else None
+
+
+def extractor(metric: Metric, tenant: Vocabulary) -> Extractor:
     """Return the extractor of a metric's measure."""
     if metric.measure in ("count", "days_since_first", "days_since_last"):
-        return Extractor(metric, calendar, exponent)
+        return Extractor(metric, tenant)
     if metric.measure == "sum":
-        return SumExtractor(metric, calendar, exponent)
+        return SumExtractor(metric, tenant)
     if metric.measure == "avg":
-        return AverageExtractor(metric, calendar, exponent)
-    return ValuesExtractor(metric, calendar, exponent)
+        return AverageExtractor(metric, tenant)
+    return ValuesExtractor(metric, tenant)
 
 
 def sees_returns(measure: str, where: tuple[Where, ...]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from schemas.facts import PROFILE, Fact
 from schemas.instants import NEVER
+from schemas.reading import declared_value
 from services.segmenter.engine.features import Feature
 from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.readers import State
@@ -39,10 +40,10 @@ class Live(State):
                 self._profile_fact(fact, at_ms)
             else:
                 fact_ms, body, items = fact.at_ms, fact.body, fact.items
-                for spec in plan.touched_by(fact.type, body):
-                    contribution = spec.extractor.of(fact_ms, body, items)
+                for feed in plan.feeds(fact.type, body):
+                    contribution = feed.extractor.of(fact_ms, body, items)
                     if contribution is not None:
-                        self._contribute(spec, fact_ms, contribution, fact.event_id)
+                        self._contribute(feed.spec, fact_ms, contribution, fact.event_id)
         size = len(plan.features)
         self.bounds = [NEVER] * size
         self.rooms = [0] * size
@@ -58,6 +59,8 @@ class Live(State):
             self.masks = list(plan.blank_masks)
             for mask in self.masks:
                 self.truth |= mask
+            for feature in plan.clocked:
+                self._observe(feature, at_ms)
         self.soonest_ms = NEVER
         self._find_soonest()
 
@@ -81,10 +84,11 @@ class Live(State):
         body: tuple[Any, ...] = fact.body
         items: tuple[Any, ...] = fact.items
         rooms, touched = self.rooms, self.touched
-        for spec in self.plan.touched_by(number, body):
-            contribution = spec.extractor.of(at_ms, body, items)
+        for feed in self.plan.feeds(number, body):
+            contribution = feed.extractor.of(at_ms, body, items)
             if contribution is None:
                 continue
+            spec = feed.spec
             grown = self._contribute(spec, at_ms, contribution, event_id)
             for feature in spec.features:
                 index = feature.index
@@ -160,7 +164,7 @@ class Live(State):
         then = State(self.series)
         then.profile, stamps = dict(self.profile), dict(self._stamps)
         for fact in due:
-            _merge(then.profile, stamps, fact)
+            self._merge(then.profile, stamps, fact)
         return then, next_ms
 
     def _profile_fact(self, fact: Fact, now_ms: int) -> bool:
@@ -168,8 +172,30 @@ class Live(State):
         if fact.at_ms > now_ms:
             self.ahead = sorted([*self.ahead, fact], key=_in_time)
             return False
-        _merge(self.profile, self._stamps, fact)
+        self._merge(self.profile, self._stamps, fact)
         return True
+
+    def _merge(self, profile: dict[str, Any], stamps: dict[str, tuple[int, str]], fact: Fact) -> None:
+        """Merge a profile fact: of each attribute the later instant wins, then the greater id; None removes.
+
+        What the tenant declared after it was stored lies there as text; it counts as absent where it does not fit its kind.
+        """
+        stamp = _in_time(fact)
+        values: dict[str, Any] = fact.body[0]
+        texts: dict[str, str | None] = fact.body[1]
+        declared = self.plan.declared
+        if texts and declared:
+            values = dict(values)
+            for name, text in texts.items():
+                if name in declared:
+                    values[name] = None if text is None else declared_value(text, declared[name], self.plan.exponent)
+        for name, value in values.items():
+            if stamp > stamps.get(name, _NOWHEN):
+                stamps[name] = stamp
+                if value is None:
+                    profile.pop(name, None)
+                else:
+                    profile[name] = value
 
 
 def bits_of(mask: int) -> list[int]:
@@ -180,19 +206,6 @@ def bits_of(mask: int) -> list[int]:
         places.append(lowest.bit_length() - 1)
         mask ^= lowest
     return places
-
-
-def _merge(profile: dict[str, Any], stamps: dict[str, tuple[int, str]], fact: Fact) -> None:
-    """Merge a profile fact: of each attribute the later instant wins, then the greater id; None removes."""
-    stamp = _in_time(fact)
-    declared: dict[str, Any] = fact.body[0]
-    for name, value in declared.items():
-        if stamp > stamps.get(name, _NOWHEN):
-            stamps[name] = stamp
-            if value is None:
-                profile.pop(name, None)
-            else:
-                profile[name] = value
 
 
 def _in_time(fact: Fact) -> tuple[int, str]:

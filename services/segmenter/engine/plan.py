@@ -2,71 +2,125 @@
 
 Segments become formulas over condition bits; equal conditions share a bit, conditions on one metric a feature, metrics of one
 filter a series. A fact touches only the series of its type, their features, and, where a mask changes, the segments that
-look at the bits that flipped.
+look at the bits that flipped. Segments are in an order in which each comes after those that it depends on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from schemas.amounts import currency_exponent
 from schemas.catalog import Segment, Tenant
-from schemas.rules import All, Any_, Not, Rule
+from schemas.dependencies import ordered
+from schemas.instants import NEVER, Duration
+from schemas.rules import All, Any_, Not, Rank, Rule, SegmentRef
+from schemas.vocabulary import Kind
+from services.segmenter.engine.attributes import SpanOfLifeReader
 from services.segmenter.engine.calendar import Calendar
+from services.segmenter.engine.extract import Vocabulary
 from services.segmenter.engine.features import Feature
 from services.segmenter.engine.series import Series
-from services.segmenter.engine.sharing import SeriesSpec, Sharing
+from services.segmenter.engine.sharing import Feed, Sharing
 from services.segmenter.engine.tree import Group, Leaf, Node, formula
 
 
 class CompiledSegment:
-    """A segment ready to be asked: the formula over bits for the hot path, the tree for verdicts, the leaves for reasons."""
+    """A segment ready to be asked: the formula over bits for the hot path, the tree for verdicts, the leaves for reasons.
 
-    def __init__(self, segment: Segment, tree: Node | None, leaves: list[Leaf]) -> None:
+    `order` is its place among the tenant's segments. `life` is the leaf that holds while `starts_at` ≤ t < `ends_at`. `higher`
+    are the higher levels of its family, `followers` the segments that depend on it, `closure` all that it depends on and itself,
+    in their order. `member_bit` is set while the customer is a member, for those that refer to it; -1 when none does.
+    """
+
+    def __init__(self, segment: Segment, order: int, tree: Node | None, leaves: list[Leaf], life: Leaf | None) -> None:
         self.segment = segment
         self.id: str = segment.id
         self.version: int = segment.version
+        self.min_stay: Duration | None = segment.min_stay
+        self.family: str = segment.id if segment.tier is None else "tier " + segment.tier.family
+        self.order = order
         self.tree = tree
         self.leaves = leaves
+        self.life = life
         self.holds = formula(tree)
+        self.life_mask = 0 if life is None else 1 << life.bit
+        self.higher: list[CompiledSegment] = []
+        self.followers: list[CompiledSegment] = []
+        self.closure: list[CompiledSegment] = [self]
+        self.member_bit = -1
 
 
 class Plan:
     """Everything compiled for one tenant at one revision of its segments."""
 
-    def __init__(self, tenant: Tenant, segments: Iterable[Segment], revision: int) -> None:
+    def __init__(self, tenant: Tenant, segments: Iterable[Segment], revision: int, declared: Mapping[str, Kind] | None = None) -> None:
         """Compile the segments that are not archived; `revision` is the offset after the last definition that changed one."""
-        everything = sorted(segments, key=lambda segment: segment.id)
+        everything = list(segments)
         self.archived = {segment.id: segment for segment in everything if segment.archived}
         self.tenant = tenant
         self.revision = revision
+        self.declared: Mapping[str, Kind] = declared or {}
         self.calendar = Calendar(tenant.timezone)
         self.exponent: int = currency_exponent(tenant.currency)
-        self.sharing = sharing = Sharing(self.calendar, self.exponent)
-        drafted = [(segment, None if segment.rule is None else self._tree(segment.rule, "")) for segment in everything if not segment.archived]
-        sharing.finish()
-        self.features: list[Feature] = sharing.features
-        self.profile_features: list[Feature] = sharing.profile_features
-        self.blank: list[Series] = [spec.blank for spec in sharing.series]
+        self.sharing = Sharing(Vocabulary(self.calendar, self.exponent, self.declared))
+        self._member_bits: dict[str, int] = {}
+        live = ordered([segment for segment in everything if not segment.archived])
+        drafted = [(segment, self._drafted(segment), self._life(segment)) for segment in live]
+        self.sharing.finish()
+        self.features: list[Feature] = self.sharing.features
+        self.profile_features: list[Feature] = self.sharing.profile_features
+        self.blank: list[Series] = [spec.blank for spec in self.sharing.series]
         """The series of a customer without facts."""
         self.blank_masks: list[int] | None = None
-        """The masks of a customer without facts, once they have been found."""
+        """The masks of a customer without facts, once they have been found; those of `clocked` features change all the same."""
+        self.clocked: list[Feature] = []
         self.segments: dict[str, CompiledSegment] = {}
-        self.dependents: list[list[CompiledSegment]] = [[] for _ in range(sharing.bits)]
-        for segment, tree in drafted:
-            self._compile(segment, tree)
+        self.dependents: list[list[CompiledSegment]] = [[] for _ in range(self.sharing.bits)]
+        for order, (segment, tree, life) in enumerate(drafted):
+            self._compile(segment, order, tree, life)
+        for compiled in self.segments.values():
+            self._connect(compiled)
+        self._own_features = {leaf.feature for compiled in self.segments.values() if (leaf := compiled.life) is not None}
+        self.clocked.extend([feature for feature in self._own_features if feature is not None])
 
-    def touched_by(self, number: int, body: tuple[Any, ...]) -> list[SeriesSpec]:
-        """Return the series that a fact of a type (by number) may contribute to."""
+    def feeds(self, number: int, body: tuple[Any, ...]) -> list[Feed]:
+        """Return what feeds series from a fact of a type (by number)."""
         return self.sharing.touched_by(number, body)
 
-    def _compile(self, segment: Segment, tree: Any) -> None:
+    def _drafted(self, segment: Segment) -> Any:
+        return None if segment.rule is None else self._tree(segment.rule, "")
+
+    def _life(self, segment: Segment) -> tuple[Any, int] | None:
+        starts_ms, ends_ms = segment.starts_at_ms, segment.ends_at_ms
+        if starts_ms is None and ends_ms is None:
+            return None
+        key = ("life", starts_ms, ends_ms)
+        reader = SpanOfLifeReader(0 if starts_ms is None else starts_ms, NEVER if ends_ms is None else ends_ms)
+        return key, self.sharing.own_bit(key, reader)
+
+    def _compile(self, segment: Segment, order: int, tree: Any, life: tuple[Any, int] | None) -> None:
         leaves: list[Leaf] = []
         node = None if tree is None else self._resolved(tree, leaves)
-        compiled = self.segments[segment.id] = CompiledSegment(segment, node, leaves)
-        for bit in {leaf.bit for leaf in leaves}:
+        living = None if life is None else Leaf("", None, life[1], self.sharing.feature(life[0]))
+        compiled = self.segments[segment.id] = CompiledSegment(segment, order, node, leaves, living)
+        for bit in {leaf.bit for leaf in leaves} | ({living.bit} if living is not None else set()):
             self.dependents[bit].append(compiled)
+
+    def _connect(self, compiled: CompiledSegment) -> None:
+        """Connect a segment with those that it depends on; they have been connected before."""
+        tier = compiled.segment.tier
+        needs = [self.segments[leaf.member_of] for leaf in compiled.leaves if leaf.member_of]
+        for other in self.segments.values():
+            other_tier = other.segment.tier
+            if tier is not None and other_tier is not None and other_tier.family == tier.family and other_tier.level > tier.level:
+                compiled.higher.append(other)
+        closure = {compiled.order: compiled}
+        for needed in {other.id: other for other in [*needs, *compiled.higher]}.values():
+            needed.followers.append(compiled)
+            needed.member_bit = self._member_bits.get(needed.id, -1)
+            closure.update({other.order: other for other in needed.closure})
+        compiled.closure = [closure[order] for order in sorted(closure)]
 
     def _tree(self, rule: Rule, path: str) -> Any:
         """Return a draft of a rule's tree: groups as (word, members), leaves as (path, condition, feature's key, bit)."""
@@ -75,6 +129,12 @@ class Plan:
             return word, [self._tree(member, f"{path}/{word}/{place}") for place, member in enumerate(rule.rules)]
         if isinstance(rule, Not):
             return "not", [self._tree(rule.rule, f"{path}/not")]
+        if isinstance(rule, SegmentRef):
+            if rule.segment not in self._member_bits:
+                self._member_bits[rule.segment] = self.sharing.free_bit()
+            return path, rule, None, self._member_bits[rule.segment]
+        if isinstance(rule, Rank):
+            raise NotImplementedError("ranks")
         key, bit = self.sharing.bit_of(rule)
         return path, rule, key, bit
 
@@ -82,6 +142,7 @@ class Plan:
         if tree[0] in ("all", "any", "not"):
             return Group(tree[0], [self._resolved(member, leaves) for member in tree[1]])
         path, condition, key, bit = tree
-        leaf = Leaf(path, condition, self.sharing.feature(key), bit)
+        named = condition.segment if isinstance(condition, SegmentRef) else ""
+        leaf = Leaf(path, condition, bit, None if named else self.sharing.feature(key), named)
         leaves.append(leaf)
         return leaf

@@ -25,23 +25,32 @@ def condition_values(compiled: CompiledSegment, live: Live, at_ms: int) -> list[
 
 def _seen(leaf: Leaf, live: Live, at_ms: int) -> ConditionValue:
     condition, feature = leaf.condition, leaf.feature
-    holds = bool(feature.mask_of(feature.reader.value(live, at_ms)) >> leaf.bit & 1)
+    if feature is None:
+        member = bool(live.truth >> leaf.bit & 1)
+        return ConditionValue(leaf.path, member, "eq", True, member)
+    found = feature.reader.value(live, at_ms)
+    holds = bool(feature.mask_of(found) >> leaf.bit & 1)
     if isinstance(condition, Near):
         location = live.profile.get("location")
         km = None if location is None else round(distance_km((location[0], location[1]), (condition.lat, condition.lon)), 3)
         return ConditionValue(leaf.path, km, "lte", condition.km, holds)
     if isinstance(condition, MetricCondition):
         kind = condition.metric.kind
-        value = _shown(feature.reader.value(live, at_ms), kind, live.plan.exponent)
-        return ConditionValue(leaf.path, value, condition.op, value_json(condition.value, kind), holds)
-    assert isinstance(condition, ProfileCondition), "the plan compiles no other"
-    spanned = condition.op in ("older_than", "within_last")
-    value = live.profile.get(condition.attribute) if spanned else feature.reader.value(live, at_ms)
-    return ConditionValue(leaf.path, value, condition.op, value_json(condition.value, condition.kind), holds)
+        return ConditionValue(leaf.path, _shown(found, kind, live.plan.exponent), condition.op, value_json(condition.value, kind), holds)
+    if isinstance(condition, ProfileCondition):
+        spanned = condition.op in ("older_than", "within_last")
+        value = live.profile.get(condition.attribute) if spanned else _shown(found, _kept_as(condition), live.plan.exponent)
+        return ConditionValue(leaf.path, value, condition.op, value_json(condition.value, condition.kind), holds)
+    return ConditionValue(leaf.path, found, "eq", True, holds)
+
+
+def _kept_as(condition: ProfileCondition) -> Kind:
+    """Return the kind by which a profile's value is shown; what is no number is shown as it is."""
+    return condition.kind if condition.kind in (Kind.MONEY, Kind.NUMBER) else Kind.TEXT
 
 
 def _shown(value: Any, kind: Kind, exponent: int) -> Any:
-    if value is None or isinstance(value, str):
+    if value is None or isinstance(value, str) or kind is Kind.TEXT:
         return value
     digits = exponent if kind is Kind.MONEY else MICRO if kind is Kind.NUMBER else 0
     if isinstance(value, tuple):

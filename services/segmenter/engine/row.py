@@ -12,7 +12,8 @@ class Row(Struct, array_like=True, gc=False):
 
     `revision`: the tenant's definitions under which every segment was decided. `deadline_ms`: not later than the next
     instant at which anything flips by itself. `seq` and `last_at_ms`: the last transition's. `members`: segment →
-    (since, until). `manual`: segment → (definition offset of the include entry, of the exclude entry), -1 for none.
+    (since, until). `manual`: segment → (definition offset of the include entry, of the exclude entry), -1 for none. `entered`:
+    segment with a `min_stay` → the last entry that still holds the customer.
     """
 
     revision: int
@@ -21,3 +22,4 @@ class Row(Struct, array_like=True, gc=False):
     last_at_ms: int = 0
     members: dict[str, tuple[int, int]] = {}
     manual: dict[str, tuple[int, int]] = {}
+    entered: dict[str, int] = {}

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any, Final
 
+from schemas.amounts import MICRO
 from schemas.facts import TYPE_NUMBERS
-from schemas.instants import Duration
-from schemas.rules import Condition, Metric, Near, ProfileCondition
+from schemas.instants import NEVER, Duration
+from schemas.rules import Between, CalendarWindow, Last, Matcher, Metric, MetricCondition, Near, ProfileCondition, Sequence
+from schemas.rules import Window as AskedWindow
 from schemas.vocabulary import DERIVED_ATTRIBUTES, Kind
 from services.segmenter.engine import attributes
 from services.segmenter.engine.calendar import Calendar
-from services.segmenter.engine.extract import KIND_PLACE, Extractor, extractor, sees_returns, test_of
+from services.segmenter.engine.extract import KIND_PLACE, Extractor, RoleExtractor, Vocabulary, extractor, sees_returns, test_of
 from services.segmenter.engine.features import Feature, FractionFeature, PlainFeature, RankedFeature
 from services.segmenter.engine.operators import Test
+from services.segmenter.engine.ratios import RatioReader
 from services.segmenter.engine.readers import AverageReader, CountReader, DaysReader, Reader, SumReader
+from services.segmenter.engine.sequences import FIRST, THEN, Following, SequenceReader, SequenceSeries
 from services.segmenter.engine.series import AverageSeries, MarkSeries, Series, SumSeries, ValueSeries
 from services.segmenter.engine.tallies import ValuesReader
-from services.segmenter.engine.windows import Expiries, MonthsWindow, SpanWindow, Window
+from services.segmenter.engine.windows import Expiries, IntervalWindow, MonthsWindow, SpanWindow, Window
 
 _NUMERIC: Final = (Kind.MONEY, Kind.INTEGER, Kind.NUMBER)
 _CHECKOUT: Final = TYPE_NUMBERS["checkout"]
@@ -32,18 +37,17 @@ _MAKERS: Final[dict[str, Callable[[list[Expiries]], Series]]] = {
 
 
 class SeriesSpec:
-    """A series that the plan keeps for each customer, what feeds it and what reads it.
+    """A series that the plan keeps for each customer, and what reads it.
 
     `blank` is the series of a customer without facts, shared by all of them and never added to.
     """
 
-    def __init__(self, index: int, flavour: str, extract: Extractor) -> None:
+    def __init__(self, index: int, make: Callable[[list[Expiries]], Series]) -> None:
         self.index = index
-        self.extractor = extract
         self.expiries: list[Expiries] = []
         self.features: list[Feature] = []
-        self._make = _MAKERS[flavour]
-        self.blank: Series = self._make([])
+        self._make = make
+        self.blank: Series = make([])
 
     def months(self, span: Duration, remembered: dict[Duration, Expiries], calendar: Calendar) -> int:
         """Return the place of a window of months among the expiries, made when it is new."""
@@ -57,10 +61,18 @@ class SeriesSpec:
         return self._make(self.expiries)
 
 
-class _Draft:
-    """A feature while its conditions are being gathered."""
+class Feed:
+    """What feeds a series from the facts of one type."""
 
-    def __init__(self, reader: Reader, kind: str, series: SeriesSpec | None) -> None:
+    def __init__(self, spec: SeriesSpec, extract: Extractor) -> None:
+        self.spec = spec
+        self.extractor = extract
+
+
+class _Draft:
+    """A feature while its conditions are being gathered, with the series that it reads."""
+
+    def __init__(self, reader: Reader, kind: str, series: list[SeriesSpec]) -> None:
         self.reader = reader
         self.kind = kind
         self.series = series
@@ -78,32 +90,46 @@ class _Draft:
 class Sharing:
     """The series and features of a tenant's rules. Conditions are asked for first (`bit_of`), then it is finished."""
 
-    def __init__(self, calendar: Calendar, exponent: int) -> None:
+    def __init__(self, tenant: Vocabulary) -> None:
+        self.exponent = tenant.exponent
+        self._tenant = tenant
         self.series: list[SeriesSpec] = []
         self.features: list[Feature] = []
         self.profile_features: list[Feature] = []
         self.bits = 0
-        self._calendar = calendar
-        self._exponent = exponent
+        self._calendar = tenant.calendar
         self._drafts: dict[Any, _Draft] = {}
         self._by_filter: dict[Any, SeriesSpec] = {}
-        self._by_type: list[list[SeriesSpec]] = [[] for _ in TYPE_NUMBERS]
-        self._of_returns: list[SeriesSpec] = []
+        self._by_type: list[list[Feed]] = [[] for _ in TYPE_NUMBERS]
+        self._of_returns: list[Feed] = []
         self._expiries: dict[Duration, Expiries] = {}
+        self._readers = 0
 
-    def touched_by(self, number: int, body: tuple[Any, ...]) -> list[SeriesSpec]:
-        """Return the series that a fact of a type (by number) may contribute to."""
+    def touched_by(self, number: int, body: tuple[Any, ...]) -> list[Feed]:
+        """Return what feeds series from a fact of a type (by number)."""
         if number == _CHECKOUT and body[KIND_PLACE] == "return":
             return self._of_returns
         return self._by_type[number]
 
-    def bit_of(self, condition: Condition) -> tuple[Any, int]:
+    def bit_of(self, condition: MetricCondition | ProfileCondition | Near | Sequence) -> tuple[Any, int]:
         """Return the key of the condition's feature and the condition's bit."""
         key, found, draft = self._drafted(condition)
         bit = draft.bit(found, self.bits)
         if bit == self.bits:
             self.bits += 1
         return key, bit
+
+    def own_bit(self, key: Any, reader: Reader) -> int:
+        """Return the bit of a truth that is not a condition's, such as whether a segment's time has come."""
+        bit = self._draft(key, lambda: reader).bit(Test("eq", True), self.bits)
+        if bit == self.bits:
+            self.bits += 1
+        return bit
+
+    def free_bit(self) -> int:
+        """Return a bit that no feature sets."""
+        self.bits += 1
+        return self.bits - 1
 
     def feature(self, key: Any) -> Feature:
         """Return a finished feature by its key."""
@@ -117,23 +143,30 @@ class Sharing:
             feature = _feature(len(self.features), draft)
             draft.feature = feature
             self.features.append(feature)
-            (self.profile_features if draft.series is None else draft.series.features).append(feature)
+            for spec in draft.series:
+                spec.features.append(feature)
+            if not draft.series:
+                self.profile_features.append(feature)
         for spec in self.series:
             spec.blank = spec.make()
 
-    def _drafted(self, rule: Condition) -> tuple[Any, Test, _Draft]:
+    def _drafted(self, rule: MetricCondition | ProfileCondition | Near | Sequence) -> tuple[Any, Test, _Draft]:
         if isinstance(rule, Near):
             return rule, Test("eq", True), self._draft(rule, lambda: attributes.NearReader(rule.lat, rule.lon, rule.km))
         if isinstance(rule, ProfileCondition):
             return self._attribute(rule)
+        if isinstance(rule, Sequence):
+            if rule not in self._drafts:
+                self._drafts[rule] = self._sequence(rule)
+            return rule, Test("eq", True), self._drafts[rule]
         metric = rule.metric
         if metric not in self._drafts:
             self._drafts[metric] = self._metric(metric)
-        return metric, test_of(rule.op, rule.value, metric.kind, self._exponent), self._drafts[metric]
+        return metric, test_of(rule.op, rule.value, metric.kind, self.exponent), self._drafts[metric]
 
     def _draft(self, key: Any, make: Callable[[], Reader], kind: str = "plain") -> _Draft:
         if key not in self._drafts:
-            self._drafts[key] = _Draft(make(), kind, None)
+            self._drafts[key] = _Draft(make(), kind, [])
         return self._drafts[key]
 
     def _attribute(self, rule: ProfileCondition) -> tuple[Any, Test, _Draft]:
@@ -141,45 +174,96 @@ class Sharing:
         if isinstance(span, Duration):
             key = (name, rule.op, span)
             return key, Test("eq", True), self._draft(key, lambda: attributes.SpanReader(name, rule.op, span, calendar))
-        found = test_of(rule.op, rule.value, rule.kind, self._exponent)
+        found = test_of(rule.op, rule.value, rule.kind, self.exponent)
         if name in DERIVED_ATTRIBUTES:
             return name, found, self._draft(name, lambda: attributes.derived(name, calendar), "ranked")
         return name, found, self._draft(name, lambda: attributes.AttributeReader(name), "ranked" if rule.kind in _NUMERIC else "plain")
 
     def _metric(self, metric: Metric) -> _Draft:
-        spec, measure = self._series(metric), metric.measure
-        window, index = self._window(metric, spec), spec.index
-        if measure == "count":
-            return _Draft(CountReader(index, window), "ranked", spec)
-        if measure == "sum":
-            return _Draft(SumReader(index, window), "ranked", spec)
-        if measure == "avg":
-            return _Draft(AverageReader(index, window), "fraction", spec)
-        if measure in ("days_since_first", "days_since_last"):
-            return _Draft(DaysReader(index, window, first=measure == "days_since_first"), "ranked", spec)
-        kind = "ranked" if metric.kind in _NUMERIC else "plain"
-        return _Draft(ValuesReader(index, window, measure, len(self._drafts)), kind, spec)
+        if metric.numerator is not None and metric.denominator is not None:
+            return self._ratio(metric, metric.numerator, metric.denominator)
+        reader, spec = self.reader(metric)
+        if metric.measure == "avg":
+            return _Draft(reader, "fraction", [spec])
+        return _Draft(reader, "ranked" if metric.kind in _NUMERIC else "plain", [spec])
 
-    def _window(self, metric: Metric, spec: SeriesSpec) -> Window:
-        span = metric.window
-        if span is None:
+    def _ratio(self, metric: Metric, above: Metric, below: Metric) -> _Draft:
+        numerator, fed = self.reader(above)
+        denominator, fed_too = self.reader(below)
+        least = None if metric.min_denominator is None else Fraction(metric.min_denominator)
+        reader = RatioReader(numerator, denominator, (self._digits(above), self._digits(below)), least)
+        return _Draft(reader, "fraction", [fed] if fed is fed_too else [fed, fed_too])
+
+    def _digits(self, metric: Metric) -> int:
+        return self.exponent if metric.kind is Kind.MONEY else MICRO if metric.kind is Kind.NUMBER else 0
+
+    def reader(self, metric: Metric) -> tuple[Reader, SeriesSpec]:
+        """Return a reader of a metric that is no ratio, and the series that it reads."""
+        spec, measure = self._series(metric), metric.measure
+        window, index = self._window(metric.window, spec), spec.index
+        if measure == "count":
+            return CountReader(index, window), spec
+        if measure == "sum":
+            return SumReader(index, window), spec
+        if measure == "avg":
+            return AverageReader(index, window), spec
+        if measure in ("days_since_first", "days_since_last"):
+            return DaysReader(index, window, first=measure == "days_since_first"), spec
+        self._readers += 1
+        return ValuesReader(index, window, measure, self._readers), spec
+
+    def _window(self, asked: AskedWindow | None, spec: SeriesSpec) -> Window:
+        if asked is None:
             return Window()
-        if span.months:
-            place = spec.months(span, self._expiries, self._calendar)
-            return MonthsWindow(spec.expiries[place], place)
-        return SpanWindow(span.exact_ms)
+        if isinstance(asked, Last):
+            if asked.span.months:
+                place = spec.months(asked.span, self._expiries, self._calendar)
+                return MonthsWindow(spec.expiries[place], place)
+            return SpanWindow(asked.span.exact_ms)
+        if isinstance(asked, CalendarWindow):
+            calendar, word = self._calendar, asked.word
+            return IntervalWindow(lambda at_ms: calendar.interval(word, at_ms))
+        return IntervalWindow(_fixed(asked))
 
     def _series(self, metric: Metric) -> SeriesSpec:
         flavour = _SERIES_OF.get(metric.measure, _VALUES)
         key = (metric.event, metric.name, metric.where, metric.field, flavour)
         spec = self._by_filter.get(key)
         if spec is None:
-            spec = self._by_filter[key] = SeriesSpec(len(self.series), flavour, extractor(metric, self._calendar, self._exponent))
-            self.series.append(spec)
-            self._by_type[TYPE_NUMBERS[metric.event]].append(spec)
-            if metric.event == "checkout" and sees_returns(metric.measure, metric.where):
-                self._of_returns.append(spec)
+            spec = self._by_filter[key] = self._new_series(_MAKERS[flavour])
+            feed = Feed(spec, extractor(metric, self._tenant))
+            self._feed(metric.event, feed, of_returns=sees_returns(metric.measure, metric.where))
         return spec
+
+    def _sequence(self, rule: Sequence) -> _Draft:
+        following = Following(self._calendar, rule.within, happens=rule.happens)
+        key = (rule.first, rule.then, rule.within, rule.happens)
+        spec = self._by_filter.get(key)
+        if spec is None:
+            spec = self._by_filter[key] = self._new_series(lambda expiries: SequenceSeries(expiries, following))
+            for role, matcher in ((FIRST, rule.first), (THEN, rule.then)):
+                feed = Feed(spec, RoleExtractor(_counted(matcher), self._tenant, role))
+                self._feed(matcher.event, feed, of_returns=sees_returns("count", matcher.where))
+        return _Draft(SequenceReader(spec.index, self._window(rule.window, spec)), "plain", [spec])
+
+    def _new_series(self, make: Callable[[list[Expiries]], Series]) -> SeriesSpec:
+        spec = SeriesSpec(len(self.series), make)
+        self.series.append(spec)
+        return spec
+
+    def _feed(self, event: str, feed: Feed, *, of_returns: bool) -> None:
+        self._by_type[TYPE_NUMBERS[event]].append(feed)
+        if event == "checkout" and of_returns:
+            self._of_returns.append(feed)
+
+
+def _fixed(asked: Between) -> Callable[[int], tuple[int, int, int]]:
+    edges = (0 if asked.from_ms is None else asked.from_ms, NEVER if asked.to_ms is None else asked.to_ms, NEVER)
+    return lambda _: edges
+
+
+def _counted(matcher: Matcher) -> Metric:
+    return Metric("count", matcher.event, Kind.INTEGER, matcher.name, None, matcher.where)
 
 
 def _feature(index: int, draft: _Draft) -> Feature:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from schemas.instants import NEVER
 from schemas.rules import Condition
@@ -12,13 +12,18 @@ from services.segmenter.engine.verdict import Verdict, conjunction, disjunction,
 
 
 class Leaf:
-    """A condition of a compiled rule: its place in the rule, what it says, its feature and its bit."""
+    """A condition of a compiled rule: its place in the rule, what it says, its bit and its feature; `member_of` is a segment instead."""
 
-    def __init__(self, path: str, condition: Condition, feature: Feature, bit: int) -> None:
+    def __init__(self, path: str, condition: Condition | None, bit: int, feature: Feature | None, member_of: str = "") -> None:
         self.path = path
         self.condition = condition
-        self.feature = feature
         self.bit = bit
+        self.feature = feature
+        self.member_of = member_of
+
+    def verdict(self, state: State, at_ms: int, members: Mapping[str, Verdict]) -> Verdict:
+        """Return the condition's verdict; `members` has those of the segments that it may name."""
+        return members[self.member_of] if self.feature is None else self.feature.verdict(state, at_ms, self.bit)
 
 
 class Group:
@@ -32,13 +37,13 @@ class Group:
 Node = Leaf | Group
 
 
-def verdict(node: Node | None, state: State, at_ms: int) -> Verdict:
+def verdict(node: Node | None, state: State, at_ms: int, members: Mapping[str, Verdict]) -> Verdict:
     """Evaluate a rule plainly at an instant: the reference that the incremental path is held against, and the way to `until`."""
     if node is None:
         return Verdict(False, NEVER)
     if isinstance(node, Leaf):
-        return node.feature.verdict(state, at_ms, node.bit)
-    verdicts = [verdict(member, state, at_ms) for member in node.members]
+        return node.verdict(state, at_ms, members)
+    verdicts = [verdict(member, state, at_ms, members) for member in node.members]
     if node.word == "not":
         return negated(verdicts[0])
     return conjunction(verdicts) if node.word == "all" else disjunction(verdicts)
