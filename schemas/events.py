@@ -168,7 +168,7 @@ Event = (
     | CustomerErase
 )
 
-NOT_YET: Final = (CheckoutVoid, CustomerMerge, CustomerErase)
+NOT_YET: Final = (CustomerMerge, CustomerErase)
 """Read and published in the schema, but refused with a reason until the engine can honour them: never accepted and ignored."""
 
 TYPES: Final = tuple(member.__struct_config__.tag for member in Event.__args__)

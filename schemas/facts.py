@@ -14,10 +14,11 @@ from msgspec import Struct
 
 from schemas.vocabulary import EVENT_FIELDS, ITEM_FIELDS
 
-TYPE_NUMBERS: Final[dict[str, int]] = {name: number for number, name in enumerate((*EVENT_FIELDS, "profile"))}
+TYPE_NUMBERS: Final[dict[str, int]] = {name: number for number, name in enumerate((*EVENT_FIELDS, "profile", "checkout-void"))}
 """The number of each type in stored facts; it only grows at the end."""
 
 PROFILE: Final = TYPE_NUMBERS["profile"]
+VOID: Final = TYPE_NUMBERS["checkout-void"]
 IMPORTED: Final = 1
 SYNTHETIC: Final = 2
 _CHUNK_HEAD: Final = b"\xdc"  # msgpack array16
@@ -30,7 +31,8 @@ class Fact(Struct, array_like=True, gc=False):
 
     `type` is a number of `TYPE_NUMBERS`; `body` holds the fields in the vocabulary's order: money in minor units, points as
     integers, absent ones None. For a profile it is `(declared, undeclared)`: typed values by name, and the JSON text of the
-    rest; for a custom event `(name, properties as JSON texts)`. `items` holds the line items, quantities in millionths.
+    rest; for a custom event `(name, properties as JSON texts)`; for a void `(receipt_id, store_id)`. `items` holds the line
+    items, quantities in millionths.
     """
 
     type: int

@@ -9,7 +9,7 @@ import msgspec
 from schemas import events
 from schemas.amounts import MICRO, Scale, currency_exponent, parse_scaled
 from schemas.errors import Refusal, pointer_token, shown
-from schemas.facts import IMPORTED, PROFILE, SYNTHETIC, TYPE_NUMBERS, Fact
+from schemas.facts import IMPORTED, PROFILE, SYNTHETIC, TYPE_NUMBERS, VOID, Fact
 from schemas.instants import MINUTE_MS, iso, parse_date, to_ms
 from schemas.vocabulary import ATTRIBUTES, Kind
 
@@ -55,6 +55,8 @@ class Facts:
             number, body, items = 6, (said.store_id,), ()
         elif kind is events.Custom:
             number, body, items = 7, (said.name, _texts(said.properties, "/properties")), ()
+        elif kind is events.CheckoutVoid:
+            number, body, items = VOID, (said.receipt_id, said.store_id), ()
         else:
             tag = kind.__struct_config__.tag
             raise Refusal(f"{tag} is not accepted yet by this version; nothing was changed", pointer="/type", reason="unsupported")

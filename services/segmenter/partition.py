@@ -18,7 +18,7 @@ from typing import Final
 from schemas import projection
 from schemas.decoding import decode_event
 from schemas.errors import Refusal
-from schemas.facts import Fact, chunk_of, facts_in, joined
+from schemas.facts import VOID, Fact, chunk_of, facts_in, joined
 from schemas.instants import DAY_MS, NEVER
 from schemas.manual import ManualEntry, decode_manual
 from schemas.partitions import partition_of, record_key, split_key
@@ -234,9 +234,24 @@ class Partition:
                 return self._seen(key, slot, fact)
             self._admit(slot, customer.live.plan, fact, now_ms)
         self._keep(key, slot, fact)
-        customer.add(fact, instant_ms)
-        self._pending[key] = slot
+        if fact.type == VOID and not customer.fresh:
+            self._correct(key, slot, fact, instant_ms)
+        else:
+            customer.add(fact, instant_ms)
+            self._pending[key] = slot
         return "applied"
+
+    def _correct(self, key: bytes, slot: Slot, fact: Fact, now_ms: int) -> None:
+        """Decide a customer by the history with the void in it."""
+        customer: Customer = slot.customer
+        out: list[Transition] = []
+        customer.settle(out)
+        live = Live(customer.live.plan, self._history(key, slot), now_ms)
+        customer.correct(live, now_ms, Cause("correction", fact.event_id, fact.imported), out)
+        if customer.row.members:
+            self._stale[key] = None
+        self._dirty[key] = slot
+        self._close(key, slot, customer, out, now_ms)
 
     def _at(self, key: bytes, slot: Slot, tenant: str, customer_id: str, now_ms: int) -> Customer:
         """Return a customer brought to an instant, with what is pending of that instant left pending."""

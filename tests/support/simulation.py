@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from schemas.catalog import Catalog
-from schemas.definitions import SegmentArchived, SegmentPut, TenantPut, encode_definition
-from schemas.instants import NEVER
+from schemas.definitions import AttributePut, SegmentArchived, SegmentPut, TenantPut, Tier, encode_definition
+from schemas.instants import NEVER, parse_instant
 from schemas.manual import ManualEntry, encode_manual
 from schemas.projection import decode_memberships
 from schemas.topics import Topics
+from schemas.vocabulary import Kind
 from services.segmenter.partition import Partition
 from services.segmenter.plans import Limits, Plans
 from services.segmenter.steps import Step
@@ -77,12 +78,21 @@ class Simulation:
                 name=segment["id"],
                 rule=None if rule is None else exact_json(rule),
                 resets=[name for name in ("include", "exclude") if name in segment],
+                tier=None if segment.get("tier") is None else Tier(**segment["tier"]),
+                min_stay=segment.get("min_stay"),
+                starts_at_ms=_instant(segment.get("starts_at")),
+                ends_at_ms=_instant(segment.get("ends_at")),
             )
         )
         if sweep:
             self.sweep()
         for entries in ("include", "exclude"):
             self.by_hand(segment["id"], entries, segment.get(entries) or (), present=True)
+
+    def declare(self, name: str, kind: str) -> None:
+        """Declare an attribute, or a property of custom events."""
+        self.define(AttributePut(tenant=self.tenant, at_ms=self.now_ms, name=name, kind=Kind(kind)))
+        self.sweep()
 
     def archive(self, segment_id: str) -> None:
         """Archive a segment."""
@@ -181,6 +191,10 @@ class Simulation:
             for outcome, count in outcomes.items():
                 total[outcome] = total.get(outcome, 0) + count
         return total
+
+
+def _instant(text: str | None) -> int | None:
+    return None if text is None else parse_instant(text)
 
 
 def exact_json(rule: Any) -> Any:

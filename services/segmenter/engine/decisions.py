@@ -53,8 +53,7 @@ class Customer:
             compiled = live.plan.segments.get(segment_id)
             if compiled is not None and compiled.min_stay is not None:
                 self._stays[segment_id] = live.plan.calendar.plus(since_ms, compiled.min_stay)
-        for segment_id in row.members:
-            self._see(live.plan.segments.get(segment_id))
+        self._see_members()
 
     @property
     def soonest_ms(self) -> int:
@@ -111,8 +110,10 @@ class Customer:
         if segment_id in self.row.entered:
             self.row.entered = {other: since for other, since in self.row.entered.items() if other != segment_id}
 
-    def correct(self, now_ms: int, cause: Cause, out: list[Transition]) -> None:
-        """Decide everything anew after the history has been corrected; whatever holds the customer by its age ends."""
+    def correct(self, live: Live, now_ms: int, cause: Cause, out: list[Transition]) -> None:
+        """Decide everything anew by a history that was corrected; a stay ends at once. Nothing is pending."""
+        self.live = live
+        self._see_members()
         self._stays.clear()
         self.row.entered = {}
         self.decide(self.live.plan.segments.values(), now_ms, now_ms, cause, out)
@@ -186,6 +187,10 @@ class Customer:
                     waiting[follower.order] = follower
                     heappush(orders, follower.order)
         return changed
+
+    def _see_members(self) -> None:
+        for segment_id in self.row.members:
+            self._see(self.live.plan.segments.get(segment_id))
 
     def _see(self, compiled: CompiledSegment | None) -> None:
         """Show a membership to the rules that refer to it."""

@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from schemas.facts import PROFILE, Fact
-from schemas.instants import NEVER
+from schemas.facts import PROFILE, TYPE_NUMBERS, VOID, Fact
+from schemas.instants import DAY_MS, NEVER
 from schemas.reading import declared_value
 from services.segmenter.engine.features import Feature
 from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.readers import State
 from services.segmenter.engine.sharing import SeriesSpec
 
+_CHECKOUT: Final = TYPE_NUMBERS["checkout"]
+_VOID_REACH_MS: Final = 7 * DAY_MS
+"""A void reaches the checkouts of its receipt that lie so far away, on either side."""
 _NOWHEN: Final = (-1, "")
 
 
@@ -33,17 +36,10 @@ class Live(State):
         self.ahead: list[Fact] = []
         self.touched: dict[int, Fact] = {}
         """The features that facts since the last look may have changed, each with the last such fact."""
+        self._voids: dict[tuple[str, str], list[int]] = {}
+        """The instants of the voids of each receipt, by (receipt, store)."""
         history = sorted(facts, key=_in_time)
-        for fact in history:
-            self.ids.add(fact.event_id)
-            if fact.type == PROFILE:
-                self._profile_fact(fact, at_ms)
-            else:
-                fact_ms, body, items = fact.at_ms, fact.body, fact.items
-                for feed in plan.feeds(fact.type, body):
-                    contribution = feed.extractor.of(fact_ms, body, items)
-                    if contribution is not None:
-                        self._contribute(feed.spec, fact_ms, contribution, fact.event_id)
+        self._learn(history, at_ms)
         size = len(plan.features)
         self.bounds = [NEVER] * size
         self.rooms = [0] * size
@@ -64,9 +60,27 @@ class Live(State):
         self.soonest_ms = NEVER
         self._find_soonest()
 
+    def _learn(self, history: list[Fact], at_ms: int) -> None:
+        for fact in history:
+            if fact.type == VOID:
+                self._voids.setdefault(fact.body, []).append(fact.at_ms)
+        for fact in history:
+            self.ids.add(fact.event_id)
+            if fact.type == PROFILE:
+                self._profile_fact(fact, at_ms)
+            elif fact.type != VOID:
+                fact_ms, body, items = fact.at_ms, fact.body, fact.items
+                if self._voids and fact.type == _CHECKOUT and self._voided(fact_ms, body):
+                    continue
+                for feed in self.plan.feeds(fact.type, body):
+                    contribution = feed.extractor.of(fact_ms, body, items)
+                    if contribution is not None:
+                        self._contribute(feed.spec, fact_ms, contribution, fact.event_id)
+
     def add(self, fact: Fact, now_ms: int) -> None:
         """Take in a new fact as of `now_ms`; what it may have changed is found by `settle`.
 
+        A void takes effect on checkouts that come after it; for those before, the caller builds the live state anew.
         The caller has brought the customer to `now_ms` first (`pass_to`), so that what is not touched is as of now already, and
         settles before time moves on.
         """
@@ -82,6 +96,11 @@ class Live(State):
         at_ms: int = fact.at_ms
         on_time = at_ms <= now_ms
         body: tuple[Any, ...] = fact.body
+        if number == VOID:
+            self._voids.setdefault((body[0], body[1]), []).append(at_ms)
+            return
+        if self._voids and number == _CHECKOUT and self._voided(at_ms, body):
+            return
         items: tuple[Any, ...] = fact.items
         rooms, touched = self.rooms, self.touched
         for feed in self.plan.feeds(number, body):
@@ -131,6 +150,11 @@ class Live(State):
                 self._observe(features[index], at_ms)
         self._find_soonest()
         return before ^ self.truth
+
+    def _voided(self, at_ms: int, body: tuple[Any, ...]) -> bool:
+        """Whether a checkout counts as if it had never been."""
+        voids = self._voids.get((body[0], body[1]))
+        return voids is not None and any([abs(at_ms - void_ms) <= _VOID_REACH_MS for void_ms in voids])
 
     def _find_soonest(self) -> None:
         soonest_ms = NEVER
