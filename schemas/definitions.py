@@ -66,7 +66,7 @@ class Tier(Struct, frozen=True, forbid_unknown_fields=True):
     """A place in a family of segments, of which a customer is in the highest only. Levels are unique in their family."""
 
     family: Annotated[str, Meta(pattern=SEGMENT_ID_PATTERN, description="What the segments that exclude each other are called together.")]
-    level: Annotated[int, Meta(ge=1, le=MAX_LEVEL, description="The greater, the higher.")]
+    level: Annotated[int, Meta(ge=0, le=MAX_LEVEL, description="The greater, the higher.")]
 
 
 class SegmentPut(Struct, tag_field="record", tag="segment", kw_only=True):

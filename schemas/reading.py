@@ -149,13 +149,16 @@ def _checked_scalar(raw: msgspec.Raw, pointer: str) -> Any:
 def declared_value(text: str, kind: Kind, exponent: int) -> Any:
     """Return the value of an attribute or property that was stored as JSON text and has been declared as a kind, in facts' units.
 
-    Money is in minor units of the currency's `exponent`, numbers in millionths. What is null or does not fit the kind has no
-    value (None): it was accepted before the declaration, and must not mean something by the way it looks.
+    Money is in minor units of the currency's `exponent`, numbers (of six decimals at most) in millionths. What is null or does
+    not fit the kind has no value (None): it was accepted before the declaration, and must not mean something by its looks.
     """
     raw = text.encode()
     try:
-        if kind in (Kind.MONEY, Kind.NUMBER):
-            return parse_scaled(raw, exponent if kind is Kind.MONEY else MICRO)
+        if kind is Kind.MONEY:
+            return parse_scaled(raw, exponent)
+        if kind in (Kind.NUMBER, Kind.INTEGER):
+            # A text is no number, however it looks; JSON's 5.0 is the integer 5.
+            return None if raw.startswith(b'"') else parse_scaled(raw, MICRO if kind is Kind.NUMBER else 0)
         value = _json.decode(raw)
         return None if value is None else _typed(value, kind, "")
     except (Refusal, msgspec.DecodeError):

@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from schemas.amounts import short_text
 from schemas.errors import Refusal, listed, shown
-from schemas.instants import DAY_MS, Duration
 from schemas.rule_context import PROPERTIES, RuleContext
 from schemas.rule_cost import cost_of
 from schemas.rule_metrics import ranking_metric, read_matcher, read_metric
@@ -23,7 +22,6 @@ from schemas.rules import (
     All,
     Any_,
     Condition,
-    Last,
     MetricCondition,
     Near,
     Not,
@@ -123,9 +121,6 @@ class _Parser:
         if not isinstance(happens, bool):
             raise Refusal(f"happens is true (then follows) or false (it does not), not {shown(happens)}", pointer=f"{at}/happens")
         window = read_window(node, at, self.context)
-        if not happens and isinstance(window, Last) and _never_shorter(within, window.span):
-            said = f"an event that is {within} old has left the window of {window.span}, so this could never hold"
-            raise Refusal(f"{said}; make the window longer than within", pointer=f"{at}/window/last")
         return Sequence(first, then, within, happens, window)
 
     def rank(self, document: Any, at: str) -> Rank:
@@ -159,8 +154,3 @@ def _reference(document: Any, at: str) -> SegmentRef:
     if not isinstance(document, str) or not _ID.fullmatch(document):
         raise Refusal(f"{shown(document)} is no segment id; use a-z, 0-9, - and _, at most 64", pointer=at)
     return SegmentRef(document)
-
-
-def _never_shorter(one: Duration, other: Duration) -> bool:
-    """Whether a span is at least as long as another at every instant: equal, or with its months at their shortest."""
-    return one == other or one.months * 28 * DAY_MS + one.exact_ms >= other.longest_ms

@@ -104,7 +104,7 @@ def test_amounts_of_a_rule_never_pass_through_a_float(api: Api, projected: Proje
         ({"id": "x" * 65, "name": "x"}, 422, "/id"),
         ({"id": "x", "name": "x", "colour": "red"}, 422, "/colour"),
         ({"id": "x", "name": "x", "tier": {"family": "status"}}, 422, "/tier/level"),
-        ({"id": "x", "name": "x", "tier": {"family": "status", "level": 0}}, 422, "/tier/level"),
+        ({"id": "x", "name": "x", "tier": {"family": "status", "level": -1}}, 422, "/tier/level"),
         ({"id": "x", "name": "x", "tier": {"family": "Status", "level": 1}}, 422, "/tier/family"),
         ({"id": "x", "name": "x", "tier": {"family": "line\n", "level": 1}}, 422, "/tier/family"),
         ({"id": "x", "name": "x", "tier": {"family": "status", "level": 1, "colour": "red"}}, 422, "/tier/colour"),

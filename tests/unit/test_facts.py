@@ -190,10 +190,11 @@ def test_the_same_receipt_written_differently_states_the_same() -> None:
     ("text", "values"),
     [
         ("null", {}),
-        ('"45"', {Kind.TEXT: "45", Kind.MONEY: 4500, Kind.NUMBER: 45_000_000}),
+        ('"45"', {Kind.TEXT: "45", Kind.MONEY: 4500}),
+        ("5.0", {Kind.INTEGER: 5, Kind.MONEY: 500, Kind.NUMBER: 5_000_000}),
         ("45", {Kind.INTEGER: 45, Kind.MONEY: 4500, Kind.NUMBER: 45_000_000}),
         ("-1.5", {Kind.MONEY: -150, Kind.NUMBER: -1_500_000}),
-        ("1E+2", {Kind.MONEY: 10_000, Kind.NUMBER: 100_000_000}),
+        ("1E+2", {Kind.INTEGER: 100, Kind.MONEY: 10_000, Kind.NUMBER: 100_000_000}),
         ("1.005", {Kind.NUMBER: 1_005_000}),
         ("1e300", {}),
         ("0.1234567", {}),

@@ -24,6 +24,7 @@ from schemas.rules import (
     Between,
     CalendarWindow,
     Last,
+    Matcher,
     MetricCondition,
     ProfileCondition,
     Rank,
@@ -124,8 +125,6 @@ def window_of(window: Any, context: RuleContext = PARIS) -> Any:
         ({"sequence": {**SEQUENCE, "within": "P3Y"}}, "/sequence/within", "25 months"),
         ({"sequence": {**SEQUENCE, "happens": "no"}}, "/sequence/happens", "true"),
         ({"sequence": {k: v for k, v in SEQUENCE.items() if k != "happens"}}, "/sequence/happens", "true"),
-        ({"sequence": {**SEQUENCE, "window": {"last": "P7D"}}}, "/sequence/window/last", "longer than within"),
-        ({"sequence": {**SEQUENCE, "within": "P2M", "window": {"last": "P40D"}}}, "/sequence/window/last", "longer than within"),
         ({"sequence": {**SEQUENCE, "before": 1}}, "/sequence/before", "first, then, within, happens, window"),
         # ranks
         ({"rank": {"metric": FAVOURITE, "order": "desc", "top": 1}}, "/rank/metric/measure", "not favourite"),
@@ -320,16 +319,13 @@ def test_references_are_found_wherever_they_are() -> None:
     assert [type(found) for _, found in conditions(rule)] == [SegmentRef, SegmentRef, SegmentRef, Rank]
 
 
-def test_a_sequence_that_does_not_happen_may_look_further_back_than_it_waits() -> None:
-    """Only a window that is sure to have been left is refused."""
-    for within, window in (("P7D", {"last": "P8D"}), ("P1M", {"last": "P31D"}), ("P7D", {"calendar": "may"}), ("P7D", {"from": "2026-01-01"})):
-        found = parse({"sequence": {**SEQUENCE, "within": within, "window": window}})
+def test_a_sequence_is_read_as_it_is_written() -> None:
+    """Its window is any window, or none; its two events have filters of their own; without `window` it is for ever."""
+    for window in ({"last": "P30D"}, {"last": "PT1H"}, {"calendar": "may"}, {"from": "2026-01-01"}):
+        found = parse({"sequence": {**SEQUENCE, "within": "P1M", "window": window}})
         assert isinstance(found, Sequence)
-    assert isinstance(parse({"sequence": {**SEQUENCE, "happens": True, "window": {"last": "PT1H"}}}), Sequence)
-    assert isinstance(parse({"sequence": {**SEQUENCE, "within": "P7D"}}), Sequence)
-    found = parse({"sequence": {**SEQUENCE, "within": "P1M", "window": {"last": "P31D"}}})
-    assert isinstance(found, Sequence)
-    assert found.within == Duration(1, 0)
+        assert (found.within, found.happens, found.window) == (Duration(1, 0), False, window_of(window))
+    assert parse({"sequence": SEQUENCE}) == Sequence(Matcher("email-open"), Matcher("checkout"), Duration(0, 7 * 86_400_000), happens=False)
 
 
 JSON = st.recursive(

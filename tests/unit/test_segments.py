@@ -175,7 +175,7 @@ def test_levels_of_a_family_are_unique() -> None:
     [
         ({"tier": ("Status", 1)}, ""),
         ({"tier": ("line\n", 1)}, "/tier/family"),
-        ({"tier": ("status", 0)}, ""),
+        ({"tier": ("status", -1)}, ""),
         ({"tier": ("status", 1_001)}, ""),
         ({"min_stay": "a week"}, "/min_stay"),
         ({"min_stay": "P101Y"}, "/min_stay"),
