@@ -25,7 +25,7 @@ from schemas.partitions import partition_of, record_key, split_key
 from schemas.reading import check_admission
 from schemas.topics import Topics
 from schemas.transitions import Cause, Transition, encode_transition
-from services.segmenter.engine.decisions import CLOCK, Customer
+from services.segmenter.engine.decisions import CLOCK, DEFINITION, Customer
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.row import Row
@@ -309,23 +309,25 @@ class Partition:
         compiled = plan.segments.get(entry.segment_id)
         if compiled is None:
             raise Refusal(f"no segment {entry.segment_id!r}", pointer="/segment_id", reason="unknown_segment")
+        cause = Cause("manual", entry.event_id)
         slot = self._slots.get(key)
         if slot is None:
             slot, customer = self._create(key, plan, entry.tenant, entry.customer_id, now_ms)
             out: list[Transition] = []
+            _entered(customer.row, entry)
             # Known from now on, and by nothing but this entry: what else holds of someone without facts holds by definition.
-            customer.adopt(now_ms, out)
+            customer.decide(plan.segments.values(), now_ms, now_ms, DEFINITION, out, {compiled.id: cause})
+            outcome = "applied"
         else:
             customer, out = self._open(key, slot, entry.tenant, entry.customer_id, now_ms)
-        try:
-            if not _entered(customer.row, entry):
-                return "duplicate"
+            outcome = "applied" if _entered(customer.row, entry) else "duplicate"
+            if outcome == "applied":
+                customer.decide([compiled], now_ms, now_ms, cause, out)
+        if outcome == "applied":
             self._dirty[key] = slot
-            customer.decide([compiled], now_ms, now_ms, Cause("manual", entry.event_id), out)
             self._stale[key] = None
-        finally:
-            self._close(key, slot, customer, out, now_ms)
-        return "applied"
+        self._close(key, slot, customer, out, now_ms)
+        return outcome
 
     def _dead_letter(self, topic: str, record: Record, refusal: Refusal) -> None:
         headers = [
