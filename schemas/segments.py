@@ -35,7 +35,8 @@ class Segment(Struct, frozen=True):
 
     `offset` is where it was saved: a partition that has been swept past it answers for it. `include_since` and
     `exclude_since` are the offsets since which manual entries count. `paused_ms` is since when no webhook is pushed, None
-    when they are; `last_pause` the pause before, from and until.
+    when they are; `last_pause` the pause before, from and until. `moved` is where a segment that this one depends on was last
+    saved, archived or restored.
     """
 
     tenant: str
@@ -56,6 +57,12 @@ class Segment(Struct, frozen=True):
     ends_at_ms: int | None = None
     paused_ms: int | None = None
     last_pause: tuple[int, int] | None = None
+    moved: int = -1
+
+    @property
+    def answers_from(self) -> int:
+        """The offset that a partition must have been swept past to answer for the segment."""
+        return max(self.offset, self.moved)
 
 
 class Shelf:
@@ -137,6 +144,7 @@ class Shelf:
         return current
 
     def _keep(self, segment: Segment, change: VersionChange) -> None:
+        moved = self._dependents(segment.id)
         self._remove_from_index(segment.id)
         if not segment.archived:
             named = self._references[segment.id] = references(segment.rule)
@@ -145,7 +153,24 @@ class Shelf:
             if segment.tier is not None:
                 self._families.setdefault(segment.tier.family, {})[segment.tier.level] = segment.id
         self.segments[segment.id] = segment
+        for dependent in moved | self._dependents(segment.id):
+            self.segments[dependent] = replace(self.segments[dependent], moved=segment.offset)
         self.versions.add(segment.id, _version(segment, change, self.versions.of(segment.id)))
+
+    def _dependents(self, segment_id: str) -> set[str]:
+        """Return the live segments that depend on one, directly or through others."""
+        found: set[str] = set()
+        ahead = [segment_id]
+        while ahead:
+            here = ahead.pop()
+            tier = None if (segment := self.segments.get(here)) is None or segment.archived else segment.tier
+            levels = {} if tier is None else self._families.get(tier.family, {})
+            lower = [holder for level, holder in levels.items() if tier is not None and level < tier.level]
+            for dependent in (*self._referrers.get(here, ()), *lower):
+                if dependent not in found:
+                    found.add(dependent)
+                    ahead.append(dependent)
+        return found
 
     def _remove_from_index(self, segment_id: str) -> None:
         for target in self._references.pop(segment_id, ()):

@@ -40,7 +40,7 @@ def swept(segment: Segment, markers: Iterable[Known | None]) -> None:
     A customer whom the backfill has not reached is neither in nor out: what stands there was decided under another definition.
     """
     for known in markers:
-        if known is not None and known.marker.definitions <= segment.offset:
+        if known is not None and known.marker.definitions <= segment.answers_from:
             raise unavailable(f"segment {segment.id} version {segment.version} is being backfilled; this is not known yet")
 
 

@@ -222,11 +222,11 @@ def progress(segment: Segment, markers: Sequence[Known | None]) -> Progress:
             continue
         marker = known.marker
         total += marker.customers
-        if marker.definitions > segment.offset:
+        if marker.definitions > segment.answers_from:
             done += marker.customers
         else:
             live = False
-            if marker.sweep is not None and marker.sweep.offset > segment.offset:
+            if marker.sweep is not None and marker.sweep.offset > segment.answers_from:
                 done += min(marker.sweep.done, marker.customers)
     if live:
         return Progress(live=True, share=1.0)

@@ -404,3 +404,21 @@ def test_the_fold_accepts_exactly_what_keeps_the_graph_sound(acts: list[Any]) ->
         for place, segment_id in enumerate(order):
             assert depends_on(segment_id, live) <= set(order[:place])
         assert [s.id for s in ordered(reversed(desk.catalog.live_segments("demo")))] == order, "the order is the segments' own"
+
+
+def test_who_depends_on_what_was_edited_answers_anew_as_well() -> None:
+    """A referrer, a referrer of that, and a lower level wait for the sweep of the edit; who depends on none of them does not."""
+    desk = Desk()
+    for name, refers, tier in (
+        ("gold", (), ("status", 2)),
+        ("bronze", (), ("status", 1)),
+        ("a", ("gold",), None),
+        ("b", ("a",), None),
+        ("apart", (), None),
+    ):
+        assert desk.save(name, *refers, tier=tier).accepted
+    before = desk.get("apart").answers_from
+    assert desk.save("gold", tier=("status", 2)).accepted
+    now = desk.catalog.offset - 1
+    assert [desk.get(name).answers_from for name in ("gold", "bronze", "a", "b")] == [now] * 4
+    assert desk.get("apart").answers_from == before

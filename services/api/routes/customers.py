@@ -78,7 +78,7 @@ def _shown(catalog: Catalog, tenant: str, customer_id: str, row: Memberships, kn
     definitions = known.marker.definitions
     if catalog.revisions.get(tenant, 0) <= definitions:
         return CustomerSegments(customer_id, known.as_of, found)
-    pending = [s.id for s in catalog.live_segments(tenant) if s.offset >= definitions]
+    pending = [s.id for s in catalog.live_segments(tenant) if s.answers_from >= definitions]
     return CustomerSegments(customer_id, known.as_of, found, pending or UNSET)
 
 

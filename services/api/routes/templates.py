@@ -10,8 +10,19 @@ from schemas.templates import TEMPLATES
 from services.api.shapes import TemplatePage, TemplateView
 from services.api.web import Answer, Call, RouteSpec, answer
 
+
+def _ranks(rule: Any) -> bool:
+    """Whether a rule has a rank somewhere in it."""
+    if isinstance(rule, dict):
+        return "rank" in rule or any(_ranks(member) for member in rule.values())
+    return isinstance(rule, list) and any(_ranks(member) for member in rule)
+
+
+_SAVED: Final = [template for template in TEMPLATES if not _ranks(template.rule)]
+"""Those that can be saved as they are: ranks are not available in this version."""
+
 _PAGE: Final = TemplatePage(
-    [TemplateView(id=template.id, group=template.group, name_fr=template.name_fr, segment=template.body()) for template in TEMPLATES], None
+    [TemplateView(id=template.id, group=template.group, name_fr=template.name_fr, segment=template.body()) for template in _SAVED], None
 )
 
 
@@ -21,10 +32,10 @@ async def list_all(_: Call) -> Response:
 
 
 _FIRST: Final[dict[str, Any]] = {
-    "id": TEMPLATES[0].id,
-    "group": TEMPLATES[0].group,
-    "name_fr": TEMPLATES[0].name_fr,
-    "segment": TEMPLATES[0].body(),
+    "id": _SAVED[0].id,
+    "group": _SAVED[0].group,
+    "name_fr": _SAVED[0].name_fr,
+    "segment": _SAVED[0].body(),
 }
 
 ROUTES: Final = (

@@ -134,7 +134,7 @@ class Plan:
                 self._member_bits[rule.segment] = self.sharing.free_bit()
             return path, rule, None, self._member_bits[rule.segment]
         if isinstance(rule, Rank):
-            raise NotImplementedError("ranks")
+            raise TypeError("the fold of the definitions refuses ranks")
         key, bit = self.sharing.bit_of(rule)
         return path, rule, key, bit
 
