@@ -133,9 +133,9 @@ class IntervalWindow(Window):
         return bisect_right(times, at_ms) if at_ms < self._end_ms else bisect_left(times, self._end_ms)
 
     def left(self, times: list[int], at_ms: int) -> int:
-        """Return how many events lie before the interval."""
+        """Return how many events have happened and lie before the interval."""
         self._look(at_ms)
-        return bisect_left(times, self._start_ms)
+        return bisect_left(times, self._start_ms) if self._start_ms <= at_ms else bisect_right(times, at_ms)
 
     def expiry(self, event_ms: int, at_ms: int) -> int:
         """Return when the interval becomes another one, for an event inside; an event outside has left already."""
