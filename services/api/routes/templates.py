@@ -10,16 +10,7 @@ from schemas.templates import TEMPLATES
 from services.api.shapes import TemplatePage, TemplateView
 from services.api.web import Answer, Call, RouteSpec, answer
 
-
-def _ranks(rule: Any) -> bool:
-    """Whether a rule has a rank somewhere in it."""
-    if isinstance(rule, dict):
-        return "rank" in rule or any(_ranks(member) for member in rule.values())
-    return isinstance(rule, list) and any(_ranks(member) for member in rule)
-
-
-_SAVED: Final = [template for template in TEMPLATES if not _ranks(template.rule)]
-"""Those that can be saved as they are: ranks are not available in this version."""
+_SAVED: Final = [template for template in TEMPLATES if template.available]
 
 _PAGE: Final = TemplatePage(
     [TemplateView(id=template.id, group=template.group, name_fr=template.name_fr, segment=template.body()) for template in _SAVED], None
