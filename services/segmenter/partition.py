@@ -223,6 +223,7 @@ class Partition:
         if fact.at_ms > self._instant_ms:
             self._instant_ms = now_ms
         instant_ms = self._instant_ms
+        first = slot is None
         if slot is None:
             plan = self.plans.of(event.tenant)
             self._admit(None, plan, fact, now_ms)
@@ -234,7 +235,7 @@ class Partition:
                 return self._seen(key, slot, fact)
             self._admit(slot, customer.live.plan, fact, now_ms)
         self._keep(key, slot, fact)
-        if fact.type == VOID and not customer.fresh:
+        if fact.type == VOID and not first:
             self._correct(key, slot, fact, instant_ms)
         else:
             customer.add(fact, instant_ms)

@@ -118,3 +118,21 @@ def test_until_is_the_next_flip(world: World) -> None:
     for customer, memberships in pair.simulation.memberships().items():
         for segment_id, (_, until_ms) in memberships.items():
             assert until_ms == pair.judge.until(segment_id, customer), (customer, segment_id)
+
+
+@settings(max_examples=_LOOKS)
+@given(language.worlds(without=(*_APART, "stay")), st.data())
+def test_facts_of_one_step_are_decided_as_if_each_came_alone(world: World, data: st.DataObject) -> None:
+    """However many documents a step holds, and whoever they are about, afterwards the members are the judge's."""
+    pair = Pair(world)
+    for segment in world.segments:
+        pair.save(segment)
+    # Of two that share an id the judge would have to know which was first; the first of each is enough here.
+    documents = list({(document["customer_id"], document["event_id"]): document for document in reversed(world.documents)}.values())[::-1]
+    while documents:
+        size = data.draw(st.integers(1, len(documents)))
+        pair.simulation.post(*documents[:size])
+        for document in documents[:size]:
+            pair.judge.accept(document, pair.simulation.now_ms)
+        documents = documents[size:]
+        pair.agree()

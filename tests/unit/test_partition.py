@@ -217,3 +217,13 @@ def _home(customer: str) -> int:
     from aiokafka.partitioner import murmur2  # noqa: PLC0415 - the client's own, as a second opinion
 
     return int((murmur2(record_key("demo", customer)) & 0x7FFFFFFF) % 4)
+
+
+def test_a_void_in_the_step_of_its_checkout_takes_it_back(shop: Simulation) -> None:
+    """A newcomer's two checkouts and the void of one come together: as if the voided one had never been."""
+    sales = [checkout(name, NOW, receipt_id=name, store_id="s") for name in ("a", "b")]
+    void = {"type": "checkout-void", "event_id": "v", "customer_id": "718", "occurred_at": iso(NOW), "receipt_id": "a", "store_id": "s"}
+    shop.post(*sales, void)
+    assert shop.members("regulars") == set()
+    shop.post(checkout("c", NOW))
+    assert shop.members("regulars") == {"718"}
