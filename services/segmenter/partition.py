@@ -18,29 +18,25 @@ from typing import Final
 from schemas import projection
 from schemas.decoding import decode_event
 from schemas.errors import Refusal
-from schemas.facts import VOID, Fact, chunk_of, facts_in, joined
+from schemas.facts import VOID, Fact
 from schemas.instants import DAY_MS, NEVER
-from schemas.manual import ManualEntry, decode_manual
+from schemas.manual import decode_manual
 from schemas.partitions import partition_of, record_key, split_key
 from schemas.reading import check_admission
 from schemas.topics import Topics
-from schemas.transitions import Cause, Transition, encode_transition
+from schemas.transitions import Cause, Transition
 from services.segmenter.engine.decisions import CLOCK, DEFINITION, Customer
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import Plan
-from services.segmenter.engine.row import Row
+from services.segmenter.engine.row import Row, listed
+from services.segmenter.gathering import Gathering
 from services.segmenter.plans import Limits, Plans
 from services.segmenter.rows import (
-    JOIN_AT,
     PROGRESS,
     Progress,
     Slot,
-    chunk_key,
     decode_progress,
     decode_row,
-    encode,
-    facts_of,
-    row_key,
     split_chunk_key,
 )
 from services.segmenter.steps import Record, Step
@@ -65,16 +61,9 @@ class Partition:
         self._sweep: Iterator[bytes] | None = None
         self._swept = projection.Sweep(0, 0, 0)
         self._versions = itertools.count(1)
-        self._clear()
-
-    def _clear(self) -> None:
-        self._step = Step()
-        self._dirty: dict[bytes, Slot] = {}
-        self._added: dict[bytes, list[Fact]] = {}
-        self._touched: dict[bytes, None] = {}
+        self._gathering = Gathering()
         self._pending: dict[bytes, Slot] = {}
         self._instant_ms = 0
-        self._moved = False
 
     # ---- what the owner reads
 
@@ -169,7 +158,7 @@ class Partition:
             self._stale[key] = None  # what its `until` became after the last row was written is not known
         heapq.heapify(self._deadlines)
         self._progress.epoch += 1
-        self._moved = True
+        self._gathering.moved = True
 
     def _slot(self, key: bytes) -> Slot:
         slot = self._slots.get(key)
@@ -197,11 +186,11 @@ class Partition:
                 outcome = self._manual(topic, record, now_ms) if manual else self._event(topic, record, now_ms)
             except Refusal as refusal:
                 outcome = "dead_lettered/" + refusal.reason
-                self._dead_letter(topic, record, refusal)
+                self._gathering.dead_letter(topic, self.number, record, refusal)
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
             expected = record.offset + 1
         self._progress.offsets[topic] = expected
-        self._moved = True
+        self._gathering.moved = True
 
     def _event(self, topic: str, record: Record, now_ms: int) -> str:
         event = decode_event(record.value or b"")
@@ -216,7 +205,7 @@ class Partition:
         key = record_key(event.tenant, event.customer_id)
         slot = self._slots.get(key)
         if slot is None and (home := partition_of(key, self._limits.partitions)) != self.number:
-            self._step.forwards.append((topic, home, key, record.value or b""))
+            self._gathering.send_on(topic, home, key, record)
             return "forwarded"
         fact = reader.of(event)
         check_admission(event, fact.at_ms, now_ms)
@@ -234,7 +223,7 @@ class Partition:
             if fact.event_id in customer.live.ids:
                 return self._seen(key, slot, fact)
             self._admit(slot, customer.live.plan, fact, now_ms)
-        self._keep(key, slot, fact)
+        self._gathering.keep(key, slot, fact)
         if fact.type == VOID and not first:
             self._correct(key, slot, fact, instant_ms)
         else:
@@ -247,11 +236,11 @@ class Partition:
         customer: Customer = slot.customer
         out: list[Transition] = []
         customer.settle(out)
-        live = Live(customer.live.plan, self._history(key, slot), now_ms)
+        live = Live(customer.live.plan, self._gathering.history(key, slot), now_ms)
         customer.correct(live, now_ms, Cause("correction", fact.event_id, fact.imported), out)
         if customer.row.members:
             self._stale[key] = None
-        self._dirty[key] = slot
+        self._gathering.write_row(key, slot)
         self._close(key, slot, customer, out, now_ms)
 
     def _at(self, key: bytes, slot: Slot, tenant: str, customer_id: str, now_ms: int) -> Customer:
@@ -286,12 +275,11 @@ class Partition:
         slot = self._slots[key] = Slot()
         slot.revision = plan.revision
         customer = slot.customer = Customer(tenant, customer_id, Row(plan.revision), Live(plan, (), now_ms))
-        self._dirty[key] = slot
-        self._touched[key] = None
+        self._gathering.project(key, slot)
         return slot, customer
 
     def _seen(self, key: bytes, slot: Slot, fact: Fact) -> str:
-        first = next(known for known in self._history(key, slot) if known.event_id == fact.event_id)
+        first = next(known for known in self._gathering.history(key, slot) if known.event_id == fact.event_id)
         if first.same_as(fact):
             return "duplicate"
         raise Refusal("another event of this customer has this event_id and says something else", pointer="/event_id", reason="conflict")
@@ -302,7 +290,7 @@ class Partition:
         key = record_key(entry.tenant, entry.customer_id)
         home = partition_of(key, self._limits.partitions)
         if home != self.number:
-            self._step.forwards.append((topic, home, key, record.value or b""))
+            self._gathering.send_on(topic, home, key, record)
             return "forwarded"
         if entry.tenant not in self.plans.catalog.tenants:
             raise Refusal(f"no tenant {entry.tenant!r}", pointer="/tenant", reason="unknown_tenant")
@@ -315,30 +303,20 @@ class Partition:
         if slot is None:
             slot, customer = self._create(key, plan, entry.tenant, entry.customer_id, now_ms)
             out: list[Transition] = []
-            _entered(customer.row, entry)
+            listed(customer.row, entry)
             # Known from now on, and by nothing but this entry: what else holds of someone without facts holds by definition.
             customer.decide(plan.segments.values(), now_ms, now_ms, DEFINITION, out, {compiled.id: cause})
             outcome = "applied"
         else:
             customer, out = self._open(key, slot, entry.tenant, entry.customer_id, now_ms)
-            outcome = "applied" if _entered(customer.row, entry) else "duplicate"
+            outcome = "applied" if listed(customer.row, entry) else "duplicate"
             if outcome == "applied":
                 customer.decide([compiled], now_ms, now_ms, cause, out)
         if outcome == "applied":
-            self._dirty[key] = slot
+            self._gathering.write_row(key, slot)
             self._stale[key] = None
         self._close(key, slot, customer, out, now_ms)
         return outcome
-
-    def _dead_letter(self, topic: str, record: Record, refusal: Refusal) -> None:
-        headers = [
-            ("topic", topic.encode()),
-            ("partition", str(self.number).encode()),
-            ("offset", str(record.offset).encode()),
-            ("reason", refusal.reason.encode()),
-            ("detail", str(refusal).encode()[:1000]),
-        ]
-        self._step.dead_letters.append((record.key, record.value or b"", headers))
 
     # ---- a customer at a time
 
@@ -354,11 +332,11 @@ class Partition:
             return customer, out
         row = customer.row if customer is not None else decode_row(slot.row or b"") if slot.row is not None else Row(-1)
         row.deadline_ms = slot.deadline_ms
-        customer = slot.customer = Customer(tenant, customer_id, row, Live(plan, self._history(key, slot), min(now_ms, slot.deadline_ms)))
+        customer = slot.customer = Customer(tenant, customer_id, row, Live(plan, self._gathering.history(key, slot), min(now_ms, slot.deadline_ms)))
         if row.revision != plan.revision:
             customer.adopt(now_ms, out)
             slot.revision = plan.revision
-            self._dirty[key] = slot
+            self._gathering.write_row(key, slot)
         else:
             if slot.deadline_ms <= now_ms:
                 customer.decide(plan.segments.values(), slot.deadline_ms, now_ms, CLOCK, out)
@@ -370,29 +348,14 @@ class Partition:
         deadline_ms = customer.soonest_ms
         if deadline_ms < slot.deadline_ms or slot.deadline_ms <= now_ms:
             slot.deadline_ms = deadline_ms
-            self._dirty[key] = slot
+            self._gathering.write_row(key, slot)
             if deadline_ms < NEVER:
                 heapq.heappush(self._deadlines, (deadline_ms, key))
         if out:
-            self._step.changes.extend((key, encode_transition(transition)) for transition in out)
-            self._dirty[key] = slot
-            self._touched[key] = None
+            self._gathering.put_out(key, slot, out)
         lives = self._lives
         lives[key] = slot
         lives.move_to_end(key)
-
-    def _keep(self, key: bytes, slot: Slot, fact: Fact) -> None:
-        slot.events += 1
-        added = self._added.get(key)
-        if added is None:
-            self._added[key] = [fact]
-        else:
-            added.append(fact)
-
-    def _history(self, key: bytes, slot: Slot) -> list[Fact]:
-        facts = [fact for chunk in slot.chunks.values() for fact in facts_in(chunk)]
-        facts.extend(self._added.get(key, ()))
-        return facts
 
     # ---- time and definitions
 
@@ -437,7 +400,7 @@ class Partition:
             return True
         progress.swept = self._swept.offset
         self._sweep = None
-        self._moved = True
+        self._gathering.moved = True
         return progress.swept < catalog.offset
 
     def refresh(self, now_ms: int, limit: int) -> list[bytes]:
@@ -452,8 +415,7 @@ class Partition:
                 continue
             customer = self._look(key, now_ms)
             if customer.refresh(now_ms):
-                self._dirty[key] = slot
-                self._touched[key] = None
+                self._gathering.project(key, slot)
                 changed.append(key)
         return changed
 
@@ -473,52 +435,18 @@ class Partition:
     def take(self) -> Step | None:
         """Return everything since the last step, None when there is nothing to write."""
         self._settle()
-        step = self._step
-        if not (self._moved or self._dirty or self._added or step.changes):
+        gathering = self._gathering
+        if gathering.empty:
             return None
-        progress = self._progress
-        progress.definitions = max(progress.definitions, self.plans.catalog.offset)
-        for key, facts in self._added.items():
-            self._write_chunk(key, self._slots[key], facts)
-        for key, slot in self._dirty.items():
-            row = slot.customer.row
-            row.deadline_ms = slot.deadline_ms
-            slot.row = step.rows[row_key(key)] = encode(row)
-        step.rows[PROGRESS] = encode(progress)
-        step.touched = list(self._touched)
+        self._progress.definitions = max(self._progress.definitions, self.plans.catalog.offset)
+        step = gathering.finished(self._progress, self._slots)
         self._forget()
-        self._clear()
+        self._gathering = Gathering()
+        self._instant_ms = 0
         return step
-
-    def _write_chunk(self, key: bytes, slot: Slot, facts: list[Fact]) -> None:
-        chunk = chunk_of(facts)
-        if len(slot.loose) + 1 >= JOIN_AT:
-            for number in slot.loose:
-                self._step.rows[chunk_key(key, number)] = None
-            chunk = joined([*(slot.chunks.pop(number) for number in slot.loose), chunk])
-            slot.loose.clear()
-        number = slot.next_chunk
-        slot.next_chunk += 1
-        slot.chunks[number] = chunk
-        if facts_of(chunk) < JOIN_AT:
-            slot.loose.append(number)
-        self._step.rows[chunk_key(key, number)] = chunk
 
     def _forget(self) -> None:
         """Drop the live state of those not looked at for longest; all of it is in rows and chunks."""
         while len(self._lives) > self._limits.live_customers:
             _, slot = self._lives.popitem(last=False)
             slot.customer = None
-
-
-def _entered(row: Row, entry: ManualEntry) -> bool:
-    """Put an entry into a row; return whether it changed anything. One of a list that has been replaced since changes nothing."""
-    before = row.manual.get(entry.segment_id, (-1, -1))
-    if entry.since < before[0 if entry.entries == "include" else 1]:
-        return False
-    value = entry.since if entry.present else -1
-    after: tuple[int, int] = (value, before[1]) if entry.entries == "include" else (before[0], value)
-    if after == before:
-        return False
-    row.manual = row.manual | {entry.segment_id: after}
-    return True

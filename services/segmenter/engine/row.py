@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from schemas.instants import NEVER
+from schemas.manual import ManualEntry
 
 
 class Row(Struct, array_like=True, gc=False):
@@ -23,3 +24,16 @@ class Row(Struct, array_like=True, gc=False):
     members: dict[str, tuple[int, int]] = {}
     manual: dict[str, tuple[int, int]] = {}
     entered: dict[str, int] = {}
+
+
+def listed(row: Row, entry: ManualEntry) -> bool:
+    """Put an entry into a row; return whether it changed anything. One of a list that has been replaced since changes nothing."""
+    before = row.manual.get(entry.segment_id, (-1, -1))
+    if entry.since < before[0 if entry.entries == "include" else 1]:
+        return False
+    value = entry.since if entry.present else -1
+    after: tuple[int, int] = (value, before[1]) if entry.entries == "include" else (before[0], value)
+    if after == before:
+        return False
+    row.manual = row.manual | {entry.segment_id: after}
+    return True

@@ -1,0 +1,100 @@
+"""Gathering: what was decided since the last step, and how it becomes the records of one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from schemas.errors import Refusal
+from schemas.facts import Fact, chunk_of, facts_in, joined
+from schemas.transitions import Transition, encode_transition
+from services.segmenter.rows import JOIN_AT, PROGRESS, Progress, Slot, chunk_key, encode, facts_of, row_key
+from services.segmenter.steps import Record, Step
+
+
+class Gathering:
+    """The step under way. `moved`: an offset, the epoch or a sweep has moved, so there is something to write in any case."""
+
+    def __init__(self) -> None:
+        self.moved = False
+        self._step = Step()
+        self._dirty: dict[bytes, Slot] = {}
+        self._added: dict[bytes, list[Fact]] = {}
+        self._touched: dict[bytes, None] = {}
+
+    def keep(self, key: bytes, slot: Slot, fact: Fact) -> None:
+        """Add a fact to a customer's history."""
+        slot.events += 1
+        added = self._added.get(key)
+        if added is None:
+            self._added[key] = [fact]
+        else:
+            added.append(fact)
+
+    def history(self, key: bytes, slot: Slot) -> list[Fact]:
+        """Return all facts of a customer, written or not."""
+        facts = [fact for chunk in slot.chunks.values() for fact in facts_in(chunk)]
+        facts.extend(self._added.get(key, ()))
+        return facts
+
+    def write_row(self, key: bytes, slot: Slot) -> None:
+        """Write a customer's row with this step."""
+        self._dirty[key] = slot
+
+    def project(self, key: bytes, slot: Slot) -> None:
+        """Write a customer's row, and show it anew to those who read."""
+        self._dirty[key] = slot
+        self._touched[key] = None
+
+    def put_out(self, key: bytes, slot: Slot, transitions: Iterable[Transition]) -> None:
+        """Publish a customer's transitions."""
+        self._step.changes.extend([(key, encode_transition(transition)) for transition in transitions])
+        self.project(key, slot)
+
+    def send_on(self, topic: str, partition: int, key: bytes, record: Record) -> None:
+        """Send a record on to the partition that it belongs to."""
+        self._step.forwards.append((topic, partition, key, record.value or b""))
+
+    def dead_letter(self, topic: str, partition: int, record: Record, refusal: Refusal) -> None:
+        """Set a record aside with where it stood and why it was refused."""
+        headers = [
+            ("topic", topic.encode()),
+            ("partition", str(partition).encode()),
+            ("offset", str(record.offset).encode()),
+            ("reason", refusal.reason.encode()),
+            ("detail", str(refusal).encode()[:1000]),
+        ]
+        self._step.dead_letters.append((record.key, record.value or b"", headers))
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.moved or self._dirty or self._added or self._step.changes)
+
+    def finished(self, progress: Progress, slots: dict[bytes, Slot]) -> Step:
+        """Return the step, with the rows, the chunks of history and the progress in it."""
+        rows = self._step.rows
+        for key, facts in self._added.items():
+            _write_chunk(rows, key, slots[key], facts)
+        for key, slot in self._dirty.items():
+            row = slot.customer.row
+            row.deadline_ms = slot.deadline_ms
+            slot.row = rows[row_key(key)] = encode(row)
+        rows[PROGRESS] = encode(progress)
+        self._step.touched = list(self._touched)
+        return self._step
+
+
+def _write_chunk(rows: dict[bytes, bytes | None], key: bytes, slot: Slot, facts: list[Fact]) -> None:
+    """Write a customer's new facts as a chunk, joined with the loose ones before it once they are many."""
+    chunk = chunk_of(facts)
+    if len(slot.loose) + 1 >= JOIN_AT:
+        for number in slot.loose:
+            rows[chunk_key(key, number)] = None
+        chunk = joined([*[slot.chunks.pop(number) for number in slot.loose], chunk])
+        slot.loose.clear()
+    number = slot.next_chunk
+    slot.next_chunk += 1
+    slot.chunks[number] = chunk
+    if facts_of(chunk) < JOIN_AT:
+        slot.loose.append(number)
+    rows[chunk_key(key, number)] = chunk
