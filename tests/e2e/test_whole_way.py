@@ -247,7 +247,7 @@ def test_answers_to_bad_input(shop: Shop) -> None:
     assert shop.http.post(ingest, content='{"type":', headers={"Content-Type": "application/json"}).status_code == 400
     answer = shop.http.post(ingest, json={"type": "checkout", "event_id": "x", "customer_id": "c", "occurred_at": iso(now_ms()), "total": "1.234"})
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/total")
-    answer = shop.http.post(api, json={"id": "bad", "name": "bad", "rule": {"all": [{"segment": "buyers"}]}})
+    answer = shop.http.post(api, json={"id": "bad", "name": "bad", "rule": {"all": [{"segment": "nowhere"}]}})
     assert (answer.status_code, answer.json()["pointer"]) == (422, "/rule/all/0/segment")
     for path in ("/v1/customers/nobody/segments", "/v1/segments/nothing", "/v1/segments/nothing/members"):
         assert shop.http.get(shop.url("api", path)).status_code == 404
