@@ -29,6 +29,12 @@ from services.segmenter.steps import Step
 
 log = logging.getLogger(__name__)
 
+_GROUP_MOST_S: Final = 1.0
+"""What was applied waits no longer than this for the rest of its group, however many partitions share the process."""
+
+_BESIDE: Final = 0.2
+"""What deadlines and backfill may compute while live records wait, beside what these take; at least one slice."""
+
 _REARM_S: Final = 1.0
 """Timers are set no further ahead than this: they run on the monotonic clock, deadlines on the wall clock, which may be set."""
 
@@ -110,6 +116,8 @@ class Pump:
         self._swept_at = -1
         self._earliest_due_ms: int | None = None
         self._computed_s = 0.0
+        self._group_s = settings.segmenter_group_ms / 1000
+        self._again: list[bytes] = []
         self._next_commit_s = 0.0
         self._live_pace = Pace(settings.segmenter_slice_ms)
         self._tick_pace, self._sweep_pace, self._refresh_pace = (Pace(settings.segmenter_background_slice_ms) for _ in range(3))
@@ -222,14 +230,16 @@ class Pump:
     async def _cycle(self) -> None:
         """One group: live records and deadlines, their transaction, then a little of what can wait."""
         self._wake.clear()
-        until = time.perf_counter() + self._around.settings.segmenter_group_ms / 1000
-        await self._live(until)
-        await self._due(until)
+        before_s = self._computed_s
+        await self._live()
+        beside_s = (self._computed_s - before_s) * _BESIDE
+        await self._due(beside_s)
         await self._commit()
         if self._idle_work():
-            keys = await self._background(time.perf_counter() + self._around.settings.segmenter_group_ms / 1000)
-            if keys or not self._chunks:
-                await self._commit(keys)
+            await self._background(beside_s)
+            # While live records wait it goes with their transaction: one of its own would cost them more than the work itself.
+            if not self._chunks:
+                await self._commit()
 
     def _idle_work(self) -> bool:
         return self._swept_at != self._around.definitions.catalog.offset or self.core.stale > 0
@@ -245,11 +255,12 @@ class Pump:
         finally:
             timer.cancel()
 
-    async def _live(self, until: float) -> None:
+    async def _live(self) -> None:
+        until, enough_s = time.perf_counter() + _GROUP_MOST_S, self._computed_s + self._group_s
         budget = self._around.settings.segmenter_group_records
         slice_s = self._around.settings.segmenter_slice_ms / 1000
         yielded = time.perf_counter()
-        while self._chunks and budget > 0 and time.perf_counter() < until:
+        while self._chunks and budget > 0 and self._computed_s < enough_s and time.perf_counter() < until:
             chunk = self._chunks[0]
             part = chunk.records[chunk.done : chunk.done + self._live_pace.limit]
             await self._prerequisites(chunk.topic, part)
@@ -269,9 +280,9 @@ class Pump:
                 await asyncio.sleep(0)
                 yielded = time.perf_counter()
 
-    async def _due(self, until: float) -> None:
-        """Let deadlines pass; at least one slice, and no more than one while live records wait."""
-        core = self.core
+    async def _due(self, beside_s: float) -> None:
+        """Let deadlines pass; at least one slice, and no more than `beside_s` while live records wait."""
+        core, since_s = self.core, self._computed_s
         while (due_ms := core.next_deadline_ms()) <= self._around.now_ms():
             if self._earliest_due_ms is None:
                 self._earliest_due_ms = due_ms
@@ -280,12 +291,12 @@ class Pump:
                 with self._slice(self._tick_pace) as units:
                     units.append(core.tick(now_ms, self._tick_pace.limit))
                 await asyncio.sleep(0)
-            if self._chunks or time.perf_counter() > until:
+            if self._computed_s - since_s > (beside_s if self._chunks else self._group_s):
                 return
 
-    async def _background(self, until: float) -> list[bytes]:
-        """Backfill, and when there is none, refreshes; one slice, more while nobody waits. Return keys to project again."""
-        core, keys = self.core, []
+    async def _background(self, beside_s: float) -> None:
+        """Backfill, and when there is none, refreshes: at least a slice. While live records wait, `beside_s` of backfill at most."""
+        core, since_s = self.core, self._computed_s
         while self._idle_work():
             async with self._around.background:
                 now_ms = await self._now()
@@ -300,12 +311,13 @@ class Pump:
                 else:
                     limit = min(self._refresh_pace.limit, core.stale)
                     with self._slice(self._refresh_pace) as units:
-                        keys += core.refresh(now_ms, limit)
+                        self._again += core.refresh(now_ms, limit)
                         units.append(limit)
+                        beside_s = 0.0
                 await asyncio.sleep(0)
-            if self._chunks or time.perf_counter() > until or core.next_deadline_ms() <= self._around.now_ms():
-                break
-        return keys
+            spent_s = self._computed_s - since_s
+            if spent_s > (beside_s if self._chunks else self._group_s) or core.next_deadline_ms() <= self._around.now_ms():
+                return
 
     @contextmanager
     def _slice(self, pace: Pace) -> Iterator[list[int]]:
@@ -344,9 +356,10 @@ class Pump:
 
     # ---- the step
 
-    async def _commit(self, keys: Sequence[bytes] = ()) -> None:
+    async def _commit(self) -> None:
         step = self.core.take()
         done, self._done = self._done, []
+        again, self._again = self._again, []
         if step is not None:
             self._lane.taken()
             metrics, since = self._around.metrics, time.perf_counter()
@@ -360,7 +373,7 @@ class Pump:
         for chunk in done:
             self.applied_to[chunk.topic] = chunk.end
             chunk.ack()
-        self._lane.committed([*step.touched, *keys] if step is not None else keys)
+        self._lane.committed([*step.touched, *again] if step is not None else again)
 
     def _count(self, step: Step, done: list[Chunk]) -> None:
         metrics, now_ms = self._around.metrics, self._around.now_ms()
