@@ -208,6 +208,13 @@ def test_an_erasure_is_of_the_person() -> None:
     assert history.add(sale("2024-05-20T10:00:00Z", customer_id="new")) is False
 
 
+def test_what_was_erased_does_not_come_back_with_a_merge() -> None:
+    """Neither when the erased id lives on nor when it disappears into another."""
+    for old, into in (("a", "b"), ("b", "a")):
+        history = told(sale(customer_id="a"), sale(customer_id="b"), erase("a"), merge(old, into, at=_LATE))
+        assert (history.known, count(history, "a")) == ({into}, 1)
+
+
 def test_an_id_that_is_taken_neither_merges_nor_erases() -> None:
     """The first accepted body of an id counts, whatever the second would do."""
     first = sale()

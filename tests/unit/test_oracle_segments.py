@@ -84,6 +84,8 @@ def test_another_version_of_itself_is_not_asked() -> None:
     lowered = gold | {"tier": {"family": "status", "level": 0}, "rule": worth("600")}
     assert model.members(lowered, history, _AT, [bronze, gold]) == set(), "bronze is higher now"
     assert model.members(gold | {"rule": worth("600")}, history, _AT, [bronze, gold]) == {"a"}
+    rich = told(sale(total="2000", customer_id="b"))
+    assert model.members(lowered, rich, _AT, [gold]) == {"b"}, "what it replaces holds of b, and is no higher level any more"
 
 
 @pytest.mark.parametrize(
