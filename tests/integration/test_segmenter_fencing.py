@@ -97,7 +97,7 @@ def test_random_acts_lose_and_repeat_nothing(workers: Workers) -> None:
 
 
 def test_a_worker_that_is_asked_to_end_hands_over(workers: Workers) -> None:
-    """SIGTERM ends a worker with status 0 within seconds, and its successor goes on where it stopped."""
+    """SIGTERM ends a worker with status 0 in time, and its successor goes on where it stopped."""
     first, second = workers.start(), workers.start()
     load = Load(workers, per_s=500, keys=200, seed=2)
     load.start()
@@ -105,7 +105,7 @@ def test_a_worker_that_is_asked_to_end_hands_over(workers: Workers) -> None:
     since = time.monotonic()
     workers.signal(first, signal.SIGTERM)
     assert workers.wait(first) == 0, workers.log(first)[-2000:]
-    assert time.monotonic() - since < 10
+    assert time.monotonic() - since < 30, "whoever stops a worker from outside waits so long before it kills"
     load.stop()
     assert_whole(workers, load)
     assert "CRITICAL" not in workers.log(first) + workers.log(second)

@@ -84,7 +84,7 @@ class Workers:
         """Send a signal to a worker."""
         self.processes[name].send_signal(signum)
 
-    def wait(self, name: str, timeout_s: float = 20.0) -> int:
+    def wait(self, name: str, timeout_s: float = 60.0) -> int:
         """Wait until a worker has ended and return its exit status."""
         return self.processes[name].wait(timeout_s)
 
