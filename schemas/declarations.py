@@ -5,13 +5,13 @@ A kind once declared never changes: rules were saved with it, and answers were g
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from msgspec import Struct
 
 from schemas.definitions import AttributePut
 from schemas.errors import Refusal, shown
+from schemas.events import has_control
 from schemas.outcomes import Conflict
 from schemas.rule_context import PROPERTIES
 from schemas.vocabulary import ATTRIBUTES, DERIVED_ATTRIBUTES, Kind
@@ -19,7 +19,6 @@ from schemas.vocabulary import ATTRIBUTES, DERIVED_ATTRIBUTES, Kind
 MAX_DECLARED: Final = 1_000
 MAX_NAME: Final = 64
 """Characters of an attribute's name, as in a profile event; of a property's, `properties.` comes on top."""
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 class Attribute(Struct, frozen=True):
@@ -59,7 +58,7 @@ class Declarations:
 def check_name(name: str) -> None:
     """Refuse a name that no attribute or property can have, or that every tenant's has already."""
     bare = name.removeprefix(PROPERTIES)
-    if not 1 <= len(bare) <= MAX_NAME or _CONTROL.search(bare) or bare != bare.strip():
+    if not 1 <= len(bare) <= MAX_NAME or has_control(bare) or bare != bare.strip():
         said = f"{shown(name)} is no name: 1 to {MAX_NAME} characters, no control characters, no space around it"
         raise Refusal(f"{said}; {PROPERTIES} before it for a property of custom events", pointer="/name")
     kind = ATTRIBUTES.get(name) or DERIVED_ATTRIBUTES.get(name)

@@ -6,6 +6,7 @@ Both paths accept the same documents and read them with the same decoder. Amount
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -42,6 +43,15 @@ class Common(Struct, kw_only=True, tag_field="type", omit_defaults=True, gc=Fals
     occurred_at: Instant
     imported: bool = field(default=False, name="import")
     synthetic: bool = False
+
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+def has_control(text: str) -> bool:
+    """Whether a text contains control characters; no id and no name does."""
+    # isprintable is a quick no for almost every text; only the rest pays for the exact question.
+    return not text.isprintable() and _CONTROL.search(text) is not None
 
 
 class When(Struct):

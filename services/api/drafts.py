@@ -11,14 +11,15 @@ from msgspec.structs import asdict
 from schemas.catalog import Segment
 from schemas.definitions import SegmentPut
 from schemas.errors import Refusal
-from schemas.instants import iso, parse_instant
+from schemas.events import has_control
+from schemas.instants import parse_instant
 from schemas.rule_parser import parse_rule
 from schemas.rule_values import duration
 from schemas.rules import MAX_COST, Rule, canonical
 from schemas.segments import saved
 from services.api.errors import Refused, refused
 from services.api.shapes import SegmentPatch, SegmentReplace
-from services.api.views import has_control, is_customer_id
+from services.api.views import instant_or_none, is_customer_id
 from services.api.web import Call, converted
 from services.api.writer import Edit, ListName
 
@@ -98,8 +99,8 @@ def _document(segment: Segment) -> dict[str, Any]:
         "rule": None if segment.rule is None else canonical(segment.rule),
         "tier": None if tier is None else asdict(tier),
         "min_stay": None if segment.min_stay is None else str(segment.min_stay),
-        "starts_at": None if segment.starts_at_ms is None else iso(segment.starts_at_ms),
-        "ends_at": None if segment.ends_at_ms is None else iso(segment.ends_at_ms),
+        "starts_at": instant_or_none(segment.starts_at_ms),
+        "ends_at": instant_or_none(segment.ends_at_ms),
     }
     return {name: value for name, value in document.items() if value is not None}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 from msgspec import UNSET, Raw, UnsetType
 
 from schemas.catalog import Attribute, Endpoint, Key, Segment, Version
+from schemas.events import has_control
 from schemas.instants import iso, iso_or_none
 from schemas.rules import canonical
 from services.api.desk import Desk
@@ -19,8 +19,6 @@ from services.api.freshness import oldest
 from services.api.reads import Known, progress
 from services.api.shapes import AttributeView, EndpointView, KeyView, SegmentView, VersionView
 
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
-
 when: Final = lru_cache(maxsize=131_072)(iso)
 until: Final = lru_cache(maxsize=131_072)(iso_or_none)
 """Instants as text. Many share theirs: a backfill's `since`, a midnight's `until`."""
@@ -28,12 +26,7 @@ until: Final = lru_cache(maxsize=131_072)(iso_or_none)
 
 def is_customer_id(text: str) -> bool:
     """Whether an event could carry this customer id."""
-    return 1 <= len(text) <= 128 and (text.isprintable() or not _CONTROL.search(text))
-
-
-def has_control(text: str) -> bool:
-    """Whether a text contains control characters."""
-    return _CONTROL.search(text) is not None
+    return 1 <= len(text) <= 128 and not has_control(text)
 
 
 def existing(segment: Segment | None) -> Segment:
@@ -61,8 +54,8 @@ def segment_view(
         rule=None if segment.rule is None else canonical(segment.rule),
         tier=segment.tier,
         min_stay=None if segment.min_stay is None else str(segment.min_stay),
-        starts_at=_instant(segment.starts_at_ms),
-        ends_at=_instant(segment.ends_at_ms),
+        starts_at=instant_or_none(segment.starts_at_ms),
+        ends_at=instant_or_none(segment.ends_at_ms),
         version=segment.version,
         status=status,
         progress=found.share if markers else 0.0,
@@ -84,8 +77,8 @@ def version_view(version: Version) -> VersionView:
         rule=None if version.rule is None else Raw(version.rule),
         tier=version.tier,
         min_stay=None if version.min_stay is None else str(version.min_stay),
-        starts_at=_instant(version.starts_at_ms),
-        ends_at=_instant(version.ends_at_ms),
+        starts_at=instant_or_none(version.starts_at_ms),
+        ends_at=instant_or_none(version.ends_at_ms),
     )
 
 
@@ -133,5 +126,6 @@ def key_view(key: Key, *, secret: str | UnsetType = UNSET) -> KeyView:
     return KeyView(id=key.id, name=key.name, scopes=sorted(key.scopes), created_at=iso(key.created_ms), key=secret)
 
 
-def _instant(at_ms: int | None) -> str | None:
+def instant_or_none(at_ms: int | None) -> str | None:
+    """Show an instant that may not be set."""
     return None if at_ms is None else iso(at_ms)

@@ -13,6 +13,7 @@ from fastapi import Response
 from schemas.catalog import Endpoint
 from schemas.definitions import EndpointDeleted, EndpointPut
 from schemas.errors import shown
+from schemas.events import has_control
 from services.api.auth import new_id
 from services.api.dispatcher.addresses import refused as refused_address
 from services.api.dispatcher.client import send_test
@@ -20,7 +21,7 @@ from services.api.errors import Refused, absent, unavailable
 from services.api.routes.common import AS_OF
 from services.api.settings import ApiSettings
 from services.api.shapes import EndpointBody, EndpointPage, EndpointView, TestResult
-from services.api.views import endpoint_view, has_control
+from services.api.views import endpoint_view
 from services.api.web import Answer, Call, RouteSpec, answer
 
 _SECRET_BYTES: Final = 32
