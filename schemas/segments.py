@@ -164,8 +164,7 @@ class Shelf:
         while ahead:
             here = ahead.pop()
             tier = None if (segment := self.segments.get(here)) is None or segment.archived else segment.tier
-            levels = {} if tier is None else self._families.get(tier.family, {})
-            lower = [holder for level, holder in levels.items() if tier is not None and level < tier.level]
+            lower = [] if tier is None else [holder for level, holder in self._families.get(tier.family, {}).items() if level < tier.level]
             for dependent in (*self._referrers.get(here, ()), *lower):
                 if dependent not in found:
                     found.add(dependent)

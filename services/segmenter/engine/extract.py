@@ -13,13 +13,11 @@ from schemas.amounts import MICRO
 from schemas.facts import ITEM_POSITIONS
 from schemas.reading import declared_value
 from schemas.rule_context import PROPERTIES
+from schemas.rule_values import NUMERIC
 from schemas.rules import Metric, Value, Where
 from schemas.vocabulary import EVENT_FIELDS, Kind
 from services.segmenter.engine.calendar import Calendar
 from services.segmenter.engine.operators import Test
-
-_DIGITS: Final = {Kind.MONEY: 0, Kind.NUMBER: MICRO, Kind.INTEGER: 0}
-"""Decimals that facts keep as an integer; those of money are the currency's."""
 
 _ITEM: Final = "items."
 KIND_PLACE: Final = next(i for i, (name, _) in enumerate(EVENT_FIELDS["checkout"]) if name == "kind")
@@ -29,12 +27,17 @@ _PROPERTIES_PLACE: Final = 1
 _REMEMBERED: Final = 10_000
 
 
+def decimals(kind: Kind, exponent: int) -> int:
+    """Return how many decimals facts keep of a kind within an integer: those of money are the currency's."""
+    return exponent if kind is Kind.MONEY else MICRO if kind is Kind.NUMBER else 0
+
+
 def scaled(value: Value, kind: Kind, exponent: int) -> Any:
     """Return a rule's value in the units that facts use: minor units for money, millionths for quantities, exactly."""
     if isinstance(value, tuple):
         return tuple([scaled(member, kind, exponent) for member in value])
-    if kind in _DIGITS and not isinstance(value, (bool, str)):
-        exact = Fraction(value) * 10 ** (exponent if kind is Kind.MONEY else _DIGITS[kind])
+    if kind in NUMERIC and not isinstance(value, (bool, str)):
+        exact = Fraction(value) * 10 ** decimals(kind, exponent)
         return int(exact) if exact.denominator == 1 else exact
     return value
 

@@ -54,19 +54,19 @@ class CompiledSegment:
 class Plan:
     """Everything compiled for one tenant at one revision of its segments."""
 
-    def __init__(self, tenant: Tenant, segments: Iterable[Segment], revision: int, declared: Mapping[str, Kind] | None = None) -> None:
+    def __init__(self, tenant: Tenant, segments: Iterable[Segment], revision: int, declared: Mapping[str, Kind]) -> None:
         """Compile the segments that are not archived; `revision` is the offset after the last definition that changed one."""
         everything = list(segments)
         self.archived = {segment.id: segment for segment in everything if segment.archived}
         self.tenant = tenant
         self.revision = revision
-        self.declared: Mapping[str, Kind] = declared or {}
+        self.declared = declared
         self.calendar = Calendar(tenant.timezone)
         self.exponent: int = currency_exponent(tenant.currency)
         self.sharing = Sharing(Vocabulary(self.calendar, self.exponent, self.declared))
         self._member_bits: dict[str, int] = {}
         live = ordered([segment for segment in everything if not segment.archived])
-        drafted = [(segment, self._drafted(segment), self._life(segment)) for segment in live]
+        drafted = [(segment, None if segment.rule is None else self._tree(segment.rule, ""), self._life(segment)) for segment in live]
         self.sharing.finish()
         self.features: list[Feature] = self.sharing.features
         self.profile_features: list[Feature] = self.sharing.profile_features
@@ -74,22 +74,16 @@ class Plan:
         """The series of a customer without facts."""
         self.blank_masks: list[int] | None = None
         """The masks of a customer without facts, once they have been found; those of `clocked` features change all the same."""
-        self.clocked: list[Feature] = []
+        self.clocked = [self.sharing.feature(key) for key in dict.fromkeys(life[0] for _, _, life in drafted if life is not None)]
         self.segments: dict[str, CompiledSegment] = {}
         self.dependents: list[list[CompiledSegment]] = [[] for _ in range(self.sharing.bits)]
         for order, (segment, tree, life) in enumerate(drafted):
             self._compile(segment, order, tree, life)
-        for compiled in self.segments.values():
-            self._connect(compiled)
-        self._own_features = {leaf.feature for compiled in self.segments.values() if (leaf := compiled.life) is not None}
-        self.clocked.extend([feature for feature in self._own_features if feature is not None])
+        self._connect()
 
     def feeds(self, number: int, body: tuple[Any, ...]) -> list[Feed]:
         """Return what feeds series from a fact of a type (by number)."""
-        return self.sharing.touched_by(number, body)
-
-    def _drafted(self, segment: Segment) -> Any:
-        return None if segment.rule is None else self._tree(segment.rule, "")
+        return self.sharing.feeds(number, body)
 
     def _life(self, segment: Segment) -> tuple[Any, int] | None:
         starts_ms, ends_ms = segment.starts_at_ms, segment.ends_at_ms
@@ -107,20 +101,22 @@ class Plan:
         for bit in {leaf.bit for leaf in leaves} | ({living.bit} if living is not None else set()):
             self.dependents[bit].append(compiled)
 
-    def _connect(self, compiled: CompiledSegment) -> None:
-        """Connect a segment with those that it depends on; they have been connected before."""
-        tier = compiled.segment.tier
-        needs = [self.segments[leaf.member_of] for leaf in compiled.leaves if leaf.member_of]
-        for other in self.segments.values():
-            other_tier = other.segment.tier
-            if tier is not None and other_tier is not None and other_tier.family == tier.family and other_tier.level > tier.level:
-                compiled.higher.append(other)
-        closure = {compiled.order: compiled}
-        for needed in {other.id: other for other in [*needs, *compiled.higher]}.values():
-            needed.followers.append(compiled)
-            needed.member_bit = self._member_bits.get(needed.id, -1)
-            closure.update({other.order: other for other in needed.closure})
-        compiled.closure = [closure[order] for order in sorted(closure)]
+    def _connect(self) -> None:
+        """Connect segments with those that they depend on, in their order: so those have been connected before."""
+        families: dict[str, list[CompiledSegment]] = {}
+        for compiled in self.segments.values():
+            compiled.member_bit = self._member_bits.get(compiled.id, -1)
+            if compiled.segment.tier is not None:
+                # Higher levels come first.
+                above = families.setdefault(compiled.family, [])
+                compiled.higher = list(above)
+                above.append(compiled)
+            named = [self.segments[leaf.member_of] for leaf in compiled.leaves if leaf.member_of]
+            closure = {compiled.order: compiled}
+            for needed in {other.id: other for other in [*named, *compiled.higher]}.values():
+                needed.followers.append(compiled)
+                closure.update({other.order: other for other in needed.closure})
+            compiled.closure = [closure[order] for order in sorted(closure)]
 
     def _tree(self, rule: Rule, path: str) -> Any:
         """Return a draft of a rule's tree: groups as (word, members), leaves as (path, condition, feature's key, bit)."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from schemas.amounts import MICRO, decimal_text, short_text
+from schemas.amounts import decimal_text, short_text
 from schemas.rules import MetricCondition, Near, ProfileCondition, value_json
 from schemas.transitions import ConditionValue
 from schemas.vocabulary import Kind
+from services.segmenter.engine.extract import decimals
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.operators import distance_km
 from services.segmenter.engine.plan import CompiledSegment
@@ -52,7 +53,7 @@ def _kept_as(condition: ProfileCondition) -> Kind:
 def _shown(value: Any, kind: Kind, exponent: int) -> Any:
     if value is None or isinstance(value, str) or kind is Kind.TEXT:
         return value
-    digits = exponent if kind is Kind.MONEY else MICRO if kind is Kind.NUMBER else 0
+    digits = decimals(kind, exponent)
     if isinstance(value, tuple):
         decimal = Decimal(value[0]) / Decimal(value[1] * 10**digits)
         rounded = short_text(round(decimal, _SHOWN_DECIMALS))

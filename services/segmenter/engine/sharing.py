@@ -6,15 +6,15 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Final
 
-from schemas.amounts import MICRO
 from schemas.facts import TYPE_NUMBERS
 from schemas.instants import NEVER, Duration
+from schemas.rule_values import NUMERIC
 from schemas.rules import Between, CalendarWindow, Last, Matcher, Metric, MetricCondition, Near, ProfileCondition, Sequence
 from schemas.rules import Window as AskedWindow
 from schemas.vocabulary import DERIVED_ATTRIBUTES, Kind
 from services.segmenter.engine import attributes
 from services.segmenter.engine.calendar import Calendar
-from services.segmenter.engine.extract import KIND_PLACE, Extractor, RoleExtractor, Vocabulary, extractor, sees_returns, test_of
+from services.segmenter.engine.extract import KIND_PLACE, Extractor, RoleExtractor, Vocabulary, decimals, extractor, sees_returns, test_of
 from services.segmenter.engine.features import Feature, FractionFeature, PlainFeature, RankedFeature
 from services.segmenter.engine.operators import Test
 from services.segmenter.engine.ratios import RatioReader
@@ -24,7 +24,6 @@ from services.segmenter.engine.series import AverageSeries, MarkSeries, Series, 
 from services.segmenter.engine.tallies import ValuesReader
 from services.segmenter.engine.windows import Expiries, IntervalWindow, MonthsWindow, SpanWindow, Window
 
-_NUMERIC: Final = (Kind.MONEY, Kind.INTEGER, Kind.NUMBER)
 _CHECKOUT: Final = TYPE_NUMBERS["checkout"]
 _MARKS, _SUMS, _AVERAGES, _VALUES = "marks", "sums", "averages", "values"
 _SERIES_OF: Final = {"count": _MARKS, "days_since_first": _MARKS, "days_since_last": _MARKS, "sum": _SUMS, "avg": _AVERAGES}
@@ -91,7 +90,6 @@ class Sharing:
     """The series and features of a tenant's rules. Conditions are asked for first (`bit_of`), then it is finished."""
 
     def __init__(self, tenant: Vocabulary) -> None:
-        self.exponent = tenant.exponent
         self._tenant = tenant
         self.series: list[SeriesSpec] = []
         self.features: list[Feature] = []
@@ -105,7 +103,7 @@ class Sharing:
         self._expiries: dict[Duration, Expiries] = {}
         self._readers = 0
 
-    def touched_by(self, number: int, body: tuple[Any, ...]) -> list[Feed]:
+    def feeds(self, number: int, body: tuple[Any, ...]) -> list[Feed]:
         """Return what feeds series from a fact of a type (by number)."""
         if number == _CHECKOUT and body[KIND_PLACE] == "return":
             return self._of_returns
@@ -114,22 +112,22 @@ class Sharing:
     def bit_of(self, condition: MetricCondition | ProfileCondition | Near | Sequence) -> tuple[Any, int]:
         """Return the key of the condition's feature and the condition's bit."""
         key, found, draft = self._drafted(condition)
-        bit = draft.bit(found, self.bits)
-        if bit == self.bits:
-            self.bits += 1
-        return key, bit
+        return key, self._taken(draft, found)
 
     def own_bit(self, key: Any, reader: Reader) -> int:
         """Return the bit of a truth that is not a condition's, such as whether a segment's time has come."""
-        bit = self._draft(key, lambda: reader).bit(Test("eq", True), self.bits)
-        if bit == self.bits:
-            self.bits += 1
-        return bit
+        return self._taken(self._draft(key, lambda: reader), Test("eq", True))
 
     def free_bit(self) -> int:
         """Return a bit that no feature sets."""
         self.bits += 1
         return self.bits - 1
+
+    def _taken(self, draft: _Draft, found: Test) -> int:
+        bit = draft.bit(found, self.bits)
+        if bit == self.bits:
+            self.bits += 1
+        return bit
 
     def feature(self, key: Any) -> Feature:
         """Return a finished feature by its key."""
@@ -162,7 +160,7 @@ class Sharing:
         metric = rule.metric
         if metric not in self._drafts:
             self._drafts[metric] = self._metric(metric)
-        return metric, test_of(rule.op, rule.value, metric.kind, self.exponent), self._drafts[metric]
+        return metric, test_of(rule.op, rule.value, metric.kind, self._tenant.exponent), self._drafts[metric]
 
     def _draft(self, key: Any, make: Callable[[], Reader], kind: str = "plain") -> _Draft:
         if key not in self._drafts:
@@ -174,10 +172,10 @@ class Sharing:
         if isinstance(span, Duration):
             key = (name, rule.op, span)
             return key, Test("eq", True), self._draft(key, lambda: attributes.SpanReader(name, rule.op, span, calendar))
-        found = test_of(rule.op, rule.value, rule.kind, self.exponent)
+        found = test_of(rule.op, rule.value, rule.kind, self._tenant.exponent)
         if name in DERIVED_ATTRIBUTES:
             return name, found, self._draft(name, lambda: attributes.derived(name, calendar), "ranked")
-        return name, found, self._draft(name, lambda: attributes.AttributeReader(name), "ranked" if rule.kind in _NUMERIC else "plain")
+        return name, found, self._draft(name, lambda: attributes.AttributeReader(name), "ranked" if rule.kind in NUMERIC else "plain")
 
     def _metric(self, metric: Metric) -> _Draft:
         if metric.numerator is not None and metric.denominator is not None:
@@ -185,17 +183,15 @@ class Sharing:
         reader, spec = self.reader(metric)
         if metric.measure == "avg":
             return _Draft(reader, "fraction", [spec])
-        return _Draft(reader, "ranked" if metric.kind in _NUMERIC else "plain", [spec])
+        return _Draft(reader, "ranked" if metric.kind in NUMERIC else "plain", [spec])
 
     def _ratio(self, metric: Metric, above: Metric, below: Metric) -> _Draft:
         numerator, fed = self.reader(above)
         denominator, fed_too = self.reader(below)
         least = None if metric.min_denominator is None else Fraction(metric.min_denominator)
-        reader = RatioReader(numerator, denominator, (self._digits(above), self._digits(below)), least)
+        exponent = self._tenant.exponent
+        reader = RatioReader(numerator, denominator, (decimals(above.kind, exponent), decimals(below.kind, exponent)), least)
         return _Draft(reader, "fraction", [fed] if fed is fed_too else [fed, fed_too])
-
-    def _digits(self, metric: Metric) -> int:
-        return self.exponent if metric.kind is Kind.MONEY else MICRO if metric.kind is Kind.NUMBER else 0
 
     def reader(self, metric: Metric) -> tuple[Reader, SeriesSpec]:
         """Return a reader of a metric that is no ratio, and the series that it reads."""
