@@ -238,10 +238,9 @@ class Partition:
         customer.settle(out)
         live = Live(customer.live.plan, self._gathering.history(key, slot), now_ms)
         customer.correct(live, now_ms, Cause("correction", fact.event_id, fact.imported), out)
-        if customer.row.members:
-            self._stale[key] = None
         self._gathering.write_row(key, slot)
         self._close(key, slot, customer, out, now_ms)
+        self._until_moved(key, customer)
 
     def _at(self, key: bytes, slot: Slot, tenant: str, customer_id: str, now_ms: int) -> Customer:
         """Return a customer brought to an instant, with what is pending of that instant left pending."""
@@ -260,9 +259,13 @@ class Partition:
             if customer.pending is not None:
                 out: list[Transition] = []
                 customer.settle(out)
-                if customer.row.members:
-                    self._stale[key] = None
                 self._close(key, slot, customer, out, customer.pending_ms)
+                self._until_moved(key, customer)
+
+    def _until_moved(self, key: bytes, customer: Customer) -> None:
+        """Have the `until` of the memberships found anew, for facts have moved them."""
+        if customer.row.members:
+            self._stale[key] = None
 
     def _admit(self, slot: Slot | None, plan: Plan, fact: Fact, now_ms: int) -> None:
         limits = self._limits

@@ -34,9 +34,8 @@ class Feature:
 
         The room is how much may be added to the value before the mask could change: 0 where every fact has to be looked at.
         """
-        value = self.reader.current(state, now_ms)
-        mask, until_ms = self.judged(state, now_ms, value)
-        return mask, until_ms, self.room(state, value)
+        mask, until_ms = self.judged(state, now_ms, self.reader.current(state, now_ms))
+        return mask, until_ms, 0
 
     def verdict(self, state: State, at_ms: int, bit: int) -> Verdict:
         """Return the verdict of the condition with a bit at any instant."""
@@ -46,10 +45,6 @@ class Feature:
     def judged(self, state: State, at_ms: int, value: Any) -> tuple[int, int]:
         """Return the mask of a value seen at an instant, and until when it stays by itself."""
         raise NotImplementedError
-
-    def room(self, state: State, value: Any) -> int:
-        """Return how much may be added to a value before its mask could change, 0 where that is no answer."""
-        return 0
 
     def mask_of(self, value: Any) -> int:
         """Return the mask of the tests that hold of a value."""
@@ -96,26 +91,29 @@ class RankedFeature(Feature):
         representatives = [self.boundaries[0] - 1, *self.boundaries] if self.boundaries else [0]
         self.masks = [self._mask(value) for value in representatives]
 
+    def observe(self, state: State, now_ms: int) -> tuple[int, int, int]:
+        """Return mask, bound and room: of what only adds up, the distance to the next boundary above."""
+        value = self.reader.current(state, now_ms)
+        mask, until_ms, high = self._region(state, now_ms, value)
+        if value is None or not self.reader.adds_up(state):
+            return mask, until_ms, 0
+        number: int = value
+        return mask, until_ms, NEVER if high is None else high - number
+
     def judged(self, state: State, at_ms: int, value: Any) -> tuple[int, int]:
         """Return the mask and its bound."""
+        mask, until_ms, _ = self._region(state, at_ms, value)
+        return mask, until_ms
+
+    def _region(self, state: State, at_ms: int, value: Any) -> tuple[int, int, int | None]:
+        """Return the mask of the region that a value lies in, until when it stays there by itself, and the boundary above."""
         if value is None:
-            return self.missing, self.reader.until(state, at_ms, None, None, None)
+            return self.missing, self.reader.until(state, at_ms, None, None, None), None
         boundaries = self.boundaries
         rank = bisect_right(boundaries, value)
         low = boundaries[rank - 1] if rank else None
         high = boundaries[rank] if rank < len(boundaries) else None
-        return self.masks[rank], self.reader.until(state, at_ms, value, low, high)
-
-    def room(self, state: State, value: Any) -> int:
-        """Return the distance to the next boundary above."""
-        if value is None or not self.reader.adds_up(state):
-            return 0
-        boundaries = self.boundaries
-        rank = bisect_right(boundaries, value)
-        if rank == len(boundaries):
-            return NEVER
-        number: int = value
-        return boundaries[rank] - number
+        return self.masks[rank], self.reader.until(state, at_ms, value, low, high), high
 
     def mask_of(self, value: Any) -> int:
         """Return the mask of the region that the value lies in."""

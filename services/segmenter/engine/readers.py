@@ -66,7 +66,7 @@ class CountReader(Reader):
         """Return when the count falls below `low`: with the expiry that leaves `low - 1` of those that have entered."""
         series = cast(MarkSeries, state.series[self.series])
         window = self.window
-        change_ms = min(next_entry(series.times, at_ms), window.changes_ms(at_ms))
+        change_ms = window.turns_ms(series.times, at_ms)
         if low is None or low <= 0 or window.lasting:
             return change_ms
         last = window.entered(series.times, at_ms) - low
@@ -94,7 +94,7 @@ class SumReader(Reader):
         """Return when the sum leaves `[low, high)`: by a search where it can only fall, else step by step."""
         series = cast(SumSeries, state.series[self.series])
         window, times = self.window, series.times
-        change_ms = min(next_entry(times, at_ms), window.changes_ms(at_ms))
+        change_ms = window.turns_ms(times, at_ms)
         exits = series.ends[window.months] if window.months >= 0 else series.amounts
         shift_ms = 0 if window.months >= 0 else window.longest_ms()
         if shift_ms >= NEVER:
@@ -152,7 +152,7 @@ class AverageReader(Reader):
 
 def next_change(window: Window, times: list[int], ends: list[int] | None, at_ms: int) -> int:
     """Return the instant of the next entry, exit or jump; `ends` are the sorted expiries of a window of months."""
-    change_ms = min(next_entry(times, at_ms), window.changes_ms(at_ms))
+    change_ms = window.turns_ms(times, at_ms)
     if ends is not None:
         return min(change_ms, next_entry(ends, at_ms))
     if window.lasting:
@@ -177,7 +177,7 @@ class DaysReader(Reader):
     def until(self, state: State, at_ms: int, value: Any, low: int | None, high: int | None) -> int:
         """Return when the days reach `high`, or the event leaves the window, or another enters."""
         times = state.series[self.series].times
-        change_ms = min(next_entry(times, at_ms), self.window.changes_ms(at_ms))
+        change_ms = self.window.turns_ms(times, at_ms)
         event_ms = self._event(times, at_ms)
         if event_ms < 0:
             return change_ms
@@ -189,7 +189,7 @@ class DaysReader(Reader):
         window = self.window
         entered = window.entered(times, at_ms)
         if window.months >= 0:
-            oldest = bisect_right(times, at_ms - window.longest_ms())
+            oldest = window.oldest(times, at_ms)
             for step in range(entered - oldest):
                 event_ms = times[oldest + step if self.first else entered - 1 - step]
                 if window.expiry(event_ms, at_ms) > at_ms:

@@ -14,7 +14,7 @@ from schemas.instants import NEVER, Duration
 from services.segmenter.engine.calendar import Calendar
 from services.segmenter.engine.readers import Reader, State
 from services.segmenter.engine.series import Series
-from services.segmenter.engine.windows import Expiries, Window, next_entry
+from services.segmenter.engine.windows import Expiries, Window
 
 FIRST: Final = 1
 THEN: Final = 2
@@ -83,7 +83,7 @@ class SequenceReader(Reader):
         """Return whether some `first` in the window is active."""
         series = cast(SequenceSeries, state.series[self.series])
         window, times, active = self.window, series.times, series.active
-        for place in range(window.entered(times, at_ms) - 1, self._oldest(times, at_ms) - 1, -1):
+        for place in range(window.entered(times, at_ms) - 1, window.oldest(times, at_ms) - 1, -1):
             if active[place] <= at_ms and (window.months < 0 or window.expiry(times[place], at_ms) > at_ms):
                 return True
         return False
@@ -92,17 +92,12 @@ class SequenceReader(Reader):
         """Return when the last active `first` leaves, or the next becomes active."""
         series = cast(SequenceSeries, state.series[self.series])
         window, times, active = self.window, series.times, series.active
-        change_ms = min(next_entry(times, at_ms), window.changes_ms(at_ms))
+        change_ms = window.turns_ms(times, at_ms)
         last_ms, next_ms = -1, NEVER
-        for place in range(self._oldest(times, at_ms), window.entered(times, at_ms)):
+        for place in range(window.oldest(times, at_ms), window.entered(times, at_ms)):
             end_ms = window.expiry(times[place], at_ms)
             if active[place] <= at_ms < end_ms:
                 last_ms = max(last_ms, end_ms)
             elif at_ms < active[place] < end_ms:
                 next_ms = min(next_ms, active[place])
         return min(change_ms, last_ms if value else next_ms)
-
-    def _oldest(self, times: list[int], at_ms: int) -> int:
-        if self.window.months >= 0:
-            return bisect_right(times, at_ms - self.window.longest_ms())
-        return self.window.left(times, at_ms)

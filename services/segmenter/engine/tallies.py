@@ -8,7 +8,7 @@ from typing import Any, cast
 from schemas.instants import NEVER
 from services.segmenter.engine.readers import Reader, State
 from services.segmenter.engine.series import Tally, ValueSeries
-from services.segmenter.engine.windows import Window, next_entry
+from services.segmenter.engine.windows import Window
 
 
 class ValuesReader(Reader):
@@ -46,7 +46,7 @@ class ValuesReader(Reader):
     def until(self, state: State, at_ms: int, value: Any, low: int | None, high: int | None) -> int:
         """Return when the next event enters or leaves."""
         series = cast(ValueSeries, state.series[self.series])
-        change_ms = min(next_entry(series.times, at_ms), self.window.changes_ms(at_ms))
+        change_ms = self.window.turns_ms(series.times, at_ms)
         if self.window.lasting:
             return change_ms
         tally = series.tallies.get(self.index)

@@ -50,6 +50,10 @@ class Window:
         """Return how many events have left; those that count are `times[left:entered]`. Not for windows of months."""
         return 0
 
+    def oldest(self, times: list[int], at_ms: int) -> int:
+        """Return the first place that may count: where it is one of a window of months, whoever asks looks at its expiry as well."""
+        return self.left(times, at_ms)
+
     def expiry(self, event_ms: int, at_ms: int) -> int:
         """Return when an event leaves, as of an instant; `NEVER` if it does not."""
         return NEVER
@@ -61,6 +65,10 @@ class Window:
     def changes_ms(self, at_ms: int) -> int:
         """Return the next instant at which the window itself jumps, so that events leave or enter without ageing."""
         return NEVER
+
+    def turns_ms(self, times: list[int], at_ms: int) -> int:
+        """Return the next instant at which an event enters or the window jumps."""
+        return min(next_entry(times, at_ms), self.changes_ms(at_ms))
 
     def longest_ms(self) -> int:
         """Return an upper bound of how long an event counts."""
@@ -100,6 +108,10 @@ class MonthsWindow(Window):
     def expiry(self, event_ms: int, at_ms: int) -> int:
         """Return the event's instant and the months."""
         return self._expiries.of(event_ms)
+
+    def oldest(self, times: list[int], at_ms: int) -> int:
+        """Return the first place that the longest months could reach."""
+        return bisect_right(times, at_ms - self.longest_ms())
 
     def longest_ms(self) -> int:
         """Return an upper bound of the months."""
