@@ -29,6 +29,8 @@ def workers(kafka: str, valkey_url: str, tmp_path: Path) -> Iterator[Workers]:
     fleet.create_topics()
     yield fleet
     fleet.stop()
+    for name, process in fleet.processes.items():  # shown when a test failed
+        print(f"--- {name} ended with {process.returncode}\n{fleet.log(name)[-4000:]}")
 
 
 def assert_whole(workers: Workers, load: Load) -> None:
