@@ -1,6 +1,7 @@
 """The projection: how live membership lies in Redis, for those who write it and those who read it.
 
-- `c:{tenant}:{customer}`: a hash `e` (epoch of the owner), `v` (version of the row), `m` (memberships as msgpack).
+- `c:{tenant}:{customer}`: a hash `e` (epoch of the owner), `v` (version of the row), `m` (memberships as msgpack; of an id that was
+  merged, the id that it means, as a text).
 - `m:{tenant}:{segment}:{partition}`: a sorted set of member ids, all with score 0, so that it is ordered by the id's bytes.
 - `p:{partition}`: the completeness marker, a hash `e` (epoch) and `m` (msgpack of `Marker`). Without it nothing is known.
 """
@@ -39,7 +40,11 @@ class Marker(Struct, array_like=True):
     sweep: Sweep | None = None
 
 
+Shown = Memberships | str
+"""What the field `m` of a customer says: memberships, or whom an id that was merged means."""
+
 _memberships: Final = msgspec.msgpack.Decoder(Memberships)
+_shown: Final = msgspec.msgpack.Decoder(Shown)
 _marker: Final = msgspec.msgpack.Decoder(Marker)
 encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -47,6 +52,11 @@ encode: Final = msgspec.msgpack.Encoder().encode
 def decode_memberships(blob: bytes) -> Memberships:
     """Read the field `m` of a customer."""
     return _memberships.decode(blob)
+
+
+def decode_shown(blob: bytes) -> Shown:
+    """Read the field `m` of an id that may have been merged."""
+    return _shown.decode(blob)  # type: ignore[no-any-return]
 
 
 def decode_marker(blob: bytes) -> Marker:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from schemas.errors import Refusal
 from schemas.facts import Fact, chunk_of, facts_in, joined
 from schemas.transitions import Transition, encode_transition
-from services.segmenter.rows import JOIN_AT, PROGRESS, Progress, Slot, chunk_key, encode, facts_of, row_key
+from services.segmenter.rows import JOIN_AT, PROGRESS, Progress, Slot, chunk_key, chunk_keys, encode, facts_of, row_key
 from services.segmenter.steps import Record, Step
+
+_CHUNK_FACTS: Final = 4_096
+"""Facts of one chunk of a history that is written anew: well below a megabyte for most."""
 
 
 class Gathering:
@@ -36,6 +40,43 @@ class Gathering:
         facts.extend(self._added.get(key, ()))
         return facts
 
+    def put(self, changelog_key: bytes, value: bytes | None) -> None:
+        """Write a record of another kind; None removes it."""
+        self._step.rows[changelog_key] = value
+        self.moved = True
+
+    def rewrite(self, key: bytes, slot: Slot, facts: list[Fact]) -> None:
+        """Put these facts in place of a customer's history."""
+        self._remove_chunks(key, slot)
+        for at in range(0, len(facts), _CHUNK_FACTS):
+            number, chunk = slot.next_chunk, chunk_of(facts[at : at + _CHUNK_FACTS])
+            slot.next_chunk += 1
+            slot.chunks[number] = self._step.rows[chunk_key(key, number)] = chunk
+        slot.events = len(facts)
+        self._dirty[key] = slot
+
+    def drop(self, key: bytes, slot: Slot) -> None:
+        """Remove a customer's row and history, and show it to those who read."""
+        self._remove_chunks(key, slot)
+        self._dirty.pop(key, None)
+        self._step.rows[row_key(key)] = None
+        self._touched[key] = None
+
+    def touch(self, key: bytes) -> None:
+        """Show an id anew to those who read."""
+        self._touched[key] = None
+
+    def tell(self, erasure: bytes) -> None:
+        """Tell those who serve transitions of an erased id."""
+        self._step.erasures.append(erasure)
+
+    def _remove_chunks(self, key: bytes, slot: Slot) -> None:
+        for changelog_key in chunk_keys(key, slot):
+            self._step.rows[changelog_key] = None
+        slot.chunks.clear()
+        slot.loose.clear()
+        self._added.pop(key, None)
+
     def write_row(self, key: bytes, slot: Slot) -> None:
         """Write a customer's row with this step."""
         self._dirty[key] = slot
@@ -52,7 +93,11 @@ class Gathering:
 
     def send_on(self, topic: str, partition: int, key: bytes, record: Record) -> None:
         """Send a record on to the partition that it belongs to."""
-        self._step.forwards.append((topic, partition, key, record.value or b""))
+        self.send(topic, partition, key, record.value or b"")
+
+    def send(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
+        """Send bytes to a partition of an input topic."""
+        self._step.forwards.append((topic, partition, key, value))
 
     def dead_letter(self, topic: str, partition: int, record: Record, refusal: Refusal) -> None:
         """Set a record aside with where it stood and why it was refused."""

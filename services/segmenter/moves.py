@@ -106,6 +106,6 @@ encode_move: Final = msgspec.msgpack.Encoder().encode
 def decode_move(document: bytes) -> Move:
     """Read a move; raise `Refusal` on anything else."""
     try:
-        return _decoder.decode(document)
+        return _decoder.decode(document)  # type: ignore[no-any-return]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal(str(error)[:300], reason="malformed") from None

@@ -68,7 +68,7 @@ class Live(State):
             self.ids.add(fact.event_id)
             if fact.type == PROFILE:
                 self._profile_fact(fact, at_ms)
-            elif fact.type != VOID:
+            elif fact.type < VOID:
                 fact_ms, body, items = fact.at_ms, fact.body, fact.items
                 if self._voids and fact.type == _CHECKOUT and self._voided(fact_ms, body):
                     continue
