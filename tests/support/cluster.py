@@ -20,6 +20,7 @@ from schemas.manual import ManualEntry, encode_manual
 from schemas.partitions import partition_of, record_key
 from schemas.projection import decode_shown
 from schemas.vocabulary import Kind
+from services.segmenter.moves import Proposal, decode_move
 from services.segmenter.partition import Partition
 from services.segmenter.plans import Limits, Plans
 from tests.support.simulation import TOPICS, Written, _instant, exact_json
@@ -169,15 +170,16 @@ class Cluster:
                 self.write(number)
         self.write(number)
 
-    def rest(self, random: Random | None = None, *, turns: int = 10_000) -> None:
-        """Let partitions work, in any order, until nothing is unread; fail when something circulates."""
+    def rest(self, random: Random | None = None, *, turns: int = 10_000, finish: bool = True) -> None:
+        """Let partitions work, in any order, until nothing is unread; fail when something circulates, unless they need not finish."""
         random = random or Random(0)
         for _ in range(turns):
             busy = [number for number in range(self.limits.partitions) if self.unread(number)]
             if not busy:
                 return
             self.turn(random.choice(busy), random)
-        raise AssertionError(f"never at rest: {[(number, self.unread(number)) for number in range(self.limits.partitions)]}")
+        if finish:
+            raise AssertionError(f"never at rest: {[(number, self.unread(number)) for number in range(self.limits.partitions)]}")
 
     def sweep(self) -> None:
         """Decide everyone under the definitions in force."""
@@ -214,6 +216,12 @@ class Cluster:
             for counts in partition.outcomes.values():
                 total.update(counts)
         return total
+
+    @property
+    def decided(self) -> list[Json]:
+        """The merges and erasures that were proposed where the tenant lives, in the order in which they were decided."""
+        log = self._logs[partition_of(self.tenant.encode(), self.limits.partitions)].get(TOPICS.moves, [])
+        return [json.loads(move.origin.value) for move in map(decode_move, log) if isinstance(move, Proposal)]
 
     def adds_up(self) -> None:
         """Check that every record of every topic has one outcome, and that each record sent on is one that was received."""
