@@ -30,6 +30,7 @@ class Marker(Struct, array_like=True):
 
     `as_of_ms`: every deadline and every applied fact up to this instant is in the rows. `offsets`: next input offset of each
     topic. `definitions`: every known customer has been evaluated under the definitions before this offset. `customers`: rows.
+    `sent`: for each partition, the next offset of `customer-moves` after what the facts applied here have led to there.
     """
 
     epoch: int
@@ -38,6 +39,7 @@ class Marker(Struct, array_like=True):
     definitions: int
     customers: int
     sweep: Sweep | None = None
+    sent: dict[int, int] = {}
 
 
 Shown = Memberships | str

@@ -141,7 +141,7 @@ class Relations:
 
     def confirmed(self, key: bytes) -> None:
         """Hear that the projection has forgotten an id."""
-        if key in self._leaving:
+        if key not in self.removed:
             self._stay(key)
 
     def revived(self, tenant: str, customer_id: str, revision: int) -> Row:

@@ -6,16 +6,15 @@ from typing import Final
 
 import msgspec
 from fastapi import FastAPI, Request, Response
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from starlette.types import Receive, Scope, Send
 
 from schemas.catalog import Catalog
 from schemas.instants import NEVER
-from schemas.projection import Memberships
 from services.api.desk import Desk
 from services.api.errors import absent
 from services.api.freshness import applied, oldest, swept
-from services.api.reads import Known
+from services.api.reads import Known, Person
 from services.api.routes.common import AFTER, AS_OF
 from services.api.shapes import CustomerSegments, Membership, MembershipAnswer
 from services.api.views import existing, is_customer_id, until, when
@@ -29,46 +28,54 @@ _SCOPE: Final = "customers:read"
 async def memberships(call: Call) -> Response:
     """Show the segments of a customer."""
     customer_id = call.path("customer_id")
-    row, known = await _row(call, customer_id)
-    return Response(_encode(_shown(call.catalog, call.tenant, customer_id, row, known)), 200, None, "application/json")
+    person, known = await _person(call, customer_id)
+    return Response(_encode(_shown(call.catalog, call.tenant, customer_id, person, known)), 200, None, "application/json")
 
 
 async def membership(call: Call) -> Response:
     """Say whether a customer is in a segment."""
     customer_id, segment_id = call.path("customer_id"), call.path("segment_id")
     existing(call.catalog.segment(call.tenant, segment_id))
-    row, known = await _row(call, customer_id)
+    person, known = await _person(call, customer_id)
     # Again: the read may have waited, and a version saved meanwhile is the one that the answer must speak of.
     segment = existing(call.catalog.segment(call.tenant, segment_id))
     swept(segment, [known])
+    row = person.memberships or {}
     since_ms, until_ms = row.get(segment_id, (-1, NEVER))
-    member = segment_id in row
-    return answer(MembershipAnswer(member, when(since_ms) if member else None, until(until_ms), segment.version, known.as_of))
+    member, into = segment_id in row, merged_into(customer_id, person)
+    return answer(MembershipAnswer(member, when(since_ms) if member else None, until(until_ms), segment.version, known.as_of, into))
 
 
-async def _row(call: Call, customer_id: str) -> tuple[Memberships, Known]:
-    """Return a customer's memberships, as fresh as the client asks; raises `Refused` 404 or 503."""
+async def _person(call: Call, customer_id: str) -> tuple[Person, Known]:
+    """Return whom an id means, as fresh as the client asks, and the marker; raises `Refused` 404 or 503."""
     if not is_customer_id(customer_id):
         raise absent("customer")
     desk = call.desk
-    if not (after := call.query.get("after")):
-        _, row, known = await desk.reads.customer(call.tenant, customer_id)
-    else:
+    person, own = await desk.reads.person(call.tenant, customer_id)
+    if after := call.query.get("after"):
         needs, until_s = desk.freshness.needs(after), desk.freshness.deadline_s()
+        home = desk.reads.home(call.tenant, customer_id)
+        # Only the id's own partition has anything to do with the answer, and those that facts were sent to from there.
+        mine = {home: needs[home]} if home in needs else {}
         while True:
-            partition, row, known = await desk.reads.customer(call.tenant, customer_id)
-            if applied(needs, partition, known):
+            if not applied(mine, home, own):
+                await desk.freshness.wait(mine, until_s)
+            elif not await desk.freshness.settle(mine, until_s):
                 break
-            # Only the customer's own partition has anything to do with the answer.
-            await desk.freshness.wait({partition: needs[partition]}, until_s)
-    marker = oldest([known])
-    if row is None:
+            person, own = await desk.reads.person(call.tenant, customer_id)
+    marker = oldest([person.known])
+    if person.memberships is None:
         raise absent("customer")
-    return row, marker
+    return person, marker
 
 
-def _shown(catalog: Catalog, tenant: str, customer_id: str, row: Memberships, known: Known) -> CustomerSegments:
-    segments = catalog.segments.get(tenant, {})
+def merged_into(asked: str, person: Person) -> str | UnsetType:
+    """Return whom the id asked about was merged into, if it was."""
+    return UNSET if person.customer_id == asked else person.customer_id
+
+
+def _shown(catalog: Catalog, tenant: str, customer_id: str, person: Person, known: Known) -> CustomerSegments:
+    segments, row, into = catalog.segments.get(tenant, {}), person.memberships or {}, merged_into(customer_id, person)
     found = []
     for segment_id in sorted(row):
         segment = segments.get(segment_id)
@@ -77,9 +84,9 @@ def _shown(catalog: Catalog, tenant: str, customer_id: str, row: Memberships, kn
             found.append(Membership(segment_id, segment.name, segment.version, when(since_ms), until(until_ms)))
     definitions = known.marker.definitions
     if catalog.revisions.get(tenant, 0) <= definitions:
-        return CustomerSegments(customer_id, known.as_of, found)
+        return CustomerSegments(customer_id, known.as_of, found, merged_into=into)
     pending = [s.id for s in catalog.live_segments(tenant) if s.answers_from >= definitions]
-    return CustomerSegments(customer_id, known.as_of, found, pending or UNSET)
+    return CustomerSegments(customer_id, known.as_of, found, pending or UNSET, into)
 
 
 _SINCE, _UNTIL = "2026-11-20T08:00:00.000Z", "2026-12-01T08:30:00.000Z"
@@ -91,7 +98,7 @@ ROUTES: Final = (
             "customer_id": "718", "as_of": AS_OF,
             "segments": [{"id": "regulars", "name": "Regulars", "version": 1, "since": _SINCE, "until": _UNTIL}],
         })},
-        "customers", params=(AFTER,), errors=(404, 422),
+        "customers", "An id that was merged answers as the one it was merged into, with `merged_into`.", params=(AFTER,), errors=(404, 422),
     ),
     RouteSpec(
         "GET", _PATH + "/{segment_id}", membership, _SCOPE, "Is this customer in this segment?",
