@@ -107,15 +107,20 @@ class Freshness:
         finally:
             self._waiting.pop(reached, None)
 
-    async def settle(self, needs: Needs, until_s: float) -> bool:
-        """Wait for what facts about merged customers have led to in other partitions; return whether there was anything to wait for.
+    async def settle(self, needs: Needs, until_s: float) -> None:
+        """Wait for what is needed, and for what it has led to in other partitions, for facts may be about merged customers.
 
         A merge goes from the old id's partition to the tenant's, back, and to the survivor's; a fact about an old id goes to the
-        survivor's. What was sent besides is waited for as well: nobody notes which record led to which.
+        survivor's. What was sent besides is waited for as well: nobody notes which record led to which. The caller reads
+        afterwards, and believes only the markers of that read.
         """
-        waited = False
-        for _ in range(_HOPS):
+        for _ in range(_HOPS + 1):
+            if not needs:
+                return
             markers = await self._reads.markers()
+            if not all(applied(needs, partition, markers[partition]) for partition in needs):
+                await self.wait(needs, until_s)
+                markers = await self._reads.markers()
             following: Needs = {}
             for partition in needs:
                 known = markers[partition]
@@ -123,10 +128,6 @@ class Freshness:
                     place = following.setdefault(home, {})
                     place[self._moves] = max(offset, place.get(self._moves, 0))
             needs = following
-            if not all(applied(needs, partition, markers[partition]) for partition in needs):
-                await self.wait(needs, until_s)
-                waited = True
-        return waited
 
     async def close(self) -> None:
         """End the watching task."""

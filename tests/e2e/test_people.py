@@ -76,7 +76,7 @@ def in_the_end(shop: Shop) -> None:
         plain = {name: value for name, value in segment.items() if name not in ("include", "exclude")}
         expected = model.members(plain, shop.history, now_ms())
         wait_for(
-            lambda segment=segment, expected=expected: {one for one in shop.members(segment["id"]) if one[:1] == "c"} == expected,
+            lambda segment=segment, expected=expected: {one for one in shop.members(segment["id"]) if one[:1] != "l"} == expected,
             what=f"{segment['id']} to be {sorted(expected)}, not {sorted(shop.members(segment['id']))}",
         )
 

@@ -51,18 +51,18 @@ async def _person(call: Call, customer_id: str) -> tuple[Person, Known]:
     if not is_customer_id(customer_id):
         raise absent("customer")
     desk = call.desk
-    person, own = await desk.reads.person(call.tenant, customer_id)
-    if after := call.query.get("after"):
+    if not (after := call.query.get("after")):
+        person, _ = await desk.reads.person(call.tenant, customer_id)
+    else:
         needs, until_s = desk.freshness.needs(after), desk.freshness.deadline_s()
         home = desk.reads.home(call.tenant, customer_id)
         # Only the id's own partition has anything to do with the answer, and those that facts were sent to from there.
         mine = {home: needs[home]} if home in needs else {}
         while True:
-            if not applied(mine, home, own):
-                await desk.freshness.wait(mine, until_s)
-            elif not await desk.freshness.settle(mine, until_s):
-                break
+            await desk.freshness.settle(mine, until_s)
             person, own = await desk.reads.person(call.tenant, customer_id)
+            if applied(mine, home, own):
+                break
     marker = oldest([person.known])
     if person.memberships is None:
         raise absent("customer")
