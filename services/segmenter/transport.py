@@ -25,6 +25,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.consumer import ensure_TP, ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage
+from mode.utils.queues import FlowControlEvent
 from yarl import URL
 
 from services.segmenter.ownership import Ownership
@@ -50,6 +51,20 @@ class Run(NamedTuple):
     start: int
     end: int
     records: list[Any]
+
+
+class Flow(FlowControlEvent):
+    """Faust's flow control, but what was delivered stays delivered when the flow goes on.
+
+    After a rebalance Faust lets the flow go on twice, before it seeks and after, and empties the agents' queues each time: a run
+    that follows a seek at once, and whose agent has not had its turn, would be lost between the two. What is out of date is
+    emptied when partitions are revoked, and known by its generation.
+    """
+
+    def resume(self) -> None:
+        """Let the flow go on, with what lies in the queues."""
+        self._suspend.clear()
+        self._resume.set()
 
 
 class InputThread(driver.AIOKafkaConsumerThread):

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from services.segmenter.app import build_app
+from services.segmenter.settings import SegmenterSettings
 from services.segmenter.transport import InputThread, Run
 
 TP_0 = TP("checkouts", 0)
@@ -66,3 +68,15 @@ async def test_markers_alone_move_the_cursor() -> None:
 async def test_nothing_new_is_no_run() -> None:
     """A fetch that brings nothing, from where it should be, says nothing: otherwise an idle worker would seek for ever."""
     assert await fetch(cursor=100, position=100, moves=[], records=[]) == {}
+
+
+async def test_a_run_that_was_delivered_stays_delivered_when_the_flow_goes_on() -> None:
+    """Faust lets the flow go on before it seeks and again after; what came in between is not of the past. A revocation empties."""
+    app = build_app(SegmenterSettings.model_validate({"kafka": "127.0.0.1:9"})).app
+    queue = app.topic("checkouts").queue
+    app.flow_control.resume()
+    queue.put_nowait("delivered")
+    app.flow_control.resume()
+    assert queue.qsize() == 1
+    app.flow_control.clear()
+    assert queue.qsize() == 0
