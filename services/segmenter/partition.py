@@ -22,6 +22,7 @@ from schemas.facts import VOID, Fact
 from schemas.instants import DAY_MS, NEVER
 from schemas.manual import decode_manual
 from schemas.partitions import partition_of, record_key, split_key
+from schemas.questions import Asked
 from schemas.reading import check_admission
 from schemas.topics import Topics
 from schemas.transitions import Cause, Transition
@@ -31,6 +32,8 @@ from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.row import Row, listed
 from services.segmenter.gathering import Gathering
 from services.segmenter.plans import Limits, Plans
+from services.segmenter.questions.inquiry import OfEveryone, OfOne, inquiry
+from services.segmenter.questions.person import Person
 from services.segmenter.rows import (
     PROGRESS,
     Progress,
@@ -132,6 +135,15 @@ class Partition:
         as_of_ms = min(now_ms, self.next_deadline_ms() - 1)
         sweep = self._swept if self._sweep is not None else None
         return projection.Marker(progress.epoch, as_of_ms, dict(progress.offsets), progress.swept, len(self._slots), sweep)
+
+    def person(self, key: bytes) -> Person | None:
+        """Return a customer for a question to read, None for one who is not known."""
+        slot = self._slots.get(key)
+        return None if slot is None else Person(*split_key(key), slot, lambda: self._gathering.history(key, slot))
+
+    def inquiry(self, asked: Asked, now_ms: int) -> OfOne | OfEveryone:
+        """Return a question about this partition's customers, ready to be worked on as of an instant."""
+        return inquiry(self, asked, now_ms)
 
     # ---- coming back
 

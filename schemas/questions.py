@@ -1,0 +1,98 @@
+"""Questions: what the API asks the segmenters, which alone have the rows and the histories, and how they answer.
+
+Both ends are ours and the way between them is internal. Whoever asks names the partitions with the epochs that their markers
+told, and the definitions that the answer must know; a worker answers only for partitions that it owns in those epochs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from schemas.errors import Refusal
+
+PATH: Final = "/ask"
+
+
+class Population(Struct, tag_field="ask", tag="population", frozen=True):
+    """How many customers of the tenant are known? Answered by a `Tally`."""
+
+
+class Tally(Struct, frozen=True):
+    """So many."""
+
+    count: int
+
+
+Question = Population
+"""Every question that there is. A new one is a struct with a tag, in this union."""
+
+
+class Asked(Struct, frozen=True):
+    """One question to one worker.
+
+    `partitions` maps each partition to the epoch of its marker; `definitions` is the catalog offset that must have been read.
+    """
+
+    tenant: str
+    partitions: dict[int, int]
+    question: Question
+    definitions: int = 0
+
+
+class Part(Struct, frozen=True):
+    """What one partition answers, as of an instant."""
+
+    as_of_ms: int
+    answer: Raw
+
+
+class Answered(Struct, frozen=True):
+    """The parts of the partitions that the worker owns; `moved` are those that it does not own in the epoch that was named."""
+
+    parts: dict[int, Part]
+    moved: list[int] = []
+
+
+class Declined(Struct, frozen=True):
+    """Why a worker does not answer."""
+
+    detail: str
+
+
+encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+_asked: Final = msgspec.json.Decoder(Asked)
+_answered: Final = msgspec.json.Decoder(Answered)
+_declined: Final = msgspec.json.Decoder(Declined)
+_BROKEN: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def decode_asked(document: bytes) -> Asked:
+    """Read a question; raise `Refusal` on anything else."""
+    try:
+        return _asked.decode(document)
+    except _BROKEN as error:
+        raise Refusal(str(error)[:300], reason="malformed") from None
+
+
+def decode_answered(document: bytes) -> Answered:
+    """Read a worker's answer; raise `Refusal` on anything else."""
+    try:
+        return _answered.decode(document)
+    except _BROKEN as error:
+        raise Refusal(f"no answer of a worker: {str(error)[:200]}", reason="malformed") from None
+
+
+def declined(document: bytes) -> str:
+    """Return why a worker did not answer, as far as it said."""
+    try:
+        return _declined.decode(document).detail
+    except _BROKEN:
+        return "the worker did not answer"
+
+
+def encoded(answer: Any) -> Raw:
+    """Return an answer as it lies in its part."""
+    return Raw(encode(answer))
