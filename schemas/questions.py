@@ -26,7 +26,58 @@ class Tally(Struct, frozen=True):
     count: int
 
 
-Question = Population
+class Explain(Struct, tag_field="ask", tag="explain", frozen=True):
+    """Why is a customer in a segment, or not? Answered by an `Explained`, null for a customer who is not known."""
+
+    customer_id: str
+    segment_id: str
+
+
+class Counts(Struct, frozen=True):
+    """An event that counts, and the instant from which on it no longer will (None: always)."""
+
+    event_id: str
+    at_ms: int
+    leaves_ms: int | None
+
+
+class Seen(Struct, frozen=True):
+    """What a condition sees: its place in the rule, its value, and until when it holds or does not if nothing new happens.
+
+    `events` are the newest of those that count, `total` how many there are.
+    """
+
+    path: str
+    value: Raw
+    op: str
+    threshold: Raw
+    holds: bool
+    until_ms: int | None
+    events: list[Counts]
+    total: int
+
+
+class Explained(Struct, frozen=True, kw_only=True):
+    """Whether a customer is in a version of a segment, and everything that this depends on.
+
+    `until_ms`: the next instant at which it is otherwise if nothing new happens. `held_until_ms`: an entry that `min_stay` holds.
+    `overridden_by`: the higher level of the family that the customer is in.
+    """
+
+    version: int
+    member: bool
+    since_ms: int | None
+    until_ms: int | None
+    rule_holds: bool
+    included: bool
+    excluded: bool
+    held_until_ms: int | None
+    overridden_by: str | None
+    conditions: list[Seen]
+    history_from_ms: int
+
+
+Question = Population | Explain
 """Every question that there is. A new one is a struct with a tag, in this union."""
 
 
