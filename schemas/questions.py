@@ -6,14 +6,16 @@ told, and the definitions that the answer must know; a worker answers only for p
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from schemas.errors import Refusal
 
 PATH: Final = "/ask"
+MOST_INSTANTS: Final = 1_000
+"""Steps of a timeline: more than a screen has columns."""
 
 
 class Population(Struct, tag_field="ask", tag="population", frozen=True):
@@ -77,7 +79,42 @@ class Explained(Struct, frozen=True, kw_only=True):
     history_from_ms: int
 
 
-Question = Population | Explain
+class WasMember(Struct, tag_field="ask", tag="was-member", frozen=True):
+    """Was a customer in a segment at a past instant? Answered by a `Was`, null for a customer who is not known."""
+
+    customer_id: str
+    segment_id: str
+    at_ms: int
+
+
+class Was(Struct, frozen=True):
+    """Whether, since when (None: as far back as anything is known) and until when; under which version of the segment."""
+
+    version: int
+    member: bool
+    since_ms: int | None
+    until_ms: int | None
+    history_from_ms: int
+
+
+class Timeline(Struct, tag_field="ask", tag="timeline", frozen=True):
+    """How large was a segment at these instants, the earliest first, and who came and went between them? Answered by a `Course`."""
+
+    segment_id: str
+    instants_ms: Annotated[list[int], Meta(min_length=1, max_length=MOST_INSTANTS)]
+
+
+class Course(Struct, frozen=True):
+    """The size at the first instant; for each, how many entered and left after the one before and up to it."""
+
+    version: int
+    first: int
+    entered: list[int]
+    exited: list[int]
+    history_from_ms: int
+
+
+Question = Population | Explain | WasMember | Timeline
 """Every question that there is. A new one is a struct with a tag, in this union."""
 
 

@@ -138,7 +138,7 @@ class Partition:
         return projection.Marker(progress.epoch, as_of_ms, dict(progress.offsets), progress.swept, len(self._slots), sweep)
 
     @property
-    def history(self) -> Duration:
+    def history_kept(self) -> Duration:
         """How long facts are kept."""
         return self._limits.history
 

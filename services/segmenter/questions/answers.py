@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from schemas.questions import Asked, Explain, Population, Tally
+from schemas.questions import Asked, Explain, Population, Tally, Timeline, WasMember
 from services.segmenter.questions.explaining import Explaining
 from services.segmenter.questions.inquiry import Inquiry, OfEveryone, People, Unknowable
+from services.segmenter.questions.past import Recounting, Remembering
 from services.segmenter.questions.person import Person
 
 
@@ -26,7 +27,12 @@ class Counting(OfEveryone):
         return Tally(self.count)
 
 
-ANSWERED_BY: Final[dict[type[Any], Callable[[People, Asked, int], Inquiry]]] = {Population: Counting, Explain: Explaining}
+ANSWERED_BY: Final[dict[type[Any], Callable[[People, Asked, int], Inquiry]]] = {
+    Population: Counting,
+    Explain: Explaining,
+    WasMember: Remembering,
+    Timeline: Recounting,
+}
 
 
 def inquiry(people: People, asked: Asked, now_ms: int) -> Inquiry:

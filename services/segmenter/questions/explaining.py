@@ -73,7 +73,7 @@ class Explaining(OfOne):
             held_until_ms=held_ms if held_ms > now_ms else None,
             overridden_by=next((other.id for other in compiled.higher if other.id in row.members), None),
             conditions=conditions,
-            history_from_ms=plan.calendar.ago(now_ms, self.people.history),
+            history_from_ms=plan.calendar.ago(now_ms, self.people.history_kept),
         )
 
 

@@ -32,7 +32,7 @@ class People(Protocol):
     plans: Plans
 
     @property
-    def history(self) -> Duration:
+    def history_kept(self) -> Duration:
         """How long facts are kept."""
 
     def keys(self) -> Iterable[bytes]:
