@@ -6,14 +6,16 @@ told, and the definitions that the answer must know; a worker answers only for p
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from schemas.errors import Refusal
 
 PATH: Final = "/ask"
+MOST_INSTANTS: Final = 1_000
+"""Steps of a timeline: more than a screen has columns."""
 
 
 class Population(Struct, tag_field="ask", tag="population", frozen=True):
@@ -26,7 +28,93 @@ class Tally(Struct, frozen=True):
     count: int
 
 
-Question = Population
+class Explain(Struct, tag_field="ask", tag="explain", frozen=True):
+    """Why is a customer in a segment, or not? Answered by an `Explained`, null for a customer who is not known."""
+
+    customer_id: str
+    segment_id: str
+
+
+class Counts(Struct, frozen=True):
+    """An event that counts, and the instant from which on it no longer will (None: always)."""
+
+    event_id: str
+    at_ms: int
+    leaves_ms: int | None
+
+
+class Seen(Struct, frozen=True):
+    """What a condition sees: its place in the rule, its value, and until when it holds or does not if nothing new happens.
+
+    `events` are the newest of those that count, `total` how many there are.
+    """
+
+    path: str
+    value: Raw
+    op: str
+    threshold: Raw
+    holds: bool
+    until_ms: int | None
+    events: list[Counts]
+    total: int
+
+
+class Explained(Struct, frozen=True, kw_only=True):
+    """Whether a customer is in a version of a segment, and everything that this depends on.
+
+    `until_ms`: the next instant at which it is otherwise if nothing new happens. `held_until_ms`: an entry that `min_stay` holds.
+    `overridden_by`: the higher level of the family that the customer is in.
+    """
+
+    version: int
+    member: bool
+    since_ms: int | None
+    until_ms: int | None
+    rule_holds: bool
+    included: bool
+    excluded: bool
+    held_until_ms: int | None
+    overridden_by: str | None
+    conditions: list[Seen]
+    history_from_ms: int
+
+
+class WasMember(Struct, tag_field="ask", tag="was-member", frozen=True):
+    """Was a customer in a segment at a past instant? Answered by a `Was`, null for a customer who is not known."""
+
+    customer_id: str
+    segment_id: str
+    at_ms: int
+
+
+class Was(Struct, frozen=True):
+    """Whether, since when (None: as far back as anything is known) and until when; under which version of the segment."""
+
+    version: int
+    member: bool
+    since_ms: int | None
+    until_ms: int | None
+    history_from_ms: int
+
+
+class Timeline(Struct, tag_field="ask", tag="timeline", frozen=True):
+    """How large was a segment at these instants, the earliest first, and who came and went between them? Answered by a `Course`."""
+
+    segment_id: str
+    instants_ms: Annotated[list[int], Meta(min_length=1, max_length=MOST_INSTANTS)]
+
+
+class Course(Struct, frozen=True):
+    """The size at the first instant; for each, how many entered and left after the one before and up to it."""
+
+    version: int
+    first: int
+    entered: list[int]
+    exited: list[int]
+    history_from_ms: int
+
+
+Question = Population | Explain | WasMember | Timeline
 """Every question that there is. A new one is a struct with a tag, in this union."""
 
 

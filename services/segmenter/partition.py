@@ -19,7 +19,7 @@ from schemas import projection
 from schemas.decoding import decode_event
 from schemas.errors import Refusal
 from schemas.facts import VOID, Fact
-from schemas.instants import DAY_MS, NEVER
+from schemas.instants import DAY_MS, NEVER, Duration
 from schemas.manual import decode_manual
 from schemas.partitions import partition_of, record_key, split_key
 from schemas.questions import Asked
@@ -32,7 +32,8 @@ from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.row import Row, listed
 from services.segmenter.gathering import Gathering
 from services.segmenter.plans import Limits, Plans
-from services.segmenter.questions.inquiry import OfEveryone, OfOne, inquiry
+from services.segmenter.questions.answers import inquiry
+from services.segmenter.questions.inquiry import Inquiry
 from services.segmenter.questions.person import Person
 from services.segmenter.rows import (
     PROGRESS,
@@ -136,12 +137,17 @@ class Partition:
         sweep = self._swept if self._sweep is not None else None
         return projection.Marker(progress.epoch, as_of_ms, dict(progress.offsets), progress.swept, len(self._slots), sweep)
 
+    @property
+    def history_kept(self) -> Duration:
+        """How long facts are kept."""
+        return self._limits.history
+
     def person(self, key: bytes) -> Person | None:
         """Return a customer for a question to read, None for one who is not known."""
         slot = self._slots.get(key)
         return None if slot is None else Person(*split_key(key), slot, lambda: self._gathering.history(key, slot))
 
-    def inquiry(self, asked: Asked, now_ms: int) -> OfOne | OfEveryone:
+    def inquiry(self, asked: Asked, now_ms: int) -> Inquiry:
         """Return a question about this partition's customers, ready to be worked on as of an instant."""
         return inquiry(self, asked, now_ms)
 

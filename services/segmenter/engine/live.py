@@ -151,6 +151,10 @@ class Live(State):
         self._find_soonest()
         return before ^ self.truth
 
+    def voided(self, fact: Fact) -> bool:
+        """Whether a fact counts as if it had never been."""
+        return bool(fact.type == _CHECKOUT and self._voided(fact.at_ms, fact.body))
+
     def _voided(self, at_ms: int, body: tuple[Any, ...]) -> bool:
         """Whether a checkout counts as if it had never been."""
         voids = self._voids.get((body[0], body[1]))

@@ -1,17 +1,20 @@
 """Inquiries: a question being worked on for one partition, in slices between which records and deadlines have their turn.
 
-A customer who changes between two slices is seen once, before or after; all are looked at as of the instant at which the question
-was asked, so facts that happen later do not count. What a slice costs goes with the facts it reads: those are its units.
+What a question does is a generator that yields after each piece of work how many units it was; a fact read is about one. Customers
+who change between two slices are seen once, before or after; all are looked at as of the instant at which the question was
+asked, so that facts that happen later do not count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, Final, Protocol
 
+from schemas.catalog import Segment
 from schemas.errors import RollcallError
+from schemas.instants import Duration
 from schemas.partitions import record_key
-from schemas.questions import Asked, Population, Tally
+from schemas.questions import Asked
 from services.segmenter.plans import Plans
 from services.segmenter.questions.person import Person
 
@@ -28,6 +31,10 @@ class People(Protocol):
 
     plans: Plans
 
+    @property
+    def history_kept(self) -> Duration:
+        """How long facts are kept."""
+
     def keys(self) -> Iterable[bytes]:
         """Return the record keys of all customers."""
 
@@ -35,84 +42,80 @@ class People(Protocol):
         """Return a customer to look at, None for one who is not known."""
 
 
-class OfOne:
-    """A question about one customer, answered in one go. Subclasses say what in `look`."""
+class Inquiry:
+    """A question, asked of one partition at an instant. Subclasses say what to do in `steps`, and what came of it in `answer`."""
 
     def __init__(self, people: People, asked: Asked, now_ms: int) -> None:
         self.people, self.asked, self.now_ms = people, asked, now_ms
-        self._answer: Any = None
+        self.question: Any = asked.question
+        self._steps: Iterator[int] | None = None
 
     def work(self, limit: int) -> int:
-        """Look at the customer; there is nothing more to do afterwards."""
-        person = self.people.person(record_key(self.asked.tenant, self.customer_id))
-        self._answer = None if person is None else self.look(person)
+        """Do about `limit` units; return how many they were, 0 when there is nothing left to do."""
+        if self._steps is None:
+            self._steps = self.steps()
+        done = 0
+        for units in self._steps:
+            done += units
+            if done >= limit:
+                return done
         return 0
 
+    def steps(self) -> Iterator[int]:
+        """Do the work, yielding the units of each piece."""
+        raise NotImplementedError
+
     def answer(self) -> Any:
-        """Return the answer, None when the customer is not known."""
-        return self._answer
+        """Return the answer, once there is nothing left to do."""
+        raise NotImplementedError
 
     @property
-    def customer_id(self) -> str:
-        """The customer whom the question is about."""
-        found: str = self.asked.question.customer_id  # type: ignore[attr-defined]
+    def tenant(self) -> str:
+        """Whose customers are looked at."""
+        return self.asked.tenant
+
+    def segment(self, segment_id: str) -> Segment:
+        """Return a segment that is live; raises `Unknowable` where this worker knows of none."""
+        found = self.people.plans.catalog.segment(self.tenant, segment_id)
+        if found is None or found.archived:
+            raise Unknowable(f"segment {segment_id} is not live here")
         return found
 
-    def look(self, person: Person) -> Any:
+
+class OfOne(Inquiry):
+    """A question about the customer `question.customer_id`. Its answer is None when there is no such customer."""
+
+    _found: Any = None
+
+    def steps(self) -> Iterator[int]:
+        """Look at the customer."""
+        person = self.people.person(record_key(self.tenant, self.question.customer_id))
+        if person is not None:
+            self._found = yield from self.look(person)
+
+    def look(self, person: Person) -> Generator[int, None, Any]:
         """Return the answer."""
         raise NotImplementedError
 
+    def answer(self) -> Any:
+        """Return what was found."""
+        return self._found
 
-class OfEveryone:
-    """A question that looks at each customer of the tenant. Subclasses take notice in `look` and add up in `answer`."""
 
-    def __init__(self, people: People, asked: Asked, now_ms: int) -> None:
-        self.people, self.asked, self.now_ms = people, asked, now_ms
-        self._keys: Iterator[bytes] = iter(people.keys())
-        self._prefix = record_key(asked.tenant, "")
+class OfEveryone(Inquiry):
+    """A question that looks at each customer of the tenant, and adds up."""
 
-    def work(self, limit: int) -> int:
-        """Look at customers for about `limit` units; return how many units that were, 0 when everyone has been looked at."""
-        units, passed = 0, 0
-        for key in self._keys:
-            if not key.startswith(self._prefix):
+    def steps(self) -> Iterator[int]:
+        """Look at everyone who is known when it begins and still then."""
+        keys, prefix, passed = self.people.keys(), record_key(self.tenant, ""), 0
+        for key in keys:
+            if not key.startswith(prefix):
                 passed += 1
-                units += passed % _PASSED_BY == 0
+                if passed % _PASSED_BY == 0:
+                    yield 1
             elif (person := self.people.person(key)) is not None:
-                self.look(person)
-                units += 1 + person.events
-            if units >= limit:
-                return units
-        return 0
+                yield from self.look(person)
 
-    def look(self, person: Person) -> None:
+    def look(self, person: Person) -> Iterator[int]:
         """Take notice of one customer."""
         raise NotImplementedError
-
-    def answer(self) -> Any:
-        """Return what was found, once everyone has been looked at."""
-        raise NotImplementedError
-
-
-class Counted(OfEveryone):
-    """Answers `Population`."""
-
-    count = 0
-
-    def look(self, person: Person) -> None:
-        """Count."""
-        self.count += 1
-
-    def answer(self) -> Tally:
-        """Return the count."""
-        return Tally(self.count)
-
-
-ANSWERED_BY: Final[dict[type, Callable[[People, Asked, int], OfOne | OfEveryone]]] = {Population: Counted}
-
-
-def inquiry(people: People, asked: Asked, now_ms: int) -> OfOne | OfEveryone:
-    """Return a question ready to be worked on, as of an instant; raise `Unknowable` for a tenant that is not known."""
-    if asked.tenant not in people.plans.catalog.tenants:
-        raise Unknowable(f"no tenant {asked.tenant!r} is known yet")
-    return ANSWERED_BY[type(asked.question)](people, asked, now_ms)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from schemas.facts import Fact
-from services.segmenter.engine.decisions import Customer
+from services.segmenter.engine.decisions import CLOCK, Customer
+from services.segmenter.engine.live import Live
+from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.row import Row
 from services.segmenter.rows import Slot, decode_row
 
@@ -29,6 +31,11 @@ class Person:
         return self._slot.events
 
     @property
+    def revision(self) -> int:
+        """The definitions offset under which every segment was decided."""
+        return self._slot.revision
+
+    @property
     def row(self) -> Row:
         """What was decided last, as a copy (its parts are never changed in place)."""
         slot = self._slot
@@ -36,3 +43,19 @@ class Person:
         if customer is not None:
             return replace(customer.row)
         return Row(-1) if slot.row is None else decode_row(slot.row)
+
+    def at_work(self, plan: Plan, now_ms: int) -> Customer:
+        """Return a customer of its own, brought to now under a plan: with the deadlines passed and the facts decided that are due.
+
+        The plan's segments must have been decided for this customer (`revision`).
+        """
+        slot, row = self._slot, self.row
+        known: Customer | None = slot.customer
+        row.members = {segment_id: membership for segment_id, membership in row.members.items() if segment_id in plan.segments}
+        row.entered = {segment_id: since_ms for segment_id, since_ms in row.entered.items() if segment_id in plan.segments}
+        pending = known is not None and known.pending is not None
+        since_ms = known.pending_ms if known is not None and pending else min(now_ms, slot.deadline_ms)
+        found = Customer(self.tenant, self.customer_id, row, Live(plan, self.history(), since_ms))
+        found.decide(plan.segments.values(), since_ms, now_ms, CLOCK, [])
+        found.advance(now_ms, [])
+        return found
