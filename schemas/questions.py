@@ -81,7 +81,7 @@ class Explained(Struct, frozen=True, kw_only=True):
 
 
 class Preview(Struct, tag_field="ask", tag="preview", frozen=True):
-    """How many would be in a segment with a rule (as JSON, numbers exact), saved anew or as the next version of another? Answered by a `Previewed`."""
+    """How many would be in a segment with a rule (JSON, numbers exact), new or the next version of another? Answered by a `Previewed`."""
 
     rule: Any
     replaces: str | None = None
