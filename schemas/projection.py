@@ -30,6 +30,7 @@ class Marker(Struct, array_like=True):
 
     `as_of_ms`: every deadline and every applied fact up to this instant is in the rows. `offsets`: next input offset of each
     topic. `definitions`: every known customer has been evaluated under the definitions before this offset. `customers`: rows.
+    `address`: `host:port` at which the owner answers questions, empty where it does not.
     `sent`: for each partition, the next offset of `customer-moves` after what the facts applied here have led to there.
     """
 
@@ -39,6 +40,7 @@ class Marker(Struct, array_like=True):
     definitions: int
     customers: int
     sweep: Sweep | None = None
+    address: str = ""
     sent: dict[int, int] = {}
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from schemas.errors import Refusal
 from schemas.facts import Fact, chunk_of, facts_in, joined
 from schemas.transitions import Transition, encode_transition
-from services.segmenter.rows import JOIN_AT, PROGRESS, Progress, Slot, chunk_key, chunk_keys, encode, facts_of, row_key
+from services.segmenter.rows import PROGRESS, Progress, chunk_key, encode, row_key
+from services.segmenter.slots import JOIN_AT, Slot, facts_of
 from services.segmenter.steps import Record, Step
 
 _CHUNK_FACTS: Final = 4_096
@@ -34,11 +35,11 @@ class Gathering:
         else:
             added.append(fact)
 
-    def history(self, key: bytes, slot: Slot) -> list[Fact]:
-        """Return all facts of a customer, written or not."""
-        facts = [fact for chunk in slot.chunks.values() for fact in facts_in(chunk)]
-        facts.extend(self._added.get(key, ()))
-        return facts
+    def history(self, key: bytes, slot: Slot) -> Iterator[Fact]:
+        """Yield all facts of a customer, written or not; nothing is decoded before it is asked for."""
+        for chunk in slot.chunks.values():
+            yield from facts_in(chunk)
+        yield from self._added.get(key, ())
 
     def put(self, changelog_key: bytes, value: bytes | None) -> None:
         """Write a record of another kind; None removes it."""
@@ -71,8 +72,8 @@ class Gathering:
         self._step.erasures.append(erasure)
 
     def _remove_chunks(self, key: bytes, slot: Slot) -> None:
-        for changelog_key in chunk_keys(key, slot):
-            self._step.rows[changelog_key] = None
+        for number in slot.chunks:
+            self._step.rows[chunk_key(key, number)] = None
         slot.chunks.clear()
         slot.loose.clear()
         self._added.pop(key, None)

@@ -42,7 +42,7 @@ from services.segmenter.steps import Record
 
 if TYPE_CHECKING:
     from services.segmenter.partition import Partition
-    from services.segmenter.rows import Slot
+    from services.segmenter.slots import Slot
 
 MAX_IDS: Final = 1_000
 """Ids of one person: every decision about a person is told to each of them."""
@@ -469,7 +469,7 @@ def _erasure(before: Erasure | None, move: Forgetting) -> Erasure:
     return Erasure(until_ms, move.number, move.at_ms, move.heard_ms)
 
 
-def _joined(mine: Sequence[Fact], theirs: Sequence[Fact]) -> list[Fact]:
+def _joined(mine: Iterable[Fact], theirs: Iterable[Fact]) -> list[Fact]:
     """Join two histories: of two facts with one id the first accepted counts."""
     joined = {fact.event_id: fact for fact in mine}
     for fact in theirs:

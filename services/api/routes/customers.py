@@ -28,7 +28,7 @@ _SCOPE: Final = "customers:read"
 async def memberships(call: Call) -> Response:
     """Show the segments of a customer."""
     customer_id = call.path("customer_id")
-    person, known = await _person(call, customer_id)
+    person, known = await person_of(call, customer_id)
     return Response(_encode(_shown(call.catalog, call.tenant, customer_id, person, known)), 200, None, "application/json")
 
 
@@ -36,17 +36,17 @@ async def membership(call: Call) -> Response:
     """Say whether a customer is in a segment."""
     customer_id, segment_id = call.path("customer_id"), call.path("segment_id")
     existing(call.catalog.segment(call.tenant, segment_id))
-    person, known = await _person(call, customer_id)
+    person, known = await person_of(call, customer_id)
     # Again: the read may have waited, and a version saved meanwhile is the one that the answer must speak of.
     segment = existing(call.catalog.segment(call.tenant, segment_id))
     swept(segment, [known])
     row = person.memberships or {}
     since_ms, until_ms = row.get(segment_id, (-1, NEVER))
-    member, into = segment_id in row, merged_into(customer_id, person)
+    member, into = segment_id in row, merged_into(customer_id, person.customer_id)
     return answer(MembershipAnswer(member, when(since_ms) if member else None, until(until_ms), segment.version, known.as_of, into))
 
 
-async def _person(call: Call, customer_id: str) -> tuple[Person, Known]:
+async def person_of(call: Call, customer_id: str) -> tuple[Person, Known]:
     """Return whom an id means, as fresh as the client asks, and the marker; raises `Refused` 404 or 503."""
     if not is_customer_id(customer_id):
         raise absent("customer")
@@ -69,13 +69,13 @@ async def _person(call: Call, customer_id: str) -> tuple[Person, Known]:
     return person, marker
 
 
-def merged_into(asked: str, person: Person) -> str | UnsetType:
+def merged_into(asked: str, survivor: str) -> str | UnsetType:
     """Return whom the id asked about was merged into, if it was."""
-    return UNSET if person.customer_id == asked else person.customer_id
+    return UNSET if survivor == asked else survivor
 
 
 def _shown(catalog: Catalog, tenant: str, customer_id: str, person: Person, known: Known) -> CustomerSegments:
-    segments, row, into = catalog.segments.get(tenant, {}), person.memberships or {}, merged_into(customer_id, person)
+    segments, row, into = catalog.segments.get(tenant, {}), person.memberships or {}, merged_into(customer_id, person.customer_id)
     found = []
     for segment_id in sorted(row):
         segment = segments.get(segment_id)
