@@ -155,6 +155,24 @@ def test_what_is_on_its_way_when_a_person_is_erased_does_not_arrive(town: Cluste
     assert town.members("two") == {new}, "two facts of the new life, and no other"
 
 
+def test_a_fact_that_was_sent_on_by_who_had_not_heard_of_the_erasure(town: Cluster) -> None:
+    """It comes after the survivor was erased, and is from before all the same."""
+    registry = partition_of(b"demo", 4)
+    old, new = (next(name for name in map(str, range(99)) if town.home(name) == (registry + place) % 4) for place in (1, 2))
+    told(town, merge(old, new))
+    town.now_ms += 10
+    town.post(erase(new, NOW + 5))
+    for number, topic in ((town.home(new), "checkouts"), (registry, MOVES), (town.home(new), MOVES)):
+        step(town, number, topic)
+    assert new not in town.redis
+    town.post(sale("late", old, NOW + 1))
+    step(town, town.home(old), "checkouts")
+    assert town.outcomes()["erased"] == 0, "on its way"
+    town.rest()
+    assert town.outcomes()["erased"] == 1
+    assert town.redis == {}
+
+
 def test_a_new_life_goes_on_with_its_seq_and_names_nobody_before(town: Cluster) -> None:
     """What is kept of an erased id is a hash; late facts about it are refused, also by a partition that was restored."""
     told(town, sale("a", "718-9"), sale("b", "718-9"), erase("718-9"))
