@@ -119,6 +119,17 @@ def test_a_person_has_a_limit_of_ids(town: Cluster, monkeypatch: pytest.MonkeyPa
     assert "d" not in town.redis
 
 
+@pytest.mark.parametrize("first", ["old", "new"])
+def test_of_two_facts_with_one_id_the_first_accepted_counts(town: Cluster, first: str) -> None:
+    """Whichever customer's it was, and both are known by it afterwards."""
+    town.save({"id": "rich", "rule": {"metric": {"measure": "sum", "event": "checkout", "field": "total"}, "op": "eq", "value": "9.00"}})
+    second = {"old": "new", "new": "old"}[first]
+    told(town, sale("same", first, total="9.00"), sale("same", second, total="1.00"), merge("old", "new"))
+    assert town.members("rich") == {"new"}
+    told(town, sale("same", "old", total="9.00"), sale("same", "new", total="1.00"))
+    assert (town.outcomes()["duplicate"], town.outcomes()["dead_lettered/conflict"]) == (1, 1)
+
+
 def test_entries_of_lists_join(town: Cluster) -> None:
     """What the old id was put on by hand holds the survivor, and it may be taken off under either id."""
     town.save({"id": "guests", "include": ["old"]})
