@@ -57,3 +57,21 @@ class Explanation(Struct, kw_only=True):
     sentence: str
     history_from: HistoryFrom
     as_of: AsOf
+
+
+class TimelinePoint(Struct):
+    """The size of a segment at an instant, and how many entered and left after the step before and up to this one."""
+
+    at: Instant
+    count: int
+    entered: int
+    exited: int
+
+
+class TimelineView(Struct):
+    """A segment's size over time. The first step's `entered` and `exited` are 0: there is none before it."""
+
+    points: list[TimelinePoint]
+    version: int
+    history_from: HistoryFrom
+    as_of: AsOf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.api.routes import attributes, customers, explain, feed, keys, lifecycle, lists, members, segments, templates, webhooks
+from services.api.routes import attributes, customers, explain, feed, keys, lifecycle, lists, members, segments, templates, timeline, webhooks
 from services.api.web import RouteSpec
 
 ROUTES: Final[tuple[RouteSpec, ...]] = (
@@ -14,6 +14,7 @@ ROUTES: Final[tuple[RouteSpec, ...]] = (
     *templates.ROUTES,
     *lists.ROUTES,
     *members.ROUTES,
+    *timeline.ROUTES,
     *customers.ROUTES,
     *explain.ROUTES,
     *feed.ROUTES,
