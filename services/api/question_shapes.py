@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
-from services.api.shapes import AsOf, Instant, OptionalInstant, Until
+from services.api.shapes import AsOf, Cursor, Instant, OptionalInstant, Until
 
 Value = Annotated[Any, Meta(description="In the units of the rule; amounts as decimal strings, null where nothing is known.")]
 HistoryFrom = Annotated[str, Meta(description="Events from before this instant are not kept.", extra_json_schema={"format": "date-time"})]
@@ -75,3 +75,10 @@ class TimelineView(Struct):
     version: int
     history_from: HistoryFrom
     as_of: AsOf
+
+
+class HistoryPage(Struct):
+    """Transitions as they were decided, the newest first. A page may be short, even empty, while `next` goes on."""
+
+    changes: Annotated[list[Raw], Meta(extra_json_schema={"items": {"$ref": "#/components/schemas/Transition"}})]
+    next: Cursor

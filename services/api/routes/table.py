@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.api.routes import attributes, customers, explain, feed, keys, lifecycle, lists, members, segments, templates, timeline, webhooks
+from services.api.routes import (
+    attributes,
+    customers,
+    explain,
+    feed,
+    history,
+    keys,
+    lifecycle,
+    lists,
+    members,
+    segments,
+    templates,
+    timeline,
+    webhooks,
+)
 from services.api.web import RouteSpec
 
 ROUTES: Final[tuple[RouteSpec, ...]] = (
@@ -17,6 +31,7 @@ ROUTES: Final[tuple[RouteSpec, ...]] = (
     *timeline.ROUTES,
     *customers.ROUTES,
     *explain.ROUTES,
+    *history.ROUTES,
     *feed.ROUTES,
     *webhooks.ROUTES,
     *keys.ROUTES,
