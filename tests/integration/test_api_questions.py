@@ -161,6 +161,51 @@ def test_the_timeline_of_a_segment(shop: Installation) -> None:
     assert shop.refused("/v1/segments/timed/timeline", 404, key="theirs") == shop.refused("/v1/segments/none/timeline", 404, key="theirs")
 
 
+def test_the_page_of_a_customer(shop: Installation) -> None:
+    """Attributes as they were said last, events as documents, figures in words, segments; and the same by the card."""
+    item = {"product_id": "p", "category": "COFFEE", "quantity": 1.5, "amount": "2.50"}
+    bought = sale("rosa", 2 * DAY_MS, store_id="7", coupon_ids=["A"], items=[item])
+    told = {
+        "event_id": "r1", "customer_id": "rosa", "type": "profile", "occurred_at": iso(START_MS - DAY_MS),
+        "attributes": {"card_number": "9250 77", "location": {"lat": 43.6, "lon": 1.5}, "shoe": 41.5, "city": "Lyon"},
+    }  # fmt: skip
+    moved = told | {"event_id": "r2", "occurred_at": iso(START_MS - HOUR_MS), "attributes": {"city": None}}
+    quiz = {
+        "event_id": "q",
+        "customer_id": "rosa",
+        "type": "custom",
+        "occurred_at": iso(START_MS - HOUR_MS // 2),
+        "name": "quiz",
+        "properties": {"n": 1},
+    }
+    position = shop.post(bought, told, moved, quiz)
+    found = shop.get(f"/v1/customers/rosa?after={position}")
+    assert found["profile"] == {"card_number": "9250 77", "location": {"lat": 43.6, "lon": 1.5}, "shoe": 41.5}
+    assert [event["event_id"] for event in found["events"]] == ["q", "r2", "r1", bought["event_id"]]
+    assert found["events"][3].items() >= {"total": "10.00", "store_id": "7", "kind": "sale", "coupon_ids": ["A"], "items": [item]}.items()
+    assert found["events"][0].items() >= {"name": "quiz", "properties": {"n": 1}}.items()
+    assert found["events"][2]["attributes"] == told["attributes"]
+    assert found["event_counts"] == {"checkout": 1, "profile": 2, "custom": 1}
+    assert (found["first_event_at"], found["last_event_at"]) == (bought["occurred_at"], quiz["occurred_at"])
+    figures = {figure["text"]: figure["value"] for figure in found["metrics"]}
+    assert figures["the number of checkouts in the last 3 months"] == 1
+    assert figures["the sum of total over checkouts in the last year"] == "10.00"
+    assert figures["the number of days since the last checkout"] == 2
+    assert found["segments"] == shop.get("/v1/customers/rosa/segments")["segments"]
+    assert len(shop.get("/v1/customers/rosa?limit=2")["events"]) == 2
+    [held] = shop.get("/v1/customers?card_number=9250%2077")["customers"]
+    assert held["customer_id"] == "rosa"
+    assert shop.get("/v1/customers?card_number=9250")["customers"] == []
+    assert shop.get("/v1/customers?card_number=9250%2077", key="theirs")["customers"] == []
+    position = shop.post({**told, "event_id": "r3", "occurred_at": iso(START_MS), "attributes": {"card_number": "new"}})
+    shop.get(f"/v1/customers/rosa?after={position}")
+    assert shop.get("/v1/customers?card_number=9250%2077")["customers"] == [], "a card that was replaced is nobody's"
+    assert [one["customer_id"] for one in shop.get("/v1/customers?card_number=new")["customers"]] == ["rosa"]
+    shop.refused("/v1/customers", 422, "/card_number")
+    shop.refused("/v1/customers/nobody", 404)
+    assert shop.refused("/v1/customers/rosa", 404, key="theirs") == shop.refused("/v1/customers/nobody", 404)
+
+
 def test_what_is_not_there_is_404_and_what_cannot_be_asked_422(shop: Installation) -> None:
     """Unknown and another tenant's are told alike."""
     shop.post(sale("zoe", DAY_MS), tenant="other")

@@ -32,7 +32,7 @@ async def memberships(call: Call) -> Response:
     """Show the segments of a customer."""
     customer_id = call.path("customer_id")
     row, known = await row_of(call, customer_id)
-    return Response(_encode(_shown(call.catalog, call.tenant, customer_id, row, known)), 200, None, "application/json")
+    return Response(_encode(segments_of(call.catalog, call.tenant, customer_id, row, known)), 200, None, "application/json")
 
 
 async def membership(call: Call) -> Response:
@@ -86,7 +86,8 @@ async def row_of(call: Call, customer_id: str) -> tuple[Memberships, Known]:
     return row, marker
 
 
-def _shown(catalog: Catalog, tenant: str, customer_id: str, row: Memberships, known: Known) -> CustomerSegments:
+def segments_of(catalog: Catalog, tenant: str, customer_id: str, row: Memberships, known: Known) -> CustomerSegments:
+    """Return the segments of a customer as they are shown."""
     segments = catalog.segments.get(tenant, {})
     found = []
     for segment_id in sorted(row):

@@ -6,6 +6,7 @@ from typing import Final
 
 from services.api.routes import (
     attributes,
+    customer,
     customers,
     explain,
     feed,
@@ -29,6 +30,7 @@ ROUTES: Final[tuple[RouteSpec, ...]] = (
     *lists.ROUTES,
     *members.ROUTES,
     *timeline.ROUTES,
+    *customer.ROUTES,
     *customers.ROUTES,
     *explain.ROUTES,
     *history.ROUTES,

@@ -11,7 +11,7 @@ from services.segmenter.engine.decisions import CLOCK, Customer
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.row import Row
-from services.segmenter.rows import Slot, decode_row
+from services.segmenter.rows import Slot, decode_row, facts_of
 
 
 class Person:
@@ -29,6 +29,10 @@ class Person:
     def events(self) -> int:
         """How many facts are kept."""
         return self._slot.events
+
+    def mentions(self, text: bytes) -> bool:
+        """Whether the bytes occur anywhere in the history: quick, for a search that decodes only where they do."""
+        return any(text in chunk for chunk in self._slot.chunks.values()) or self._slot.events > sum(map(facts_of, self._slot.chunks.values()))
 
     @property
     def revision(self) -> int:
