@@ -113,7 +113,7 @@ def said(language: Any = "en", rule: Any = BOUGHT, now_ms: int = NOW, segment: A
     return speaker.sentence("718", made, Explained(**(usual | found)))
 
 
-OUT = {"member": False, "since_ms": None, "rule_holds": False}
+OUT: dict[str, Any] = {"member": False, "since_ms": None, "rule_holds": False}
 WHY_NOT = "718 is not in Regulars, because "
 
 
