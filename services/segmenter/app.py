@@ -32,7 +32,7 @@ from services.segmenter.projection import Projector
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.status import Status
 from services.segmenter.tables import add_table
-from services.segmenter.transport import Consumer, Transport
+from services.segmenter.transport import Consumer, Flow, Transport
 from services.segmenter.watch import Watch
 from services.segmenter.writer import Surroundings
 
@@ -129,7 +129,7 @@ def _maker(settings: SegmenterSettings, follower: Follower) -> MakePartition:
 
 
 def _faust_app(settings: SegmenterSettings) -> faust.App:
-    return faust.App(
+    app = faust.App(
         settings.topics.group,
         broker=";".join(f"kafka://{server}" for server in settings.kafka.split(",")),
         datadir=str(settings.data_dir),
@@ -151,3 +151,5 @@ def _faust_app(settings: SegmenterSettings) -> faust.App:
         broker_request_timeout=max(40.0, settings.segmenter_session_timeout_s + 10),
         broker_commit_interval=1.0,
     )
+    app.flow_control = Flow()  # a property that is made once
+    return app

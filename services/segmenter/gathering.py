@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from schemas.errors import Refusal
 from schemas.facts import Fact, chunk_of, facts_in, joined
 from schemas.transitions import Transition, encode_transition
-from services.segmenter.rows import JOIN_AT, PROGRESS, Progress, Slot, chunk_key, encode, facts_of, row_key
+from services.segmenter.rows import PROGRESS, Progress, chunk_key, encode, row_key
+from services.segmenter.slots import JOIN_AT, Slot, facts_of
 from services.segmenter.steps import Record, Step
 
 

@@ -38,11 +38,11 @@ from services.segmenter.questions.person import Person
 from services.segmenter.rows import (
     PROGRESS,
     Progress,
-    Slot,
     decode_progress,
     decode_row,
     split_chunk_key,
 )
+from services.segmenter.slots import Slot
 from services.segmenter.steps import Record, Step
 
 _LATEST_ROUGHLY_MS: Final = 20 * 28 * DAY_MS
