@@ -11,7 +11,8 @@ from services.segmenter.engine.decisions import CLOCK, Customer
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.row import Row
-from services.segmenter.rows import Slot, decode_row, facts_of
+from services.segmenter.rows import decode_row
+from services.segmenter.slots import Slot, facts_of
 
 
 class Person:
