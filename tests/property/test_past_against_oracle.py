@@ -157,12 +157,18 @@ def test_a_busy_past_is_right_at_every_boundary(world: World, data: st.DataObjec
     pair = told(world, data)
     instants = past_boundaries(pair, 4)
     judge = lived(pair)
+    begun = judge.at
     seen: dict[tuple[str, int], set[str]] = {}
     for at in instants:
         judge.pass_to(at)
         for segment in pair.segments:
-            seen[segment["id"], at] = {customer for customer in people(pair) if was(pair, customer, segment["id"], at).member}
+            found = {customer: was(pair, customer, segment["id"], at) for customer in people(pair)}
+            seen[segment["id"], at] = {customer for customer, one in found.items() if one.member}
             assert seen[segment["id"], at] == judge.members[segment["id"]], (segment, clock.moment(at))
+            entries = {change.customer: change.at for change in judge.changes if change[1::2] == (segment["id"], "entered")}
+            for customer in seen[segment["id"], at]:
+                # Who was in when the judge began has been so for ever.
+                assert found[customer].since_ms == (None if entries[customer] == begun else entries[customer]), (segment, customer, at)
     chosen = sorted(set(data.draw(st.lists(st.sampled_from(instants), min_size=1, max_size=6)))) if instants else []
     for segment in pair.segments if chosen else []:
         course: Course = ask(pair.simulation, Timeline(segment["id"], chosen), Course)
