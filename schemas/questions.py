@@ -18,6 +18,8 @@ MOST_INSTANTS: Final = 1_000
 """Steps of a timeline: more than a screen has columns."""
 MOST_EVENTS: Final = 200
 """Events of a portrait."""
+MOST_HOLDERS: Final = 10
+"""Customers with one card number that are shown; a card has one holder, or a household."""
 
 
 class Population(Struct, tag_field="ask", tag="population", frozen=True):

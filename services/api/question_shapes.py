@@ -108,7 +108,8 @@ class CustomerView(Struct, kw_only=True):
 
 
 class CustomerPage(Struct):
-    """Customers with a card number, by id."""
+    """Customers with a card number, by id; `more` where there are more than the ten that are shown."""
 
     customers: list[CustomerView]
+    more: bool
     as_of: AsOf

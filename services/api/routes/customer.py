@@ -8,7 +8,7 @@ import msgspec
 from fastapi import Response
 
 from schemas.instants import iso
-from schemas.questions import MOST_EVENTS, Figure, Portrait, Portray, WithCard
+from schemas.questions import MOST_EVENTS, MOST_HOLDERS, Figure, Portrait, Portray, WithCard
 from schemas.rule_parser import parse_rule
 from schemas.rules import MetricCondition
 from schemas.telling import Teller
@@ -40,8 +40,9 @@ async def by_card(call: Call) -> Response:
     if not 1 <= len(card) <= _MOST_CHARACTERS:
         raise Refused(422, f"card_number has 1 to {_MOST_CHARACTERS} characters; customers are found by it", pointer="/card_number")
     parts, as_of_ms = await call.desk.asking.all(call.tenant, WithCard(card), list[str])
-    found = [await _view(call, customer_id) for customer_id in sorted(customer_id for part in parts for customer_id in part)]
-    return answer(CustomerPage(found, iso(as_of_ms)))
+    holders = sorted(customer_id for part in parts for customer_id in part)
+    found = [await _view(call, customer_id) for customer_id in holders[:MOST_HOLDERS]]
+    return answer(CustomerPage(found, len(holders) > MOST_HOLDERS, iso(as_of_ms)))
 
 
 async def _view(call: Call, customer_id: str) -> CustomerView:
@@ -98,9 +99,9 @@ _EVENTS: Final = Param(
 ROUTES: Final = (
     RouteSpec(
         "GET", "/v1/customers", by_card, "customers:read", "Whose card is this?",
-        {200: Answer("The customers with the card number; none is no error.", CustomerPage, {"customers": [_EXAMPLE], "as_of": AS_OF})},
+        {200: Answer("Those with the card number; none is no error.", CustomerPage, {"customers": [_EXAMPLE], "more": False, "as_of": AS_OF})},
         "customers",
-        "Looks through everybody's history: for a desk with a card in the hand, not for every screen. 503 when more than ten customers have it.",
+        "Looks through everybody's history: for a desk with a card in the hand, not for every screen.",
         params=(Param("card_number", "The attribute `card_number` of the profile, exactly.", example="9250 1234"), _EVENTS, LANG), errors=(422,),
     ),
     RouteSpec(

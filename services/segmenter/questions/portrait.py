@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from schemas.catalog import Segment
-from schemas.questions import Figure, Portrait, encoded
+from schemas.questions import MOST_HOLDERS, Figure, Portrait, encoded
 from schemas.rule_context import RuleContext
 from schemas.rule_parser import parse_rule
 from schemas.rules import MetricCondition, Rule, canonical_metric
@@ -15,11 +15,8 @@ from services.segmenter.engine.live import Live
 from services.segmenter.engine.reasons import condition_values
 from services.segmenter.plans import Plans
 from services.segmenter.questions.documents import TYPES, document, profile
-from services.segmenter.questions.inquiry import OfEveryone, OfOne, Unknowable
+from services.segmenter.questions.inquiry import OfEveryone, OfOne
 from services.segmenter.questions.person import Person
-
-MOST_PORTRAITS: Final = 10
-"""Customers with one card number that are shown; a card has one holder, or a household."""
 
 _BOUGHT: Final = {"event": "checkout"}
 _YEAR: Final = {"window": {"last": "P1Y"}}
@@ -97,12 +94,10 @@ class Holders(OfEveryone):
     def look(self, person: Person) -> Iterator[int]:
         """Take note of a customer whose profile has the card number."""
         card: str = self.question.card_number
-        if person.mentions(card.encode()) and profile(person.history(), self.now_ms).get("card_number") == card:
+        if len(self._found) <= MOST_HOLDERS and person.mentions(card.encode()) and profile(person.history(), self.now_ms).get("card_number") == card:
             self._found.append(person.customer_id)
-            if len(self._found) > MOST_PORTRAITS:
-                raise Unknowable(f"more than {MOST_PORTRAITS} customers have this card number")
         yield 1 + person.events // 16
 
     def answer(self) -> list[str]:
-        """Return their ids."""
+        """Return their ids: where there are more than are shown, one more than those."""
         return self._found
