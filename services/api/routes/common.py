@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+from schemas.catalog import Segment
+from schemas.dependencies import closure
 from schemas.errors import shown
 from schemas.examples import RULES
 from schemas.instants import iso, parse_instant
 from schemas.positions import encode_position
+from schemas.rules import Rank, conditions
 from services.api.errors import Refused
 from services.api.web import Call, Param
 
@@ -75,3 +79,14 @@ def past_instant(call: Call, text: str, pointer: str) -> int:
     if at_ms < 0:
         raise Refused(422, f"{shown(text)} is before 1970", pointer=pointer)
     return at_ms
+
+
+def with_a_past(segments: Mapping[str, Segment], segment: Segment) -> Segment:
+    """Return a segment whose past can be told; raises `Refused` (422) where it depends on a rank, which one history cannot tell."""
+    for needed in closure(segments, segment):
+        ranks = [] if needed.rule is None else [pointer for pointer, condition in conditions(needed.rule) if isinstance(condition, Rank)]
+        if ranks:
+            raise Refused(
+                422, f"segment {segment.id} depends on a rank (segment {needed.id}, {ranks[0]}); only its present can be told", pointer="/at"
+            )
+    return segment

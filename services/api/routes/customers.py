@@ -17,7 +17,7 @@ from services.api.desk import Desk
 from services.api.errors import absent
 from services.api.freshness import applied, oldest, swept
 from services.api.reads import Known
-from services.api.routes.common import AFTER, AS_OF, AT, past_instant
+from services.api.routes.common import AFTER, AS_OF, AT, past_instant, with_a_past
 from services.api.shapes import CustomerSegments, Membership, MembershipAnswer
 from services.api.views import existing, instant_or_none, is_customer_id, until, when
 from services.api.web import Answer, Call, RouteSpec, answer, answered
@@ -40,7 +40,7 @@ async def membership(call: Call) -> Response:
     customer_id, segment_id = call.path("customer_id"), call.path("segment_id")
     segment = existing(call.catalog.segment(call.tenant, segment_id))
     if "at" in call.query:
-        return await past_membership(call, customer_id, segment)
+        return await past_membership(call, customer_id, with_a_past(call.catalog.segments[call.tenant], segment))
     row, known = await row_of(call, customer_id)
     # Again: the read may have waited, and a version saved meanwhile is the one that the answer must speak of.
     segment = existing(call.catalog.segment(call.tenant, segment_id))

@@ -13,7 +13,7 @@ from schemas.questions import MOST_INSTANTS, Course, Timeline
 from schemas.rule_values import duration
 from services.api.errors import Refused, unavailable
 from services.api.question_shapes import TimelinePoint, TimelineView
-from services.api.routes.common import AS_OF, past_instant
+from services.api.routes.common import AS_OF, past_instant, with_a_past
 from services.api.views import existing
 from services.api.web import Answer, Call, Param, RouteSpec, answer
 from services.segmenter.engine.calendar import Calendar
@@ -24,7 +24,7 @@ _USUAL_STEP: Final = Duration(0, DAY_MS)
 
 async def timeline(call: Call) -> Response:
     """Show the size of a segment at each step, and the entries and exits since the step before."""
-    segment = existing(call.catalog.segment(call.tenant, call.path("id")))
+    segment = with_a_past(call.catalog.segments[call.tenant], existing(call.catalog.segment(call.tenant, call.path("id"))))
     instants = _instants(call, Calendar(call.catalog.tenants[call.tenant].timezone))
     asked = Timeline(segment.id, instants)
     parts, as_of_ms = await call.desk.asking.all(call.tenant, asked, Course, definitions=segment.answers_from + 1)
