@@ -84,8 +84,8 @@ def test_what_a_plan_takes_over_is_what_the_history_says(world: World, data: st.
     for key in list(partition.keys()):
         person = partition.person(key)
         assert person is not None
-        former = Live(before, person.facts(), at_ms)
-        taken, fresh = Live(after, person.facts(), at_ms + 1, former), Live(after, person.facts(), at_ms + 1)
+        former = Live(before, person.read, at_ms)
+        taken, fresh = Live(after, person.read, at_ms + 1, former), Live(after, person.read, at_ms + 1)
         assert taken.truth == fresh.truth
         if person.events:  # of whom nothing is known, nothing but dates can change
             assert taken.bounds == fresh.bounds
