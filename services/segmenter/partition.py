@@ -475,5 +475,5 @@ class Partition:
             slot.customer = None
 
 
-def _nothing(since_ms: int) -> tuple[Fact, ...]:
+def _nothing(_: int) -> tuple[Fact, ...]:
     return ()
