@@ -64,6 +64,13 @@ class Feed:
         self._idle: list[AIOKafkaConsumer] = []
         self._turns = asyncio.Semaphore(settings.api_feed_consumers)
 
+    @property
+    def erasures(self) -> Erasures:
+        """Whose transitions are served no more; raises `Refused` (503) before that is known."""
+        if not self._erasures.caught_up:
+            raise unavailable("starting: it is not known yet who was erased", 2)
+        return self._erasures.erasures
+
     async def close(self) -> None:
         """Disconnect."""
         while self._idle:
@@ -75,19 +82,18 @@ class Feed:
         `after` None is the beginning, `now` the end. Raises `Refused`: 422 for what is no cursor, 410 for one whose records
         have expired, 503 when Kafka does not answer.
         """
-        if not self._erasures.caught_up:
-            raise unavailable("starting: it is not known yet who was erased", 2)
+        erasures = self.erasures
         places = None if after in (None, _NOW) else self._cursor(str(after))
         try:
-            async with asyncio.timeout(self._settings.api_feed_timeout_s), self._consumer() as consumer:
-                ends = await self._offsets(consumer, ends=True)
+            async with asyncio.timeout(self._settings.api_feed_timeout_s), self.consumer() as consumer:
+                ends = await self.offsets(consumer, ends=True)
                 if after == _NOW:
                     return ChangePage([], self._token(ends), more=False)
-                begins = await self._offsets(consumer, ends=False)
+                begins = await self.offsets(consumer, ends=False)
                 if places is None:
                     places = begins
                 self._check(places, begins, ends)
-                found = await self._read(consumer, (record_key(tenant, ""), segment_id), places, ends, limit)
+                found = await self._read(consumer, (record_key(tenant, ""), segment_id), places, ends, limit, erasures)
         except _LOST as error:
             raise unavailable(f"the change feed cannot be read ({error!r})", 2) from None
         return self._merge(found, places, ends, limit)
@@ -105,7 +111,7 @@ class Feed:
         return ChangePage(changes, self._token(places), more=more)
 
     async def _read(
-        self, consumer: AIOKafkaConsumer, wanted: _Wanted, places: dict[int, int], ends: dict[int, int], limit: int
+        self, consumer: AIOKafkaConsumer, wanted: _Wanted, places: dict[int, int], ends: dict[int, int], limit: int, erasures: Erasures
     ) -> list[list[_Found]]:
         """Look at records from the places on, until the ends, or until enough were found or looked at."""
         unread = {tp for tp in self._places if places[tp.partition] < ends[tp.partition]}
@@ -122,7 +128,7 @@ class Feed:
                 self._metrics.feed_records.inc(len(records))
                 mine = found[tp.partition]
                 for record in records:
-                    mine.append(_found(record, wanted, mine, self._erasures.erasures))
+                    mine.append(_found(record, wanted, mine, erasures))
                     matched += mine[-1][3] is not None
             for tp in list(unread):
                 # Transaction markers have offsets and are no records: the position, not the last record, tells the end.
@@ -132,7 +138,8 @@ class Feed:
                     mine.append((_last(mine), tp.partition, position, None))
         return list(found.values())
 
-    async def _offsets(self, consumer: AIOKafkaConsumer, *, ends: bool) -> dict[int, int]:
+    async def offsets(self, consumer: AIOKafkaConsumer, *, ends: bool) -> dict[int, int]:
+        """Return where each partition of the topic begins, or ends."""
         found = await (consumer.end_offsets(self._places) if ends else consumer.beginning_offsets(self._places))
         return {tp.partition: offset for tp, offset in found.items()}
 
@@ -157,7 +164,8 @@ class Feed:
         return encode_position({"": dict(sorted(places.items()))})
 
     @contextlib.asynccontextmanager
-    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+    async def consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        """Lend a consumer of the pool, waiting for a turn."""
         async with self._turns:
             consumer = self._idle.pop() if self._idle else await self._connected()
             try:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from schemas.errors import Refusal
-from schemas.facts import Fact, chunk_of, facts_in, joined
+from schemas.facts import Fact, chunk_of, joined
+from schemas.instants import NEVER
 from schemas.transitions import Transition, encode_transition
 from services.segmenter.rows import PROGRESS, Progress, chunk_key, encode, row_key
-from services.segmenter.slots import JOIN_AT, Slot, facts_of
+from services.segmenter.slots import JOIN_AT, Slot, facts_of, newest
 from services.segmenter.steps import Record, Step
 
 _CHUNK_FACTS: Final = 4_096
@@ -35,10 +36,9 @@ class Gathering:
         else:
             added.append(fact)
 
-    def history(self, key: bytes, slot: Slot) -> Iterator[Fact]:
-        """Yield all facts of a customer, written or not; nothing is decoded before it is asked for."""
-        for chunk in slot.chunks.values():
-            yield from facts_in(chunk)
+    def history(self, key: bytes, slot: Slot, since_ms: int = 0) -> Iterator[Fact]:
+        """Yield a customer's facts, written or not; many of those from before an instant are left out."""
+        yield from slot.history(since_ms)
         yield from self._added.get(key, ())
 
     def put(self, changelog_key: bytes, value: bytes | None) -> None:
@@ -50,9 +50,10 @@ class Gathering:
         """Put these facts in place of a customer's history."""
         self._remove_chunks(key, slot)
         for at in range(0, len(facts), _CHUNK_FACTS):
-            number, chunk = slot.next_chunk, chunk_of(facts[at : at + _CHUNK_FACTS])
+            part, number = facts[at : at + _CHUNK_FACTS], slot.next_chunk
             slot.next_chunk += 1
-            slot.chunks[number] = self._step.rows[chunk_key(key, number)] = chunk
+            slot.newest[number] = newest(part)
+            slot.chunks[number] = self._step.rows[chunk_key(key, number)] = chunk_of(part)
         slot.events = len(facts)
         self._dirty[key] = slot
 
@@ -75,6 +76,7 @@ class Gathering:
         for number in slot.chunks:
             self._step.rows[chunk_key(key, number)] = None
         slot.chunks.clear()
+        slot.newest.clear()
         slot.loose.clear()
         self._added.pop(key, None)
 
@@ -132,15 +134,17 @@ class Gathering:
 
 def _write_chunk(rows: dict[bytes, bytes | None], key: bytes, slot: Slot, facts: list[Fact]) -> None:
     """Write a customer's new facts as a chunk, joined with the loose ones before it once they are many."""
-    chunk = chunk_of(facts)
+    chunk, latest_ms = chunk_of(facts), newest(facts)
     if len(slot.loose) + 1 >= JOIN_AT:
         for number in slot.loose:
             rows[chunk_key(key, number)] = None
         chunk = joined([*[slot.chunks.pop(number) for number in slot.loose], chunk])
+        latest_ms = max([latest_ms, *[slot.newest.pop(number, NEVER) for number in slot.loose]])
         slot.loose.clear()
     number = slot.next_chunk
     slot.next_chunk += 1
     slot.chunks[number] = chunk
+    slot.newest[number] = latest_ms
     if facts_of(chunk) < JOIN_AT:
         slot.loose.append(number)
     rows[chunk_key(key, number)] = chunk

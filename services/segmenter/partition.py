@@ -155,7 +155,7 @@ class Partition:
     def person(self, key: bytes) -> Person | None:
         """Return a customer for a question to read, None for one who is not known."""
         slot = self._slots.get(key)
-        return None if slot is None else Person(*split_key(key), slot, lambda: list(self._gathering.history(key, slot)))
+        return None if slot is None else Person(*split_key(key), slot, lambda since_ms: self._gathering.history(key, slot, since_ms))
 
     def inquiry(self, asked: Asked, now_ms: int) -> Inquiry:
         """Return a question about this partition's customers, ready to be worked on as of an instant."""
@@ -282,7 +282,7 @@ class Partition:
         customer: Customer = slot.customer
         out: list[Transition] = []
         customer.settle(out)
-        live = Live(customer.live.plan, self._gathering.history(key, slot), now_ms)
+        live = Live(customer.live.plan, lambda since_ms: self._gathering.history(key, slot, since_ms), now_ms)
         customer.correct(live, now_ms, Cause("correction", fact.event_id, fact.imported), out)
         self._gathering.write_row(key, slot)
         self._close(key, slot, customer, out, now_ms)
@@ -324,7 +324,7 @@ class Partition:
         slot = self._slots[key] = Slot()
         slot.revision = plan.revision
         row = self._relations.revived(tenant, customer_id, plan.revision)
-        customer = slot.customer = Customer(tenant, customer_id, row, Live(plan, (), now_ms))
+        customer = slot.customer = Customer(tenant, customer_id, row, Live(plan, _nothing, now_ms))
         self._gathering.project(key, slot)
         return slot, customer
 
@@ -387,7 +387,7 @@ class Partition:
         row = customer.row if customer is not None else decode_row(slot.row or b"") if slot.row is not None else Row(-1)
         row.deadline_ms = slot.deadline_ms
         former = None if customer is None else customer.live
-        live = Live(plan, self._gathering.history(key, slot), min(now_ms, slot.deadline_ms), former)
+        live = Live(plan, lambda since_ms: self._gathering.history(key, slot, since_ms), min(now_ms, slot.deadline_ms), former)
         customer = slot.customer = Customer(tenant, customer_id, row, live)
         if row.revision != plan.revision:
             customer.adopt(now_ms, out)
@@ -507,3 +507,7 @@ class Partition:
         while len(self._lives) > self._limits.live_customers:
             _, slot = self._lives.popitem(last=False)
             slot.customer = None
+
+
+def _nothing(_: int) -> tuple[Fact, ...]:
+    return ()

@@ -376,7 +376,7 @@ class Relations:
         """Give a customer this history, and decide everything by it."""
         partition, customer, out = self._partition, slot.customer, list[Transition]()
         partition._gathering.rewrite(key, slot, facts)
-        customer.correct(Live(customer.live.plan, facts, now_ms), now_ms, cause, out)
+        customer.correct(Live(customer.live.plan, lambda _: facts, now_ms), now_ms, cause, out)
         partition._gathering.project(key, slot)
         partition._close(key, slot, customer, out, now_ms)
         partition._until_moved(key, customer)
