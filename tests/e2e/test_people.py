@@ -111,6 +111,11 @@ def test_an_old_id_answers_as_the_survivor(shop: Shop) -> None:
         answer = shop.get(f"/v1/customers/{old}/segments/buyers")
         assert answer["merged_into"] == survivor
         assert answer["member"] == (survivor in shop.members("buyers"))
+        for path in ("", "/segments/buyers/explain"):
+            assert shop.get(f"/v1/customers/{old}{path}")["merged_into"] == survivor
+        past = shop.get(f"/v1/customers/{old}/segments/buyers", at=iso(START_MS))
+        assert (past["merged_into"], past["at"]) == (survivor, iso(START_MS))
+        assert shop.get(f"/v1/customers/{old}/history")["changes"][0]["cause"]["kind"] in ("merge", "event", "profile", "clock")
     assert not PEOPLE.keys() & {member for segment in SEGMENTS for member in shop.members(segment["id"])}
 
 

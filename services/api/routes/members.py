@@ -46,10 +46,10 @@ async def _fresh(call: Call, read: Callable[[Segment], Awaitable[tuple[Sequence[
     segment = existing(call.catalog.segment(call.tenant, segment_id))
     needs, until_s = desk.freshness.needs(call.query.get("after") or None), desk.freshness.deadline_s()
     while True:
+        await desk.freshness.settle(needs, until_s)
         markers, found = await read(segment)
         if all(applied(needs, partition, markers[partition]) for partition in needs):
             break
-        await desk.freshness.wait(needs, until_s)
     marker = oldest(markers)
     # Again: the read may have waited, and a version saved meanwhile is the one that the answer must speak of.
     swept(existing(call.catalog.segment(call.tenant, segment_id)), markers)
