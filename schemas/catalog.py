@@ -37,6 +37,7 @@ class Tenant(Struct, frozen=True):
     timezone: str
     currency: str
     country: str
+    salt: str = ""
 
 
 class Key(Struct, frozen=True):
@@ -176,7 +177,7 @@ class Catalog:
             raise Conflict(409, f"tenant {record.tenant} exists")
         if record.timezone not in _ZONES:
             raise Refusal(f"{record.timezone!r} is no IANA time zone, like Europe/Paris", pointer="/timezone")
-        self.tenants[record.tenant] = Tenant(record.tenant, record.timezone, record.currency, record.country)
+        self.tenants[record.tenant] = Tenant(record.tenant, record.timezone, record.currency, record.country, record.salt)
         self.revisions[record.tenant] = 0
         shelf = self._shelves[record.tenant] = Shelf()
         self.segments[record.tenant] = shelf.segments

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from schemas.errors import Refusal, pointer_token
-from schemas.events import MAX_EVENT_BYTES, TYPES, Event, When, has_control
+from schemas.events import MAX_EVENT_BYTES, TYPES, CustomerMerge, Event, When, has_control
 
 _decoder: Final = msgspec.json.Decoder(Event)
 _PLACE: Final = re.compile(r" - at `\$(.*)`$")
@@ -43,6 +43,8 @@ def decode_event(document: bytes | memoryview) -> Event:
     customer_id: str | None = event.customer_id
     if customer_id is not None and not customer_id.isprintable() and has_control(customer_id):
         raise _control("customer_id")
+    if type(event) is CustomerMerge and has_control(event.into):
+        raise _control("into")
     # The decoder rounds digits below the microsecond, which can carry into the next millisecond; instants are floored.
     if event.occurred_at.microsecond % 1000 == 0 and _LONG_FRACTION.search(document):
         event.occurred_at = _floored(document, event.occurred_at)

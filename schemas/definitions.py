@@ -34,13 +34,17 @@ SCOPES: Final[tuple[Scope, ...]] = (
 
 
 class TenantPut(Struct, tag_field="record", tag="tenant", kw_only=True):
-    """Create a tenant. Zone, currency and country stay: amounts and windows already counted depend on them."""
+    """Create a tenant. Zone, currency and country stay: amounts and windows already counted depend on them.
+
+    `salt` is a secret that ids of erased customers are hashed with; see `schemas.identity`.
+    """
 
     tenant: Tenant
     at_ms: int
     timezone: str
     currency: str
     country: str
+    salt: str = ""
 
 
 class KeyPut(Struct, tag_field="record", tag="key", kw_only=True):

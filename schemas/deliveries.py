@@ -70,6 +70,7 @@ class Announced(Struct):
     at: str
     decided_at: str
     cause: AnnouncedCause
+    seq: int = 0
 
 
 class AnnouncedCause(Struct, rename={"imported": "import"}):

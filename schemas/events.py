@@ -153,13 +153,13 @@ class Profile(Common, kw_only=True, tag="profile"):
 
 
 class CustomerMerge(Common, kw_only=True, tag="customer-merge"):
-    """The customer disappears; `into` lives on."""
+    """The customer disappears; `into`, another one, lives on. Histories join, and later facts follow."""
 
     into: CustomerId
 
 
 class CustomerErase(Common, kw_only=True, tag="customer-erase"):
-    """Forget the customer."""
+    """Forget the customer, under all ids. Late facts from before `occurred_at` are refused from now on."""
 
 
 Event = (
@@ -176,9 +176,6 @@ Event = (
     | CustomerMerge
     | CustomerErase
 )
-
-NOT_YET: Final = (CustomerMerge, CustomerErase)
-"""Read and published in the schema, but refused with a reason until the engine can honour them: never accepted and ignored."""
 
 TYPES: Final = tuple(member.__struct_config__.tag for member in Event.__args__)
 

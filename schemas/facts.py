@@ -14,13 +14,19 @@ from msgspec import Struct
 
 from schemas.vocabulary import EVENT_FIELDS, ITEM_FIELDS
 
-TYPE_NUMBERS: Final[dict[str, int]] = {name: number for number, name in enumerate((*EVENT_FIELDS, "profile", "checkout-void"))}
+_PEOPLE: Final = ("customer-merge", "customer-erase")
+TYPE_NUMBERS: Final[dict[str, int]] = {name: number for number, name in enumerate((*EVENT_FIELDS, "profile", "checkout-void", *_PEOPLE))}
 """The number of each type in stored facts; it only grows at the end."""
 
 PROFILE: Final = TYPE_NUMBERS["profile"]
 VOID: Final = TYPE_NUMBERS["checkout-void"]
+MERGE: Final = TYPE_NUMBERS["customer-merge"]
+"""Kept for its id alone. This number and those above it say who is whom, and nothing that a rule could look at."""
+ERASE: Final = TYPE_NUMBERS["customer-erase"]
 IMPORTED: Final = 1
 SYNTHETIC: Final = 2
+_ACCEPTED_BITS: Final = 8
+"""Above these many bits of flags stands the instant at which the fact was accepted, 0 where nobody noted it."""
 _CHUNK_HEAD: Final = b"\xdc"  # msgpack array16
 _SHORT_ARRAY: Final = 15
 CHUNK_LIMIT: Final = 65_535
@@ -32,7 +38,7 @@ class Brief(Struct, array_like=True, gc=False):
 
     `type` is a number of `TYPE_NUMBERS`; `body` holds the fields in the vocabulary's order: money in minor units, points as
     integers, absent ones None. For a profile it is `(declared, undeclared)`: typed values by name, and the JSON text of the
-    rest; for a custom event `(name, properties as JSON texts)`; for a void `(receipt_id, store_id)`.
+    rest; for a custom event `(name, properties as JSON texts)`; for a void `(receipt_id, store_id)`; for a merge `(into,)`.
     """
 
     type: int
@@ -51,6 +57,15 @@ class Fact(Brief, array_like=True, gc=False):
     def imported(self) -> bool:
         """Whether its transitions are kept from webhooks that did not ask for imports."""
         return bool(self.flags & IMPORTED)
+
+    @property
+    def accepted_ms(self) -> int:
+        """When it was accepted: of two facts that share an id the first counts."""
+        return self.flags >> _ACCEPTED_BITS
+
+    def accept(self, at_ms: int) -> None:
+        """Note when it is accepted."""
+        self.flags |= at_ms << _ACCEPTED_BITS
 
     def same_as(self, other: Fact) -> bool:
         """Whether two facts of one id say the same; how they were sent is no part of it."""

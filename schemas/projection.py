@@ -1,6 +1,7 @@
 """The projection: how live membership lies in Redis, for those who write it and those who read it.
 
-- `c:{tenant}:{customer}`: a hash `e` (epoch of the owner), `v` (version of the row), `m` (memberships as msgpack).
+- `c:{tenant}:{customer}`: a hash `e` (epoch of the owner), `v` (version of the row), `m` (memberships as msgpack; of an id that was
+  merged, the id that it means, as a text).
 - `m:{tenant}:{segment}:{partition}`: a sorted set of member ids, all with score 0, so that it is ordered by the id's bytes.
 - `p:{partition}`: the completeness marker, a hash `e` (epoch) and `m` (msgpack of `Marker`). Without it nothing is known.
 """
@@ -30,6 +31,7 @@ class Marker(Struct, array_like=True):
     `as_of_ms`: every deadline and every applied fact up to this instant is in the rows. `offsets`: next input offset of each
     topic. `definitions`: every known customer has been evaluated under the definitions before this offset. `customers`: rows.
     `address`: `host:port` at which the owner answers questions, empty where it does not.
+    `sent`: for each partition, the next offset of `customer-moves` after what the facts applied here have led to there.
     """
 
     epoch: int
@@ -39,9 +41,14 @@ class Marker(Struct, array_like=True):
     customers: int
     sweep: Sweep | None = None
     address: str = ""
+    sent: dict[int, int] = {}
 
+
+Shown = Memberships | str
+"""What the field `m` of a customer says: memberships, or whom an id that was merged means."""
 
 _memberships: Final = msgspec.msgpack.Decoder(Memberships)
+_shown: Final = msgspec.msgpack.Decoder(Shown)
 _marker: Final = msgspec.msgpack.Decoder(Marker)
 encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -49,6 +56,11 @@ encode: Final = msgspec.msgpack.Encoder().encode
 def decode_memberships(blob: bytes) -> Memberships:
     """Read the field `m` of a customer."""
     return _memberships.decode(blob)
+
+
+def decode_shown(blob: bytes) -> Shown:
+    """Read the field `m` of an id that may have been merged."""
+    return _shown.decode(blob)  # type: ignore[no-any-return]
 
 
 def decode_marker(blob: bytes) -> Marker:

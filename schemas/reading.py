@@ -9,7 +9,7 @@ import msgspec
 from schemas import events
 from schemas.amounts import MICRO, Scale, currency_exponent, parse_scaled
 from schemas.errors import Refusal, pointer_token, shown
-from schemas.facts import IMPORTED, PROFILE, SYNTHETIC, TYPE_NUMBERS, VOID, Fact
+from schemas.facts import ERASE, IMPORTED, MERGE, PROFILE, SYNTHETIC, TYPE_NUMBERS, VOID, Fact
 from schemas.instants import MINUTE_MS, iso, parse_date, to_ms
 from schemas.vocabulary import ATTRIBUTES, Kind
 
@@ -57,9 +57,12 @@ class Facts:
             number, body, items = 7, (said.name, _texts(said.properties, "/properties")), ()
         elif kind is events.CheckoutVoid:
             number, body, items = VOID, (said.receipt_id, said.store_id), ()
+        elif kind is events.CustomerMerge:
+            if said.into == said.customer_id:
+                raise Refusal("a customer cannot be merged into itself", pointer="/into", reason="cycle")
+            number, body, items = MERGE, (said.into,), ()
         else:
-            tag = kind.__struct_config__.tag
-            raise Refusal(f"{tag} is not accepted yet by this version; nothing was changed", pointer="/type", reason="unsupported")
+            number, body, items = ERASE, (), ()
         flags = (IMPORTED if said.imported else 0) | (SYNTHETIC if said.synthetic else 0)
         return Fact(number, said.event_id, to_ms(said.occurred_at), flags, body, items)
 

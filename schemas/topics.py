@@ -60,7 +60,17 @@ class Topics:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Everything that a segmenter folds."""
-        return (*self.events, self.manual_entries)
+        return (*self.events, self.manual_entries, self.moves)
+
+    @property
+    def moves(self) -> str:
+        """What partitions send each other about people who are merged or erased."""
+        return self.prefix + "customer-moves"
+
+    @property
+    def erasures(self) -> str:
+        """Hashes of erased ids, for those who serve transitions: one partition, kept as long as these."""
+        return self.prefix + "erasures"
 
     @property
     def changes(self) -> str:
@@ -104,7 +114,10 @@ class Topics:
         # Dead letters hold what did not fit elsewhere, uncompressed; transitions the values of two hundred conditions.
         year = {"retention.ms": str(400 * DAY_MS), "max.message.bytes": "10485760"}
         return (
-            *(TopicSpec(name, settings=inputs) for name in self.inputs),
+            *(TopicSpec(name, settings=inputs) for name in (*self.events, self.manual_entries)),
+            # Whole histories travel there.
+            TopicSpec(self.moves, settings=inputs | {"max.message.bytes": "10485760"}),
+            TopicSpec(self.erasures, partitions=1, settings={"retention.ms": str(400 * DAY_MS)}),
             TopicSpec(self.changes, settings=year),
             TopicSpec(self.dead_letters, settings=year),
             TopicSpec(self.definitions, partitions=1, settings=kept),

@@ -28,7 +28,7 @@ from services.api.settings import ApiSettings
 from services.api.web import guarded
 from services.api.writer import Writer
 from services.kit.clock import now_ms
-from services.kit.follower import Follower
+from services.kit.follower import ErasuresFollower, Follower
 from services.kit.http import end_if_failed
 from services.kit.kafka import ensure_topics, when_reachable
 
@@ -38,11 +38,13 @@ log = logging.getLogger(__name__)
 def build_desk(settings: ApiSettings) -> Desk:
     """Return the parts of an API process, none of them connected."""
     metrics, follower = Metrics(), Follower(settings)
-    reads, feed = Reads(settings, metrics), Feed(settings, metrics)
+    erasures = ErasuresFollower(settings, follower.catalog)
+    reads, feed = Reads(settings, metrics), Feed(settings, erasures, metrics)
     return Desk(
         settings=settings,
         metrics=metrics,
         follower=follower,
+        erasures=erasures,
         writer=Writer(settings, follower, metrics),
         reads=reads,
         freshness=Freshness(settings, reads, metrics),
@@ -62,6 +64,7 @@ def build_app(settings: ApiSettings) -> FastLane:
         await when_reachable(lambda: ensure_topics(settings), what="topics")
         await when_reachable(desk.writer.start, what="producer")
         await when_reachable(desk.follower.start, what="definitions")
+        await when_reachable(desk.erasures.start, what="erasures")
         # What is alive now stays alive: collections need not look at it again, and no read waits for them to.
         gc.collect()
         gc.freeze()
@@ -75,7 +78,8 @@ def build_app(settings: ApiSettings) -> FastLane:
         yield
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
-        for close in (desk.freshness.close, desk.asking.close, desk.feed.close, desk.writer.close, desk.follower.stop, desk.reads.close):
+        desks = (desk.freshness.close, desk.asking.close, desk.feed.close, desk.writer.close)
+        for close in (*desks, desk.erasures.stop, desk.follower.stop, desk.reads.close):
             await close()
         log.info("stopped")
 

@@ -7,7 +7,7 @@ has moved meanwhile or does not answer in time is asked for once more by fresh m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -50,6 +50,16 @@ class Asking:
         number = partition_of(record_key(tenant, customer_id), self._reads.partitions)
         [found] = await self._ask(tenant, question, [number], definitions)
         return self._decoded(found, type_), found.as_of_ms
+
+    async def person(
+        self, tenant: str, customer_id: str, question: Callable[[str], Question], type_: type[A], *, definitions: int = 0
+    ) -> tuple[A, int, str]:
+        """Return the same for whom an id means, if it was merged, and that id. The answer about who is unknown is None."""
+        found, as_of_ms = await self.of(tenant, customer_id, question(customer_id), type_, definitions=definitions)
+        if found is None and (person := (await self._reads.person(tenant, customer_id))[0]).customer_id != customer_id:
+            customer_id = person.customer_id
+            found, as_of_ms = await self.of(tenant, customer_id, question(customer_id), type_, definitions=definitions)
+        return found, as_of_ms, customer_id
 
     async def all(self, tenant: str, question: Question, type_: type[A], *, definitions: int = 0) -> tuple[list[A], int]:
         """Return what each partition answers, and as of when the oldest of them. Raises `Refused` 503 when one cannot tell."""

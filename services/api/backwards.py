@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec import Raw, Struct
 
+from schemas.erasures import Erasures
 from schemas.partitions import partition_of, record_key
 from services.api.changes import Feed
 from services.api.cursors import bad_cursor, decode_cursor, encode_cursor
@@ -32,8 +33,11 @@ _LATEST: Final = "~"
 
 
 class _Glance(Struct):
+    tenant: str
+    customer_id: str
     segment_id: str
     decided_at: str
+    seq: int
 
 
 _glance: Final = msgspec.json.Decoder(_Glance)
@@ -105,19 +109,21 @@ class Backwards:
         while unread:
             for tp, records in (await consumer.getmany(*unread, timeout_ms=_TURN_MS)).items():
                 self._metrics.feed_records.inc(len(records))
-                _look(blocks[tp.partition], [record for record in records if record.offset < places[tp.partition]], wanted)
+                mine = [record for record in records if record.offset < places[tp.partition]]
+                _look(blocks[tp.partition], mine, wanted, self._feed.erasures)
             # Transaction markers have offsets and are no records: the position, not the last record, tells the end.
             unread = {tp for tp in unread if await consumer.position(tp) < places[tp.partition]}
         return blocks
 
 
-def _look(block: _Block, records: list[Any], wanted: Wanted) -> None:
+def _look(block: _Block, records: list[Any], wanted: Wanted, erasures: Erasures) -> None:
     for record in records:
         if record.value is None:
             continue
         glance = _glance.decode(record.value)
         block.since = min(block.since, glance.decided_at)
-        if wanted.matches(record.key or b"") and wanted.segment_id in (None, glance.segment_id):
+        asked = wanted.matches(record.key or b"") and wanted.segment_id in (None, glance.segment_id)
+        if asked and glance.seq > erasures.last_seq(glance.tenant, glance.customer_id):
             block.found.append(_Found(glance.decided_at, record.partition, record.offset, record.value))
 
 

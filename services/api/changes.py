@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec import Raw, Struct
 
+from schemas.erasures import Erasures
 from schemas.errors import Refusal
 from schemas.partitions import record_key
 from schemas.positions import decode_position, encode_position
@@ -25,6 +26,7 @@ from services.api.errors import Refused, refused, unavailable
 from services.api.metrics import Metrics
 from services.api.settings import ApiSettings
 from services.api.shapes import ChangePage
+from services.kit.follower import ErasuresFollower
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +39,11 @@ _LOST: Final = (KafkaError, OSError, TimeoutError)
 class _Glance(Struct):
     """What the feed needs of a transition; its bytes go out as they are."""
 
+    tenant: str
+    customer_id: str
     segment_id: str
     decided_at: str
+    seq: int
 
 
 _glance: Final = msgspec.json.Decoder(_Glance)
@@ -53,11 +58,18 @@ _Found = tuple[str, int, int, bytes | None]
 class Feed:
     """Reads the changes topic. The pool bounds how many read at once."""
 
-    def __init__(self, settings: ApiSettings, metrics: Metrics) -> None:
-        self._settings, self._metrics = settings, metrics
+    def __init__(self, settings: ApiSettings, erasures: ErasuresFollower, metrics: Metrics) -> None:
+        self._settings, self._erasures, self._metrics = settings, erasures, metrics
         self._places = [TopicPartition(settings.topics.changes, number) for number in range(settings.partitions)]
         self._idle: list[AIOKafkaConsumer] = []
         self._turns = asyncio.Semaphore(settings.api_feed_consumers)
+
+    @property
+    def erasures(self) -> Erasures:
+        """Whose transitions are served no more; raises `Refused` (503) before that is known."""
+        if not self._erasures.caught_up:
+            raise unavailable("starting: it is not known yet who was erased", 2)
+        return self._erasures.erasures
 
     async def close(self) -> None:
         """Disconnect."""
@@ -70,6 +82,7 @@ class Feed:
         `after` None is the beginning, `now` the end. Raises `Refused`: 422 for what is no cursor, 410 for one whose records
         have expired, 503 when Kafka does not answer.
         """
+        erasures = self.erasures
         places = None if after in (None, _NOW) else self._cursor(str(after))
         try:
             async with asyncio.timeout(self._settings.api_feed_timeout_s), self.consumer() as consumer:
@@ -80,7 +93,7 @@ class Feed:
                 if places is None:
                     places = begins
                 self._check(places, begins, ends)
-                found = await self._read(consumer, (record_key(tenant, ""), segment_id), places, ends, limit)
+                found = await self._read(consumer, (record_key(tenant, ""), segment_id), places, ends, limit, erasures)
         except _LOST as error:
             raise unavailable(f"the change feed cannot be read ({error!r})", 2) from None
         return self._merge(found, places, ends, limit)
@@ -98,7 +111,7 @@ class Feed:
         return ChangePage(changes, self._token(places), more=more)
 
     async def _read(
-        self, consumer: AIOKafkaConsumer, wanted: _Wanted, places: dict[int, int], ends: dict[int, int], limit: int
+        self, consumer: AIOKafkaConsumer, wanted: _Wanted, places: dict[int, int], ends: dict[int, int], limit: int, erasures: Erasures
     ) -> list[list[_Found]]:
         """Look at records from the places on, until the ends, or until enough were found or looked at."""
         unread = {tp for tp in self._places if places[tp.partition] < ends[tp.partition]}
@@ -115,7 +128,7 @@ class Feed:
                 self._metrics.feed_records.inc(len(records))
                 mine = found[tp.partition]
                 for record in records:
-                    mine.append(_found(record, wanted, mine))
+                    mine.append(_found(record, wanted, mine, erasures))
                     matched += mine[-1][3] is not None
             for tp in list(unread):
                 # Transaction markers have offsets and are no records: the position, not the last record, tells the end.
@@ -186,13 +199,15 @@ class Feed:
         return consumer
 
 
-def _found(record: Any, wanted: _Wanted, before: list[_Found]) -> _Found:
+def _found(record: Any, wanted: _Wanted, before: list[_Found], erasures: Erasures) -> _Found:
     prefix, segment_id = wanted
     following = record.offset + 1
     if record.value is None or not (record.key or b"").startswith(prefix):
         return _last(before), record.partition, following, None
     glance = _glance.decode(record.value)
-    return glance.decided_at, record.partition, following, record.value if segment_id in (None, glance.segment_id) else None
+    # What names somebody who was erased is served to nobody, whenever it was decided.
+    mine = segment_id in (None, glance.segment_id) and glance.seq > erasures.last_seq(glance.tenant, glance.customer_id)
+    return glance.decided_at, record.partition, following, record.value if mine else None
 
 
 def _last(before: list[_Found]) -> str:

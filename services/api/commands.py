@@ -75,7 +75,14 @@ def _check(arguments: Namespace) -> None:
 
 
 async def _create_tenant(arguments: Namespace, follower: Follower, writer: Writer) -> list[str]:
-    wanted = TenantPut(tenant=arguments.tenant, at_ms=now_ms(), timezone=arguments.timezone, currency=arguments.currency, country=arguments.country)
+    wanted = TenantPut(
+        tenant=arguments.tenant,
+        at_ms=now_ms(),
+        timezone=arguments.timezone,
+        currency=arguments.currency,
+        country=arguments.country,
+        salt=secrets.token_hex(16),
+    )
     try:
         await writer.define(wanted)
     except Refused as error:

@@ -16,7 +16,7 @@ from services.api.metrics import Metrics
 from services.api.reads import Reads
 from services.api.settings import ApiSettings
 from services.api.writer import Writer
-from services.kit.follower import Follower
+from services.kit.follower import ErasuresFollower, Follower
 
 
 @dataclass
@@ -26,6 +26,7 @@ class Desk:
     settings: ApiSettings
     metrics: Metrics
     follower: Follower
+    erasures: ErasuresFollower
     writer: Writer
     reads: Reads
     freshness: Freshness

@@ -17,6 +17,9 @@ from services.api.settings import ApiSettings
 _EVERY_S: Final = 0.003
 """How often markers are looked at while someone waits: a person does not notice, and Redis neither (one call for all)."""
 
+_HOPS: Final = 4
+"""What a merge leads to passes through so many partitions at most, if the survivor is not merged meanwhile."""
+
 Needs = dict[int, dict[str, int]]
 """For each partition, the next offset of each topic that must have been applied."""
 
@@ -58,6 +61,7 @@ class Freshness:
     def __init__(self, settings: ApiSettings, reads: Reads, metrics: Metrics) -> None:
         self._settings, self._reads, self._metrics = settings, reads, metrics
         self._topics = frozenset(settings.topics.inputs)
+        self._moves = settings.topics.moves
         self._waiting: dict[asyncio.Future[None], Needs] = {}
         self._watching: asyncio.Task[None] | None = None
 
@@ -102,6 +106,28 @@ class Freshness:
             raise unavailable(f"the events of `after` were not in the answer within {waited:g} s; ask again") from None
         finally:
             self._waiting.pop(reached, None)
+
+    async def settle(self, needs: Needs, until_s: float) -> None:
+        """Wait for what is needed, and for what it has led to in other partitions, for facts may be about merged customers.
+
+        A merge goes from the old id's partition to the tenant's, back, and to the survivor's; a fact about an old id goes to the
+        survivor's. What was sent besides is waited for as well: nobody notes which record led to which. The caller reads
+        afterwards, and believes only the markers of that read.
+        """
+        for _ in range(_HOPS + 1):
+            if not needs:
+                return
+            markers = await self._reads.markers()
+            if not all(applied(needs, partition, markers[partition]) for partition in needs):
+                await self.wait(needs, until_s)
+                markers = await self._reads.markers()
+            following: Needs = {}
+            for partition in needs:
+                known = markers[partition]
+                for home, offset in (known.marker.sent if known is not None else {}).items():
+                    place = following.setdefault(home, {})
+                    place[self._moves] = max(offset, place.get(self._moves, 0))
+            needs = following
 
     async def close(self) -> None:
         """End the watching task."""

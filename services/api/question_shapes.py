@@ -75,6 +75,7 @@ class Explanation(Struct, kw_only=True):
     sentence: str
     history_from: HistoryFrom
     as_of: AsOf
+    merged_into: str | UnsetType = UNSET
 
 
 class TimelinePoint(Struct):
@@ -123,6 +124,7 @@ class CustomerView(Struct, kw_only=True):
     segments: list[Membership]
     pending: list[str] | UnsetType = UNSET
     as_of: AsOf
+    merged_into: str | UnsetType = UNSET
 
 
 class CustomerPage(Struct):

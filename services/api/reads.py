@@ -22,7 +22,7 @@ from redis.exceptions import NoScriptError, RedisError
 from schemas.catalog import Segment
 from schemas.instants import iso
 from schemas.partitions import partition_of, record_key
-from schemas.projection import Keys, Marker, Memberships, decode_marker, decode_memberships
+from schemas.projection import Keys, Marker, Memberships, decode_marker, decode_shown
 from services.api.errors import Refused, unavailable
 from services.api.metrics import Metrics
 from services.api.scripts import BLOBS, COUNTS, MEMBERS
@@ -32,6 +32,8 @@ _MOST_TOGETHER: Final = 200
 """Keys of one call: some 100 microseconds during which Redis answers nobody else."""
 _MOST_SETS: Final = 10_000
 """Member sets counted in one call: about two milliseconds."""
+_MOST_IDS: Final = 16
+"""How far an id that was merged is followed. A person's ids all name the survivor a moment after each merge."""
 _GONE: Final = (RedisError, OSError, TimeoutError)
 
 
@@ -49,6 +51,14 @@ class Member(Struct, frozen=True):
     customer_id: str
     since_ms: int
     until_ms: int
+
+
+class Person(Struct, frozen=True):
+    """Whom an id means: the survivor, its memberships (None: unknown), and its partition's marker (None: nothing is known)."""
+
+    customer_id: str
+    memberships: Memberships | None
+    known: Known | None
 
 
 class Reads:
@@ -90,11 +100,26 @@ class Reads:
 
     # ---- one customer
 
-    async def customer(self, tenant: str, customer_id: str) -> tuple[int, Memberships | None, Known | None]:
-        """Return the customer's partition, memberships (None: unknown customer) and the partition's marker (None: nothing is known)."""
-        partition = partition_of(record_key(tenant, customer_id), self.partitions)
-        row, marker = await self._blobs((self._keys.customer(tenant, customer_id), self.marker_keys[partition]))
-        return partition, None if row is None else decode_memberships(row), self._known(marker)
+    def home(self, tenant: str, customer_id: str) -> int:
+        """Return the partition that an id lives in."""
+        return partition_of(record_key(tenant, customer_id), self.partitions)
+
+    async def person(self, tenant: str, customer_id: str) -> tuple[Person, Known | None]:
+        """Return whom an id means, and the marker of the id's own partition, of the same moment as what was read there.
+
+        Raises `Refused` (503) while a merge is under way and the survivor is not there yet.
+        """
+        name, first = customer_id, None
+        for hop in range(_MOST_IDS):
+            row, blob = await self._blobs((self._keys.customer(tenant, name), self.marker_keys[self.home(tenant, name)]))
+            known, shown = self._known(blob), None if row is None else decode_shown(row)
+            first = known if hop == 0 else first
+            if not isinstance(shown, str) or known is None:
+                if shown is None and known is not None and hop:
+                    break
+                return Person(name, None if isinstance(shown, str) else shown, known), first
+            name = shown
+        raise unavailable(f"customer {customer_id} is being merged; ask again")
 
     async def markers(self) -> list[Known | None]:
         """Return the markers of all partitions."""
@@ -123,8 +148,8 @@ class Reads:
         members = []
         for number, customer_id, row in zip(flat[0::3], flat[1::3], flat[2::3], strict=True):
             # The row is the truth; a set that names someone whose row does not is an older write's leftover.
-            found = None if row is None else decode_memberships(row).get(segment.id)
-            if found is not None:
+            shown = None if row is None else decode_shown(row)
+            if isinstance(shown, dict) and (found := shown.get(segment.id)) is not None:
                 members.append(Member(number, customer_id.decode(), *found))
         return [self._known(blob) for blob in blobs], members
 

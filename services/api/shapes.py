@@ -203,17 +203,19 @@ class CustomerSegments(Struct):
     """The segments of a customer.
 
     `pending` is there only during a backfill: segments whose last version has not been decided for this customer. A pending
-    segment is listed as it was decided last, so nobody drops out of GOLD for the seconds that an edit takes.
+    segment is listed as it was decided last, so nobody drops out of GOLD for the seconds that an edit takes. `merged_into` is
+    there only when the id was merged: these are the segments of that customer.
     """
 
     customer_id: str
     as_of: AsOf
     segments: list[Membership]
     pending: list[str] | UnsetType = UNSET
+    merged_into: str | UnsetType = UNSET
 
 
 class MembershipAnswer(Struct):
-    """Whether a customer is in a segment."""
+    """Whether a customer is in a segment; when the id was merged, whether `merged_into` is."""
 
     member: bool
     since: Annotated[str | None, Meta(description="Since when; null for someone who is not in.")]
@@ -222,6 +224,7 @@ class MembershipAnswer(Struct):
     as_of: AsOf
     at: Annotated[str, Meta(description="The instant asked about; only there for a past one.")] | UnsetType = UNSET
     history_from: Annotated[str, Meta(description="Events from before this instant are not kept; only there for a past one.")] | UnsetType = UNSET
+    merged_into: str | UnsetType = UNSET
 
 
 class MemberView(Struct):

@@ -1,4 +1,4 @@
-"""Follows the definitions topic: every process has the catalog in memory and never lags longer than it takes to read a record."""
+"""Follows topics of one partition that every process folds: it has what is in force in memory, and lags by a record at most."""
 
 from __future__ import annotations
 
@@ -11,24 +11,29 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.catalog import Catalog, Outcome
+from schemas.erasures import Erasures
 from services.kit.logs import die
 from services.kit.settings import CommonSettings
 
 log = logging.getLogger(__name__)
 
 
-class Follower:
-    """Folds the definitions topic into `catalog`, from its beginning, for as long as the process lives."""
+class TopicFollower:
+    """Reads a topic of one partition from its beginning, for as long as the process lives; `fold` is called for each record."""
 
-    def __init__(self, settings: CommonSettings) -> None:
+    def __init__(self, settings: CommonSettings, topic: str, what: str) -> None:
         self._settings = settings
-        self._tp = TopicPartition(settings.topics.definitions, 0)
+        self._what = what
+        self._tp = TopicPartition(topic, 0)
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._listeners: list[Callable[[], None]] = []
-        self.catalog = Catalog()
         self.caught_up = False
+
+    def fold(self, offset: int, document: bytes) -> None:
+        """Take in the next record."""
+        raise NotImplementedError
 
     async def start(self) -> None:
         """Read all there is, then go on in the background."""
@@ -45,8 +50,8 @@ class Follower:
         while await consumer.position(self._tp) < end:
             await self._read(consumer, 1_000)
         self.caught_up = True
-        log.info("definitions: read %s records", self.catalog.offset)
-        self._task = asyncio.create_task(self._follow(consumer), name="definitions")
+        log.info("%s: read %s records", self._what, end)
+        self._task = asyncio.create_task(self._follow(consumer), name=self._what)
 
     async def stop(self) -> None:
         """Stop following."""
@@ -61,6 +66,40 @@ class Follower:
         """Call `listener` after each batch of records that was folded."""
         self._listeners.append(listener)
 
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            try:
+                await self._read(consumer, 1_000)
+            except KafkaError as error:
+                log.warning("%s: %s; again in a second", self._what, error)
+                await asyncio.sleep(1)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a fold that fails is a programmer's error: end rather than lag in silence
+                die(log, f"{self._what}: {error!r}")
+
+    async def _read(self, consumer: AIOKafkaConsumer, timeout_ms: int) -> None:
+        for records in (await consumer.getmany(self._tp, timeout_ms=timeout_ms)).values():
+            for record in records:
+                self.fold(record.offset, record.value or b"")
+            self._changed.set()
+            for listener in self._listeners:
+                listener()
+
+
+class Follower(TopicFollower):
+    """Folds the definitions topic into `catalog`."""
+
+    def __init__(self, settings: CommonSettings) -> None:
+        super().__init__(settings, settings.topics.definitions, "definitions")
+        self.catalog = Catalog()
+
+    def fold(self, offset: int, document: bytes) -> None:
+        """Fold a definition."""
+        outcome = self.catalog.apply(offset, document)
+        if not outcome.accepted:
+            log.info("definitions: refused record %s: %s", offset, outcome.detail)
+
     async def reached(self, offset: int, timeout_s: float = 10.0) -> None:
         """Wait until every record before `offset` has been folded; raise TimeoutError otherwise."""
         async with asyncio.timeout(timeout_s):
@@ -74,24 +113,14 @@ class Follower:
         await self.reached(offset + 1, timeout_s)
         return self.catalog.outcome(offset)
 
-    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        while True:
-            try:
-                await self._read(consumer, 1_000)
-            except KafkaError as error:
-                log.warning("definitions: %s; again in a second", error)
-                await asyncio.sleep(1)
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:  # noqa: BLE001 - a fold that fails is a programmer's error: end rather than lag in silence
-                die(log, f"definitions: {error!r}")
 
-    async def _read(self, consumer: AIOKafkaConsumer, timeout_ms: int) -> None:
-        for records in (await consumer.getmany(self._tp, timeout_ms=timeout_ms)).values():
-            for record in records:
-                outcome = self.catalog.apply(record.offset, record.value or b"")
-                if not outcome.accepted:
-                    log.info("definitions: refused record %s: %s", record.offset, outcome.detail)
-            self._changed.set()
-            for listener in self._listeners:
-                listener()
+class ErasuresFollower(TopicFollower):
+    """Folds the erasures into `erasures`."""
+
+    def __init__(self, settings: CommonSettings, catalog: Catalog) -> None:
+        super().__init__(settings, settings.topics.erasures, "erasures")
+        self.erasures = Erasures(catalog)
+
+    def fold(self, offset: int, document: bytes) -> None:
+        """Take note of an erased id."""
+        self.erasures.apply(document)

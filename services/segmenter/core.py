@@ -88,7 +88,10 @@ class PartitionCore(Protocol):
         """Return what was decided since the last step, None when nothing was and no offset moved."""
 
     def projected(self, key: bytes) -> tuple[str, str, int, bytes]:
-        """Return tenant, customer, version (grows within an epoch) and memberships of a customer."""
+        """Return tenant, customer, version (grows within an epoch) and what is shown; nothing (empty) removes what is shown."""
+
+    def removed(self, key: bytes) -> None:
+        """Hear that nothing is shown any more of a key that `projected` had nothing of."""
 
     def keys(self) -> Iterable[bytes]:
         """Return the record keys of all customers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from schemas.errors import Refusal
 from schemas.facts import Brief, Fact, chunk_of, joined
@@ -12,6 +13,9 @@ from services.segmenter.engine.live import History
 from services.segmenter.rows import PROGRESS, Progress, chunk_key, encode, row_key
 from services.segmenter.slots import JOIN_AT, Slot, facts_of, newest
 from services.segmenter.steps import Record, Step
+
+_CHUNK_FACTS: Final = 4_096
+"""Facts of one chunk of a history that is written anew: well below a megabyte for most."""
 
 
 class Gathering:
@@ -37,9 +41,52 @@ class Gathering:
         """Return what reads a customer's facts, written or not."""
         return lambda since_ms, items: self._read(key, slot, since_ms, items)
 
+    def facts(self, key: bytes, slot: Slot) -> list[Fact]:
+        """Return all facts of a customer, with their line items."""
+        return [fact for fact in self._read(key, slot, 0, True) if isinstance(fact, Fact)]
+
     def _read(self, key: bytes, slot: Slot, since_ms: int, items: bool) -> Iterator[Brief]:  # noqa: FBT001 - as `History` has it
         yield from slot.history(since_ms, items=items)
         yield from self._added.get(key, ())
+
+    def put(self, changelog_key: bytes, value: bytes | None) -> None:
+        """Write a record of another kind; None removes it."""
+        self._step.rows[changelog_key] = value
+        self.moved = True
+
+    def rewrite(self, key: bytes, slot: Slot, facts: list[Fact]) -> None:
+        """Put these facts in place of a customer's history."""
+        self._remove_chunks(key, slot)
+        for at in range(0, len(facts), _CHUNK_FACTS):
+            part, number = facts[at : at + _CHUNK_FACTS], slot.next_chunk
+            slot.next_chunk += 1
+            slot.newest[number] = newest(part)
+            slot.chunks[number] = self._step.rows[chunk_key(key, number)] = chunk_of(part)
+        slot.events = len(facts)
+        self._dirty[key] = slot
+
+    def drop(self, key: bytes, slot: Slot) -> None:
+        """Remove a customer's row and history, and show it to those who read."""
+        self._remove_chunks(key, slot)
+        self._dirty.pop(key, None)
+        self._step.rows[row_key(key)] = None
+        self._touched[key] = None
+
+    def touch(self, key: bytes) -> None:
+        """Show an id anew to those who read."""
+        self._touched[key] = None
+
+    def tell(self, erasure: bytes) -> None:
+        """Tell those who serve transitions of an erased id."""
+        self._step.erasures.append(erasure)
+
+    def _remove_chunks(self, key: bytes, slot: Slot) -> None:
+        for number in slot.chunks:
+            self._step.rows[chunk_key(key, number)] = None
+        slot.chunks.clear()
+        slot.newest.clear()
+        slot.loose.clear()
+        self._added.pop(key, None)
 
     def write_row(self, key: bytes, slot: Slot) -> None:
         """Write a customer's row with this step."""
@@ -57,7 +104,11 @@ class Gathering:
 
     def send_on(self, topic: str, partition: int, key: bytes, record: Record) -> None:
         """Send a record on to the partition that it belongs to."""
-        self._step.forwards.append((topic, partition, key, record.value or b""))
+        self.send(topic, partition, key, record.value or b"")
+
+    def send(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
+        """Send bytes to a partition of an input topic."""
+        self._step.forwards.append((topic, partition, key, value))
 
     def dead_letter(self, topic: str, partition: int, record: Record, refusal: Refusal) -> None:
         """Set a record aside with where it stood and why it was refused."""

@@ -118,11 +118,13 @@ class Ownership:
         await holding.writer.start()
         fenced_s = time.perf_counter() - since
         core = self._make(holding.number)
-        records = await restore(around.settings, core)
+        records, sent = await restore(around.settings, core)
         await self._definitions(core.definitions_needed(), holding.number)
         await self._clock(core.clock_ms, holding.number)
         core.ready(around.now_ms())
-        pump = Pump(core, holding.writer, self._projector.open(core), around)
+        lane = self._projector.open(core)
+        lane.sent = sent
+        pump = Pump(core, holding.writer, lane, around)
         pump.on_room = functools.partial(self.on_room, holding.number)
         await pump.start()
         holding.pump = pump

@@ -18,9 +18,9 @@ from typing import Final
 from schemas import projection
 from schemas.decoding import decode_event
 from schemas.errors import Refusal
-from schemas.facts import VOID, Fact
+from schemas.facts import MERGE, VOID, Fact
 from schemas.instants import DAY_MS, NEVER, Duration
-from schemas.manual import decode_manual
+from schemas.manual import ManualEntry, decode_manual
 from schemas.partitions import partition_of, record_key, split_key
 from schemas.questions import Asked
 from schemas.reading import check_admission
@@ -35,6 +35,7 @@ from services.segmenter.plans import Limits, Plans
 from services.segmenter.questions.answers import inquiry
 from services.segmenter.questions.inquiry import Inquiry
 from services.segmenter.questions.person import Person
+from services.segmenter.relations import Relations, definitions_of, refused
 from services.segmenter.rows import (
     PROGRESS,
     Progress,
@@ -68,6 +69,7 @@ class Partition:
         self._gathering = Gathering()
         self._pending: dict[bytes, Slot] = {}
         self._instant_ms = 0
+        self._relations = Relations(self)
 
     # ---- what the owner reads
 
@@ -98,7 +100,7 @@ class Partition:
 
     def keys(self) -> Iterable[bytes]:
         """Return the record keys of all customers."""
-        return list(self._slots)
+        return [*self._slots, *self._relations.keys()]
 
     def definitions_needed(self) -> int:
         """Return the catalog offset that this partition was decided under: a worker that has read less must not touch it."""
@@ -106,6 +108,8 @@ class Partition:
 
     def waits_for(self, topic: str, records: Sequence[Record]) -> int:
         """Return the catalog offset that must have been read before these records can be applied."""
+        if topic == self._topics.moves:
+            return definitions_of(records)
         if topic != self._topics.manual_entries:
             return 0
         needed = 0
@@ -124,11 +128,17 @@ class Partition:
         return heap[0][0] if heap else NEVER
 
     def projected(self, key: bytes) -> tuple[str, str, int, bytes]:
-        """Return tenant, customer, version and memberships of a customer as of the last step taken."""
+        """Return tenant, customer, version and what is shown of a customer as of the last step taken, nothing of one who is gone."""
         tenant, customer_id = split_key(key)
-        row = self._slots[key].row
-        members = {} if row is None else decode_row(row).members
+        slot = self._relations.removed.get(key) or self._slots.get(key)
+        if slot is None:
+            return tenant, customer_id, next(self._versions), self._relations.shown(tenant, customer_id)
+        members = {} if slot.row is None else decode_row(slot.row).members
         return tenant, customer_id, next(self._versions), projection.encode(members)
+
+    def removed(self, key: bytes) -> None:
+        """Hear that the projection shows nothing of an id any more, as it should."""
+        self._relations.confirmed(key)
 
     def marker(self, now_ms: int) -> projection.Marker:
         """Return how far the partition has come: as of now, or as of just before the first deadline that is still due."""
@@ -161,8 +171,10 @@ class Partition:
         elif key[:1] == b"h":
             record, number = split_chunk_key(key)
             self._slot(record).restore_chunk(number, value)
-        else:
+        elif key[:1] == b"r":
             self._slot(key[1:]).row = value
+        else:
+            self._relations.restore(key, value)
 
     def ready(self, now_ms: int) -> None:
         """End the restoring and begin a new epoch."""
@@ -194,14 +206,17 @@ class Partition:
         """
         self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
         self._instant_ms = self._instant_ms or now_ms
-        manual = topic == self._topics.manual_entries
+        manual, moved = topic == self._topics.manual_entries, topic == self._topics.moves
         outcomes = self._progress.outcomes.setdefault(topic, {})
         expected = self._progress.offsets.get(topic, 0)
         for record in records:
             if record.offset > expected:
                 outcomes["gap"] = outcomes.get("gap", 0) + record.offset - expected
             try:
-                outcome = self._manual(topic, record, now_ms) if manual else self._event(topic, record, now_ms)
+                if moved:
+                    outcome = self._relations.take(record, now_ms)
+                else:
+                    outcome = self._manual(topic, record, now_ms) if manual else self._event(topic, record, now_ms)
             except Refusal as refusal:
                 outcome = "dead_lettered/" + refusal.reason
                 self._gathering.dead_letter(topic, self.number, record, refusal)
@@ -227,19 +242,32 @@ class Partition:
             return "forwarded"
         fact = reader.of(event)
         check_admission(event, fact.at_ms, now_ms)
+        fact.accept(max(now_ms, self._relations.after_ms))
+        return self._fact(topic, record, key, event.tenant, event.customer_id, fact, now_ms)
+
+    def _fact(self, topic: str, record: Record, key: bytes, tenant: str, customer_id: str, fact: Fact, now_ms: int, sent: int = -1) -> str:
+        """Take a fact in for an id at home here. `sent`: after which decision, if it was told about an id that was merged into this."""
         if fact.at_ms > self._instant_ms:
             self._instant_ms = now_ms
         instant_ms = self._instant_ms
+        slot = self._slots.get(key)
         first = slot is None
         if slot is None:
-            plan = self.plans.of(event.tenant)
+            elsewhere = self._relations.met(topic, record, tenant, customer_id, fact, sent)
+            if elsewhere is not None:
+                return elsewhere
+            plan = self.plans.of(tenant)
             self._admit(None, plan, fact, now_ms)
-            slot, customer = self._create(key, plan, event.tenant, event.customer_id, instant_ms)
+            slot, customer = self._create(key, plan, tenant, customer_id, instant_ms)
             customer.fresh = True
         else:
-            customer = self._at(key, slot, event.tenant, event.customer_id, instant_ms)
+            customer = self._at(key, slot, tenant, customer_id, instant_ms)
+            if customer.row.erasure is not None and refused(customer.row.erasure, fact, sent):
+                return "erased"
             if fact.event_id in customer.live.ids:
                 return self._seen(key, slot, fact)
+            if fact.type >= MERGE:
+                return self._relations.propose(topic, record, tenant, customer_id, fact)
             self._admit(slot, customer.live.plan, fact, now_ms)
         self._gathering.keep(key, slot, fact)
         if fact.type == VOID and not first:
@@ -295,19 +323,19 @@ class Partition:
     def _create(self, key: bytes, plan: Plan, tenant: str, customer_id: str, now_ms: int) -> tuple[Slot, Customer]:
         slot = self._slots[key] = Slot()
         slot.revision = plan.revision
-        customer = slot.customer = Customer(tenant, customer_id, Row(plan.revision), Live(plan, _nothing, now_ms))
+        row = self._relations.revived(tenant, customer_id, plan.revision)
+        customer = slot.customer = Customer(tenant, customer_id, row, Live(plan, _nothing, now_ms))
         self._gathering.project(key, slot)
         return slot, customer
 
     def _seen(self, key: bytes, slot: Slot, fact: Fact) -> str:
-        first = next(known for known in self._gathering.history(key, slot)(0, True) if isinstance(known, Fact) and known.event_id == fact.event_id)
+        first = next(known for known in self._gathering.facts(key, slot) if known.event_id == fact.event_id)
         if first.same_as(fact):
             return "duplicate"
         raise Refusal("another event of this customer has this event_id and says something else", pointer="/event_id", reason="conflict")
 
     def _manual(self, topic: str, record: Record, now_ms: int) -> str:
         entry = decode_manual(record.value or b"")
-        self._moved_to(now_ms)
         key = record_key(entry.tenant, entry.customer_id)
         home = partition_of(key, self._limits.partitions)
         if home != self.number:
@@ -315,6 +343,11 @@ class Partition:
             return "forwarded"
         if entry.tenant not in self.plans.catalog.tenants:
             raise Refusal(f"no tenant {entry.tenant!r}", pointer="/tenant", reason="unknown_tenant")
+        return self._relations.entry_met(topic, record, entry, now_ms) or self._entry(key, entry, now_ms)
+
+    def _entry(self, key: bytes, entry: ManualEntry, now_ms: int) -> str:
+        """Take in a manual entry of a customer who lives here."""
+        self._moved_to(now_ms)
         plan = self.plans.of(entry.tenant)
         compiled = plan.segments.get(entry.segment_id)
         if compiled is None:
@@ -465,6 +498,7 @@ class Partition:
         step = gathering.finished(self._progress, self._slots)
         self._forget()
         self._gathering = Gathering()
+        self._relations.removed.clear()
         self._instant_ms = 0
         return step
 

@@ -40,7 +40,7 @@ _BATCHES: Final = 4
 _BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 Row = tuple[str, str, str, int, bytes]
-"""Redis key, head of its member sets' keys, customer id, version, memberships."""
+"""Redis key, head of its member sets' keys, customer id, version, what is shown; empty removes the row."""
 
 
 class Lane:
@@ -57,6 +57,9 @@ class Lane:
         self.number = core.number
         self.marker_key = keys.marker(core.number)
         self.tail = keys.members("", "\0", core.number).partition("\0")[2]
+        self.sent: dict[int, int] = {}
+        """What the partition has sent to others: the next offset of `customer-moves` for each."""
+        self._going: dict[str, bytes] = {}
         self.rows: list[Row] = []
         self.marker: tuple[int, bytes] | None = None
         self.begun = False
@@ -145,20 +148,34 @@ class Lane:
 
     def paid(self, rows: int, *, marked: bool, now_s: float) -> None:
         """The first `rows` rows, and the marker when `marked`, are in Redis."""
+        paid = [row[0] for row in self.rows[:rows] if not row[4]]
         del self.rows[:rows]
+        if paid:
+            self._gone(paid)
         if marked:
             self.marker = None
             self._marked_s = now_s
 
+    def _gone(self, paid: list[str]) -> None:
+        """Tell the core which ids Redis shows no more, but of those that have changed since."""
+        later = {row[0] for row in self.rows}
+        for row_key in paid:
+            if row_key not in later and (key := self._going.pop(row_key, None)) is not None and key not in self._touched:
+                self._core.removed(key)
+
     def _vouch(self) -> None:
         # A marker on its way is kept: it may be waiting for rows, and replacing it for ever would never let one through.
         if self._clean and self.complete and self.marker is None:
-            self.marker = (self._seq, encode(replace(self._core.marker(self._now_ms()), address=self._address)))
+            marker = replace(self._core.marker(self._now_ms()), address=self._address, sent=self.sent)
+            self.marker = (self._seq, encode(marker))
 
     def _row(self, key: bytes) -> Row:
-        tenant, customer_id, version, memberships = self._core.projected(key)
+        tenant, customer_id, version, shown = self._core.projected(key)
         head = self._keys.members(tenant, "\0", self.number).partition("\0")[0]
-        return self._keys.customer(tenant, customer_id), head, customer_id, version, memberships
+        row_key = self._keys.customer(tenant, customer_id)
+        if not shown:
+            self._going[row_key] = key
+        return row_key, head, customer_id, version, shown
 
 
 class Projector:

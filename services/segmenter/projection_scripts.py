@@ -28,7 +28,8 @@ return 1
 
 ROWS: Final = """
 -- KEYS: the partition's marker, then the key of each row. ARGV: epoch, tail of the member sets' keys, then for each row: head
--- of the member sets' keys, customer id, version, memberships. A row that is not newer in (epoch, version) changes nothing.
+-- of the member sets' keys, customer id, version, what is shown: memberships, the text of whom a merged id means, or nothing,
+-- which removes the row. A row that is not newer in (epoch, version) changes nothing.
 local epoch = tonumber(ARGV[1])
 if tonumber(redis.call('HGET', KEYS[1], 'e') or '-1') > epoch then return -1 end
 local tail, written, at = ARGV[2], 0, 3
@@ -38,15 +39,18 @@ for i = 2, #KEYS do
   local known = redis.call('HMGET', KEYS[i], 'e', 'v', 'm')
   local e, v = tonumber(known[1] or '-1'), tonumber(known[2] or '-1')
   if e < epoch or (e == epoch and v < tonumber(version)) then
-    local new = cmsgpack.unpack(memberships)
+    local new = memberships ~= '' and cmsgpack.unpack(memberships)
+    if type(new) ~= 'table' then new = {} end
     if known[3] and known[3] ~= memberships then
-      for segment in pairs(cmsgpack.unpack(known[3])) do
+      local old = cmsgpack.unpack(known[3])
+      for segment in pairs(type(old) == 'table' and old or {}) do
         if new[segment] == nil then redis.call('ZREM', head .. segment .. tail, id) end
       end
     end
     -- Also those that the old row has: an earlier write may have reached the row and not the set.
     for segment in pairs(new) do redis.call('ZADD', head .. segment .. tail, 0, id) end
-    redis.call('HSET', KEYS[i], 'e', epoch, 'v', version, 'm', memberships)
+    if memberships == '' then redis.call('DEL', KEYS[i])
+    else redis.call('HSET', KEYS[i], 'e', epoch, 'v', version, 'm', memberships) end
     written = written + 1
   end
 end

@@ -16,8 +16,10 @@ _SLICE_RECORDS: Final = 500
 _SLICE_S: Final = 0.004
 
 
-async def restore(settings: SegmenterSettings, core: PartitionCore) -> int:
+async def restore(settings: SegmenterSettings, core: PartitionCore) -> tuple[int, dict[int, int]]:
     """Feed every committed changelog record of the core's partition to it, in order; return how many.
+
+    Returns the ends of `customer-moves` as well: whatever the former owners have sent there lies before them.
 
     The partition must be fenced: what its end is must not move any more. Waits for as long as Kafka does not answer; gives way
     to others every few milliseconds. Raises KafkaError.
@@ -45,6 +47,8 @@ async def restore(settings: SegmenterSettings, core: PartitionCore) -> int:
                         await asyncio.sleep(0)
                         since = time.perf_counter()
                 count += len(records)
-        return count
+        moves = [TopicPartition(settings.topics.moves, number) for number in range(settings.partitions)]
+        sent = {tp.partition: end for tp, end in (await consumer.end_offsets(moves)).items() if end}
+        return count, sent
     finally:
         await consumer.stop()

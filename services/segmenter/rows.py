@@ -1,8 +1,8 @@
 """What a partition writes into its changelog, and how: rows, chunks of history, and the progress.
 
 Keys: `p` for the progress; `r` and the record key for a row; `h`, the record key, NUL and four bytes of number for a chunk of
-history. Ids have no control characters, so NUL ends the key. An event adds one small chunk; sixteen of those are joined into
-one without decoding, so an event is rewritten once, not each time its customer buys.
+history; `s`, `l` and `g` for what `relations` keeps. Ids have no control characters, so NUL ends the key. An event adds one small
+chunk; sixteen of those are joined into one without decoding, so an event is rewritten once, not each time its customer buys.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Progress(Struct, array_like=True):
     `epoch` grows with each owner. `offsets`: next offset of each input topic; `outcomes`: what became of its records, by
     outcome, `gap` being offsets that hold no record (transaction markers, or expired before anyone read them). `clock_ms`: the
     latest instant decided at. `definitions`: the catalog offset decided under; `swept`: every customer is decided under it.
+    `decisions`: how many merges and erasures were decided here.
     """
 
     epoch: int = 0
@@ -42,6 +43,7 @@ class Progress(Struct, array_like=True):
     clock_ms: int = 0
     definitions: int = 0
     swept: int = 0
+    decisions: int = 0
 
 
 decode_head: Final = msgspec.msgpack.Decoder(RowHead).decode

@@ -27,12 +27,14 @@ class Step:
     """Everything decided since the last step, to be written in one transaction.
 
     `rows`: changelog records (None removes one), the progress among them. `changes`: record key and transition. `dead_letters`:
-    key, value, headers. `forwards`: topic, partition, key, value of records that belong elsewhere. `touched`: record keys of
-    the customers whose projection must be written again.
+    key, value, headers. `forwards`: topic, partition, key, value of records that belong elsewhere. `erasures`: what
+    those who serve transitions are told of erased ids. `touched`: record keys of the customers whose projection must be written
+    again.
     """
 
     rows: dict[bytes, bytes | None] = field(default_factory=dict)
     changes: list[tuple[bytes, bytes]] = field(default_factory=list)
     dead_letters: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]] = field(default_factory=list)
     forwards: list[tuple[str, int, bytes, bytes]] = field(default_factory=list)
+    erasures: list[bytes] = field(default_factory=list)
     touched: list[bytes] = field(default_factory=list)

@@ -93,15 +93,19 @@ class StepWriter:
         self._producer = producer
         await producer.start()
 
-    async def write(self, step: Step) -> None:
-        """Write a step as a whole; return when it is committed. Raises ProducerFenced when another worker owns the partition."""
+    async def write(self, step: Step) -> dict[int, int]:
+        """Write a step as a whole; return when it is committed. Raises ProducerFenced when another worker owns the partition.
+
+        What is returned: for each partition that moves were sent to, the next offset of `customer-moves` after them.
+        """
         outputs = self._outputs(step)
         async with asyncio.timeout(self._settings.segmenter_transaction_timeout_s), self._started.transaction():
             if len(outputs) == 1:
-                await self._send(*outputs[0])
+                ends = [await self._send(*outputs[0])]
             else:
                 # Together, so that one request adds all their partitions to the transaction.
-                await asyncio.gather(*(self._send(*output) for output in outputs))
+                ends = await asyncio.gather(*(self._send(*output) for output in outputs))
+        return {partition: end for (topic, partition, _), end in zip(outputs, ends, strict=True) if topic == self._topics.moves}
 
     async def stop(self) -> None:
         """Close the producer; an open transaction is left to the broker, which aborts it for the next owner."""
@@ -123,16 +127,21 @@ class StepWriter:
             outputs.append((topics.changes, self.number, ((key, value, []) for key, value in step.changes)))
         if step.dead_letters:
             outputs.append((topics.dead_letters, self.number, step.dead_letters))
+        if step.erasures:
+            outputs.append((topics.erasures, 0, ((None, value, []) for value in step.erasures)))
         homes: dict[tuple[str, int], list[_Message]] = {}
         for topic, partition, key, value in step.forwards:
             homes.setdefault((topic, partition), []).append((key, value, []))
         outputs.extend((topic, partition, messages) for (topic, partition), messages in homes.items())
         return outputs
 
-    async def _send(self, topic: str, partition: int, messages: Iterable[_Message]) -> None:
-        producer = self._started
-        sent = [await producer.send_batch(batch, topic, partition=partition) for batch in self._batches(messages)]
-        await asyncio.gather(*sent)
+    async def _send(self, topic: str, partition: int, messages: Iterable[_Message]) -> int:
+        """Send messages; return the offset after the last."""
+        producer, sent, count = self._started, [], 0
+        for batch in self._batches(messages):
+            count = batch.record_count()
+            sent.append(await producer.send_batch(batch, topic, partition=partition))
+        return int((await asyncio.gather(*sent))[-1].offset) + count
 
     def _batches(self, messages: Iterable[_Message]) -> Iterator[BatchBuilder]:
         producer = self._started

@@ -56,8 +56,8 @@ class Definitions(Protocol):
 class Writer(Protocol):
     """Writes a step in one transaction."""
 
-    async def write(self, step: Step) -> None:
-        """Return when the step is committed; raise when it may not be."""
+    async def write(self, step: Step) -> dict[int, int]:
+        """Return, once the step is committed, how far it reaches into each partition of the moves; raise when it may not be."""
 
 
 class RoomListener(Protocol):
@@ -379,7 +379,7 @@ class Pump:
         if step is not None:
             self._lane.taken()
             metrics, since = self._around.metrics, time.perf_counter()
-            await self._writer.write(step)
+            self._lane.sent |= await self._writer.write(step)
             metrics.transaction_seconds.observe(time.perf_counter() - since)
             self._next_commit_s = since + self._around.settings.segmenter_commit_every_ms / 1000
             # What others are told is what Kafka has: whoever reads on the strength of it finds the outputs there.

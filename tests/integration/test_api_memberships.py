@@ -267,3 +267,37 @@ def test_reads_are_503_while_redis_is_gone_and_come_back_by_themselves(kafka: st
         valkey.start()
         for path in paths:
             patiently(lambda p=path: api.get(p))
+
+
+def test_an_id_that_was_merged_answers_as_the_survivor(api: Api, projected: Projected) -> None:
+    """The list and one membership, along a chain as well; the survivor's own answer says nothing of it, and no list shows the old."""
+    projected.row("demo", "718", ["regulars"])
+    projected.merged("demo", "old", "older")
+    projected.merged("demo", "older", "718")
+    theirs = api.get(segments_of("718")).json()
+    mine = api.get(segments_of("old")).json()
+    assert "merged_into" not in theirs
+    assert mine == {**theirs, "customer_id": "old", "merged_into": "718"}
+    found = api.get(segments_of("old") + "/regulars").json()
+    assert (found["member"], found["merged_into"]) == (True, "718")
+    assert [member["customer_id"] for member in api.get("/v1/segments/regulars/members").json()["members"]] == ["718"]
+
+
+def test_a_survivor_who_is_not_there_yet_is_not_unknown(api: Api, projected: Projected) -> None:
+    """Between the two steps of a merge nothing can be said; nor where ids lead in a circle, which they never should."""
+    projected.merged("demo", "old", "new")
+    fails(api.get(segments_of("old")), 503)
+    projected.merged("demo", "new", "old")
+    fails(api.get(segments_of("old")), 503)
+
+
+def test_a_read_after_a_position_waits_for_what_was_sent_on(api: Api, projected: Projected) -> None:
+    """The old id's partition has applied the fact and sent it on; the survivor's has to apply it before there is an answer."""
+    old = next(name for name in map(str, range(99)) if projected.partition("demo", name) != projected.partition("demo", "718"))
+    there, home = projected.row("demo", "718", ["regulars"]), projected.merged("demo", old, "718")
+    topic, moves = (api.settings.topic_prefix + name for name in ("checkouts", "customer-moves"))
+    path = f"{segments_of(old)}?after={encode_position({topic: {home: 5}})}"
+    projected.mark(home, offsets={topic: 5}, sent={there: 9})
+    fails(api.get(path), 503)
+    projected.mark(there, offsets={moves: 9})
+    assert api.get(path).json()["merged_into"] == "718"

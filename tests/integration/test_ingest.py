@@ -177,7 +177,8 @@ def test_a_key_without_the_scope_may_not(ingest: Ingest) -> None:
         (json.dumps({**VISIT, "unknown": "x" * 262_144}).encode(), 413, None),
         (b" " * 10_000_000, 413, None),
         (json.dumps([{}] * (MAX_EVENTS + 1)).encode(), 413, None),
-        (json.dumps(EVENTS["customer-erase"]).encode(), 422, "/type"),
+        (json.dumps({**EVENTS["customer-merge"], "into": EVENTS["customer-merge"]["customer_id"]}).encode(), 422, "/into"),
+        (json.dumps({**EVENTS["customer-merge"], "into": "a\u0000b"}).encode(), 422, "/into"),
     ],
     ids=lambda value: value[:20].decode(errors="replace") if isinstance(value, bytes) else None,
 )

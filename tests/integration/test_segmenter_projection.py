@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from schemas.projection import Keys, Marker, decode_marker, decode_memberships
+from schemas.projection import Keys, Marker, decode_marker, decode_memberships, decode_shown, encode
 from services.kit.clock import now_ms
 from services.segmenter.metrics import Metrics
 from services.segmenter.projection import Lane, Projector
@@ -38,8 +38,8 @@ class Record:
 class Owner:
     """A counting partition with its lane, whose steps are committed by saying so."""
 
-    def __init__(self, url: str, prefix: str, epoch: int = 1, token: str = "token") -> None:
-        self.core = CountingPartition(3)
+    def __init__(self, url: str, prefix: str, epoch: int = 1, token: str = "token", core: CountingPartition | None = None) -> None:
+        self.core = core or CountingPartition(3)
         self.core.epoch = epoch - 1
         settings = SegmenterSettings.model_validate({"redis_url": url, "redis_prefix": prefix})
         self.projector = Projector(settings, Metrics(CollectorRegistry()), now_ms, f"{token}{epoch}")
@@ -214,6 +214,45 @@ async def test_changes_go_on_while_redis_is_gone_and_after_it_forgot_the_newest(
 
 async def _there(view: View) -> bool:
     return await view.marker() is not None
+
+
+class Forgetful(CountingPartition):
+    """A counting partition in which some ids are gone, and some mean another."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.blobs: dict[bytes, bytes] = {}
+        self.confirmed: list[bytes] = []
+
+    def projected(self, key: bytes) -> tuple[str, str, int, bytes]:
+        """Return what a test says of a key, else what the count is."""
+        tenant, customer, version, shown = super().projected(key)
+        return tenant, customer, version, self.blobs.get(key, shown)
+
+    def removed(self, key: bytes) -> None:
+        """Take notice."""
+        self.confirmed.append(key)
+
+
+async def test_ids_that_are_gone_or_mean_another(owner: Owner, view: View, valkey_url: str) -> None:
+    """A later owner removes a row that its predecessor left, takes both out of the sets, and hears that it is done."""
+    owner.count(*(str(i) for i in range(10)))
+    await eventually(lambda: _is(view.offset(), 10))
+    later = Owner(valkey_url, view.keys.prefix, epoch=2, core=Forgetful(3))
+    core = later.core
+    assert isinstance(core, Forgetful)
+    core.counts.update(owner.core.counts)
+    core.shown.update(owner.core.counts)
+    gone, merged = b"demo:3", b"demo:4"
+    core.blobs = {gone: b"", merged: encode("demo:5")}
+    await later.projector.start()
+    await eventually(lambda: _epoch(view, 2))
+    assert await view.members("odd") == 8
+    assert not await view.redis.exists(view.keys.customer("demo", "demo:3"))
+    blob: Any = await view.redis.hget(view.keys.customer("demo", "demo:4"), "m")
+    assert decode_shown(blob) == "demo:5"
+    assert core.confirmed == [gone]
+    await later.projector.stop(1)
 
 
 async def _is(found: Awaitable[int], wanted: int) -> bool:

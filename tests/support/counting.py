@@ -143,6 +143,9 @@ class CountingPartition:
         members = {"even" if count % 2 == 0 else "odd": (count, NEVER)}
         return "demo", key.decode(), next(self._versions), projection.encode(members)
 
+    def removed(self, key: bytes) -> None:
+        """Never happens: every key is shown for ever."""
+
     def keys(self) -> Iterable[bytes]:
         """Return all keys."""
         return list(self.counts)

@@ -38,6 +38,11 @@ class Projected:
             pipe.execute()
         return number
 
+    def merged(self, tenant: str, customer_id: str, into: str) -> int:
+        """Write an id that was merged into another; return its partition."""
+        self.redis.hset(self.keys.customer(tenant, customer_id), mapping={"e": 1, "v": self._version, "m": encode(into)})
+        return self.partition(tenant, customer_id)
+
     def mark(
         self,
         *numbers: int,
@@ -46,10 +51,11 @@ class Projected:
         as_of_ms: int = 1_700_000_000_000,
         customers: int = 10,
         sweep: Sweep | None = None,
+        sent: dict[int, int] | None = None,
     ) -> None:
         """Write markers, of all partitions unless some are named."""
         for number in numbers or range(self.partitions):
-            marker = Marker(1, as_of_ms + number, offsets or {}, definitions, customers, sweep)
+            marker = Marker(1, as_of_ms + number, offsets or {}, definitions, customers, sweep, sent=sent or {})
             self.redis.hset(self.keys.marker(number), mapping={"e": 1, "m": encode(marker)})
 
     def unmark(self, *numbers: int) -> None:

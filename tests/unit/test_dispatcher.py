@@ -17,6 +17,8 @@ from standardwebhooks import Webhook
 from schemas.catalog import Catalog, Endpoint
 from schemas.definitions import Definition, EndpointPut, SegmentPaused, SegmentPut, SegmentResumed, TenantPut, encode_definition
 from schemas.deliveries import Announced, AnnouncedCause, Delivery, decode_delivery, delivery_id, encode
+from schemas.erasures import Erased, Erasures, encode_erased
+from schemas.identity import hash_of
 from schemas.instants import iso
 from services.api.dispatcher.addresses import refused
 from services.api.dispatcher.client import Client, signed_headers
@@ -125,13 +127,35 @@ def test_nothing_is_queued_for_a_paused_segment(records: list[Any], decided_ms: 
     for offset, record in enumerate(written):
         assert catalog.apply(offset, encode_definition(record)).accepted
     for segment_id, wanted in (("regulars", pushed), ("others", True), ("nobody-knows", True)):
-        desk = Desk(0, DispatcherSettings(), catalog, Client(()), now_ms=lambda: 3_000, draw=lambda: 0.5, disable=lambda _: None)
+        desk = Desk(0, DispatcherSettings(), catalog, Erasures(catalog), Client(()), now_ms=lambda: 3_000, draw=lambda: 0.5, disable=lambda _: None)
         at = iso(decided_ms)
         desk.read(0, json.dumps({
             "id": "trn", "tenant": "t", "customer_id": "718", "segment_id": segment_id, "change": "entered", "at": at, "decided_at": at,
             "cause": {"kind": "event"},
         }).encode())  # fmt: skip
         assert (desk.pending, desk.read_to) == (int(wanted), 1), segment_id
+
+
+def test_an_erased_life_is_told_to_nobody_who_did_not_ask() -> None:
+    """Neither what was decided before, nor, unless the cause is named, that the person was erased; a new life is told again."""
+    catalog = Catalog()
+    written: list[Definition] = [
+        TenantPut(tenant="t", at_ms=1, timezone="UTC", currency="EUR", country="FR", salt="s"),
+        EndpointPut(tenant="t", at_ms=1, endpoint_id="all", replaces=0, url="https://x.example/", secret="whsec_AAAA"),
+        EndpointPut(tenant="t", at_ms=1, endpoint_id="erased", replaces=0, url="https://x.example/", secret="whsec_AAAA", causes=["erase"]),
+    ]
+    for offset, record in enumerate(written):
+        assert catalog.apply(offset, encode_definition(record)).accepted
+    erasures = Erasures(catalog)
+    erasures.apply(encode_erased(Erased("t", hash_of("s", "t", "718"), 5)))
+    for customer, seq, kind, wanted in (("718", 5, "event", 0), ("718", 6, "event", 1), ("9", 5, "event", 1), ("718", 5, "erase", 1)):
+        desk = Desk(0, DispatcherSettings(), catalog, erasures, Client(()), now_ms=lambda: 3_000, draw=lambda: 0.5, disable=lambda _: None)
+        at = iso(1_500)
+        desk.read(0, json.dumps({
+            "id": "trn", "tenant": "t", "customer_id": customer, "segment_id": "s", "change": "exited", "at": at, "decided_at": at,
+            "seq": seq, "cause": {"kind": kind},
+        }).encode())  # fmt: skip
+        assert desk.pending == wanted, (customer, seq, kind)
 
 
 def test_signatures_are_those_of_the_standard() -> None:
@@ -157,6 +181,26 @@ def test_a_delivery_keeps_its_id_and_its_bytes() -> None:
     one = delivery(1, "718")
     assert decode_delivery(encode(one)).body == one.body == b'{"type":"segment.entered","timestamp":"now","data":{}}'
     assert delivery_id("trn_1", "e") == delivery_id("trn_1", "e") != delivery_id("trn_1", "f")
+
+
+def test_the_turn_of_those_who_are_erased_comes_at_once() -> None:
+    """Of one customer only, and once; others wait for their time, and so does what comes later for the one."""
+    queues = Queues(5)
+    for number, customer in enumerate("aabc"):
+        queues.add(delivery(number, customer))
+    heads = list(queues.ready(0))
+    for one in heads:
+        queues.landed(one)
+        one.next_ms = 1_000
+        queues.retry(one)
+    assert [one.id for one in heads] == ["d0", "d2", "d3"]
+    for _ in range(2):
+        queues.hasten(lambda tenant, customer: (tenant, customer) == ("t", "a"), 5)
+    assert [one.id for one in queues.ready(5)] == ["d0"]
+    queues.landed(heads[0])
+    queues.done(heads[0])
+    assert [one.id for one in queues.ready(5)] == ["d1"]
+    assert [one.id for one in queues.ready(1_000)] == ["d2", "d3"]
 
 
 @given(

@@ -17,7 +17,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas import deliveries
 from schemas.catalog import Catalog, Endpoint
-from schemas.deliveries import Attempt, Delivery, DispatchProgress, decode_announced, delivery_id, delivery_key
+from schemas.deliveries import Announced, Attempt, Delivery, DispatchProgress, decode_announced, delivery_id, delivery_key
+from schemas.erasures import Erasures
 from services.api.dispatcher.client import AttemptResult, Client
 from services.api.dispatcher.matching import held_back, matching
 from services.api.dispatcher.metrics import ATTEMPTS, ENDED, FIRST_ATTEMPT_DELAY
@@ -41,6 +42,7 @@ class Desk:
         number: int,
         settings: DispatcherSettings,
         catalog: Catalog,
+        erasures: Erasures,
         client: Client,
         *,
         now_ms: Callable[[], int],
@@ -48,7 +50,7 @@ class Desk:
         disable: Callable[[Endpoint], None],
     ) -> None:
         self.number = number
-        self._settings, self._catalog, self._client = settings, catalog, client
+        self._settings, self._catalog, self._erasures, self._client = settings, catalog, erasures, client
         self._now_ms, self._draw, self._disable = now_ms, draw, disable
         self._queues = Queues(settings.dispatcher_in_flight)
         self._read_to: int | None = None
@@ -86,6 +88,7 @@ class Desk:
         for delivery in sorted(await self._restore(), key=lambda found: found.offset):
             self._remembered.add(delivery.id)
             self._queues.add(delivery)
+        self.cancel_erased()
         self._written_to = self._read_to
         self._trying = asyncio.create_task(self._guarded(self._try()))
         self._recording = asyncio.create_task(self._guarded(self._record()))
@@ -115,7 +118,7 @@ class Desk:
         """Take in the transition at an offset: one delivery for each endpoint that asked for it, none while its segment is paused."""
         transition = decode_announced(document)
         now_ms = self._now_ms()
-        held = held_back(self._catalog.segment(transition.tenant, transition.segment_id), transition)
+        held = held_back(self._catalog.segment(transition.tenant, transition.segment_id), transition) or self._erased(transition)
         endpoints = [] if held else matching(transition, self._catalog.endpoints.get(transition.tenant, {}).values())
         for endpoint in endpoints:
             delivery = Delivery(
@@ -135,6 +138,15 @@ class Desk:
                 self._queues.add(delivery)
         self._read_to = offset + 1
         self._wake.set()
+
+    def cancel_erased(self) -> None:
+        """Have the turn of pending deliveries about erased customers come now, for their end."""
+        self._queues.hasten(lambda tenant, customer_id: self._erasures.last_seq(tenant, customer_id) >= 0, self._now_ms())
+        self._wake.set()
+
+    def _erased(self, transition: Announced) -> bool:
+        """Whether a transition is of a life that was erased; the one that says so may be told to those who asked to hear it."""
+        return transition.cause.kind != "erase" and transition.seq <= self._erasures.last_seq(transition.tenant, transition.customer_id)
 
     # ---- trying
 
@@ -156,6 +168,8 @@ class Desk:
             self._end(delivery, "cancelled", "endpoint_gone")
         elif not endpoint.enabled:
             self._end(delivery, "cancelled", "endpoint_disabled")
+        elif self._erased(decode_announced(delivery.transition)):
+            self._end(delivery, "cancelled", "customer_erased")
         else:
             at_ms = self._now_ms()
             if not delivery.attempts:
@@ -174,6 +188,9 @@ class Desk:
         if result.gone:
             self._disable(endpoint)
             self._end(delivery, "cancelled", "endpoint_gone_410")
+            return
+        if self._erased(decode_announced(delivery.transition)):
+            self._end(delivery, "cancelled", "customer_erased")
             return
         wait_s = delay_s(len(delivery.attempts), self._draw(), result.retry_after_s, self._settings.dispatcher_schedule_s)
         if wait_s is None:

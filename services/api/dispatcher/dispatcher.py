@@ -15,7 +15,7 @@ from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
 from services.api.dispatcher.metrics import PENDING
 from services.api.dispatcher.settings import DispatcherSettings
-from services.kit.follower import Follower
+from services.kit.follower import ErasuresFollower, Follower
 from services.kit.logs import die
 
 log = logging.getLogger(__name__)
@@ -27,15 +27,27 @@ class Dispatcher(ConsumerRebalanceListener):
     """Reads transitions of the partitions that the group gives it. Its offsets are its own: the group's commits are not used."""
 
     def __init__(
-        self, settings: DispatcherSettings, follower: Follower, client: Client, *, now_ms: Callable[[], int], draw: Callable[[], float]
+        self,
+        settings: DispatcherSettings,
+        follower: Follower,
+        erasures: ErasuresFollower,
+        client: Client,
+        *,
+        now_ms: Callable[[], int],
+        draw: Callable[[], float],
     ) -> None:
-        self._settings, self._follower, self._client = settings, follower, client
+        self._settings, self._follower, self._erasures, self._client = settings, follower, erasures.erasures, client
+        erasures.on_change(self._cancel_erased)
         self._now_ms, self._draw = now_ms, draw
         self._desks: dict[int, Desk] = {}
         self._consumer: AIOKafkaConsumer | None = None
         self._definitions: AIOKafkaProducer | None = None
         self._changes_of_hands = 0
         self._disabling: set[asyncio.Task[None]] = set()
+
+    def _cancel_erased(self) -> None:
+        for desk in self._desks.values():
+            desk.cancel_erased()
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -106,6 +118,7 @@ class Dispatcher(ConsumerRebalanceListener):
             tp.partition,
             self._settings,
             self._follower.catalog,
+            self._erasures,
             self._client,
             now_ms=self._now_ms,
             draw=self._draw,

@@ -17,7 +17,7 @@ from services.api.dispatcher.dispatcher import Dispatcher
 from services.api.dispatcher.settings import DispatcherSettings
 from services.kit import health, logs
 from services.kit.clock import now_ms
-from services.kit.follower import Follower
+from services.kit.follower import ErasuresFollower, Follower
 from services.kit.kafka import ensure_topics, when_reachable
 from services.kit.settings import load
 
@@ -38,8 +38,10 @@ async def _run(settings: DispatcherSettings) -> None:
     await when_reachable(lambda: ensure_topics(settings), what="dispatcher")
     follower = Follower(settings)
     await when_reachable(follower.start, what="dispatcher")
+    erasures = ErasuresFollower(settings, follower.catalog)
+    await when_reachable(erasures.start, what="dispatcher")
     async with Client(settings.webhook_allow) as client:
-        dispatcher = Dispatcher(settings, follower, client, now_ms=now_ms, draw=random.SystemRandom().random)
+        dispatcher = Dispatcher(settings, follower, erasures, client, now_ms=now_ms, draw=random.SystemRandom().random)
 
         async def readyz() -> tuple[int, Mapping[str, Any]]:
             return (200 if follower.caught_up else 503), {"definitions": follower.catalog.offset, **dispatcher.status}
@@ -50,4 +52,5 @@ async def _run(settings: DispatcherSettings) -> None:
             await dispatcher.run(stop)
         finally:
             await runner.cleanup()
+            await erasures.stop()
             await follower.stop()

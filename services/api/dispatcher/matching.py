@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from schemas.catalog import Endpoint, Segment
 from schemas.deliveries import Announced
 from schemas.instants import iso
+
+_NAMED_ONLY: Final = ("definition", "erase")
 
 
 def matching(transition: Announced, endpoints: Iterable[Endpoint]) -> list[Endpoint]:
@@ -30,15 +33,16 @@ def held_back(segment: Segment | None, transition: Announced) -> bool:
 def wants(endpoint: Endpoint, transition: Announced) -> bool:
     """Whether an endpoint wants a transition.
 
-    Causes None stand for every cause but `definition`, which is pushed only where it is named; imports only where they were
-    asked for; and nothing that was decided before the endpoint was made.
+    Causes None stand for every cause but `definition` and `erase`, which are pushed only where they are named: the one comes in
+    masses, the other names who must be forgotten. Imports only where they were asked for; and nothing that was decided before
+    the endpoint was made.
     """
     if not endpoint.enabled or endpoint.deleted or transition.change not in endpoint.changes:
         return False
     if endpoint.segments is not None and transition.segment_id not in endpoint.segments:
         return False
     kind = transition.cause.kind
-    if kind == "definition" if endpoint.causes is None else kind not in endpoint.causes:
+    if kind in _NAMED_ONLY if endpoint.causes is None else kind not in endpoint.causes:
         return False
     if transition.cause.imported and not endpoint.imports:
         return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from schemas.deliveries import Delivery
 
@@ -25,6 +25,8 @@ class Queues:
         self._waiting: list[tuple[int, int, Lane]] = []
         self._backlog: dict[tuple[str, str], deque[Lane]] = {}
         self._flying: dict[tuple[str, str], int] = {}
+        self._turns: dict[Lane, int] = {}
+        """The entry of `_waiting` that counts for a lane: others were overtaken."""
         self._order = 0
         self.pending = 0
 
@@ -40,7 +42,10 @@ class Queues:
     def ready(self, now_ms: int) -> Iterator[Delivery]:
         """Give out every delivery whose turn and time have come, within the limit of each endpoint."""
         while self._waiting and self._waiting[0][0] <= now_ms:
-            _, _, lane = heapq.heappop(self._waiting)
+            _, order, lane = heapq.heappop(self._waiting)
+            if self._turns.get(lane) != order:
+                continue
+            del self._turns[lane]
             self._backlog.setdefault(lane[:2], deque()).append(lane)
         for endpoint in list(self._backlog):
             lanes = self._backlog[endpoint]
@@ -49,6 +54,11 @@ class Queues:
                 yield self._lanes[lanes.popleft()][0]
             if not lanes:
                 del self._backlog[endpoint]
+
+    def hasten(self, wanted: Callable[[str, str], bool], now_ms: int) -> None:
+        """Have the next turn of all lanes of some customers (by tenant and id) come now."""
+        for lane in [lane for lane in self._turns if wanted(lane[0], lane[2])]:
+            self._wait(lane, now_ms)
 
     def landed(self, delivery: Delivery) -> None:
         """An attempt is over, whatever came of it."""
@@ -80,4 +90,5 @@ class Queues:
 
     def _wait(self, lane: Lane, at_ms: int) -> None:
         self._order += 1
+        self._turns[lane] = self._order
         heapq.heappush(self._waiting, (at_ms, self._order, lane))

@@ -15,7 +15,7 @@ from schemas.telling import Teller
 from services.api.errors import Refused, absent
 from services.api.question_shapes import CustomerPage, CustomerView, FigureView
 from services.api.routes.common import AFTER, AS_OF
-from services.api.routes.customers import row_of, segments_of
+from services.api.routes.customers import merged_into, person_of, segments_of
 from services.api.routes.explain import LANG
 from services.api.sentences import language_of
 from services.api.views import instant_or_none, is_customer_id
@@ -47,12 +47,12 @@ async def by_card(call: Call) -> Response:
 
 async def _view(call: Call, customer_id: str) -> CustomerView:
     language = language_of(call.query.get("lang"), call.request.headers.get("accept-language", ""))
-    row, known = await row_of(call, customer_id)
-    asked = Portray(customer_id, call.limit(_USUAL_EVENTS, MOST_EVENTS))
-    found, as_of_ms = await call.desk.asking.of(call.tenant, customer_id, asked, _FOUND)
+    person, known = await person_of(call, customer_id)
+    asked = Portray(person.customer_id, call.limit(_USUAL_EVENTS, MOST_EVENTS))
+    found, as_of_ms = await call.desk.asking.of(call.tenant, person.customer_id, asked, _FOUND)
     if found is None:
         raise absent("customer")
-    members = segments_of(call.catalog, call.tenant, customer_id, row, known)
+    members = segments_of(call.catalog, call.tenant, customer_id, person, known)
     teller = Teller(language, {}, call.catalog.tenants[call.tenant].currency)
     return CustomerView(
         customer_id=customer_id,
@@ -65,6 +65,7 @@ async def _view(call: Call, customer_id: str) -> CustomerView:
         segments=members.segments,
         pending=members.pending,
         as_of=iso(min(as_of_ms, known.marker.as_of_ms)),
+        merged_into=merged_into(customer_id, person.customer_id),
     )
 
 

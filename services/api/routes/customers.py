@@ -6,17 +6,16 @@ from typing import Any, Final
 
 import msgspec
 from fastapi import FastAPI, Request, Response
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from starlette.types import Receive, Scope, Send
 
 from schemas.catalog import Catalog, Segment
 from schemas.instants import NEVER, iso
-from schemas.projection import Memberships
 from schemas.questions import Was, WasMember
 from services.api.desk import Desk
 from services.api.errors import absent
 from services.api.freshness import applied, oldest, swept
-from services.api.reads import Known
+from services.api.reads import Known, Person
 from services.api.routes.common import AFTER, AS_OF, AT, past_instant, with_a_past
 from services.api.shapes import CustomerSegments, Membership, MembershipAnswer
 from services.api.views import existing, instant_or_none, is_customer_id, until, when
@@ -31,8 +30,8 @@ _WAS: Any = Was | None
 async def memberships(call: Call) -> Response:
     """Show the segments of a customer."""
     customer_id = call.path("customer_id")
-    row, known = await row_of(call, customer_id)
-    return Response(_encode(segments_of(call.catalog, call.tenant, customer_id, row, known)), 200, None, "application/json")
+    person, known = await person_of(call, customer_id)
+    return Response(_encode(segments_of(call.catalog, call.tenant, customer_id, person, known)), 200, None, "application/json")
 
 
 async def membership(call: Call) -> Response:
@@ -41,54 +40,63 @@ async def membership(call: Call) -> Response:
     segment = existing(call.catalog.segment(call.tenant, segment_id))
     if "at" in call.query:
         return await past_membership(call, customer_id, with_a_past(call.catalog.segments[call.tenant], segment))
-    row, known = await row_of(call, customer_id)
+    person, known = await person_of(call, customer_id)
     # Again: the read may have waited, and a version saved meanwhile is the one that the answer must speak of.
     segment = existing(call.catalog.segment(call.tenant, segment_id))
     swept(segment, [known])
+    row = person.memberships or {}
     since_ms, until_ms = row.get(segment_id, (-1, NEVER))
-    member = segment_id in row
-    return answer(MembershipAnswer(member, when(since_ms) if member else None, until(until_ms), segment.version, known.as_of))
+    member, into = segment_id in row, merged_into(customer_id, person.customer_id)
+    return answer(MembershipAnswer(member, when(since_ms) if member else None, until(until_ms), segment.version, known.as_of, merged_into=into))
 
 
 async def past_membership(call: Call, customer_id: str, segment: Segment) -> Response:
     """Say whether a customer was in a segment at an instant, from history with what is known today."""
     at_ms = past_instant(call, call.query["at"], "/at")
     if call.query.get("after"):
-        await row_of(call, customer_id)
+        await person_of(call, customer_id)
     elif not is_customer_id(customer_id):
         raise absent("customer")
-    asked = WasMember(customer_id, segment.id, at_ms)
-    found, as_of_ms = await call.desk.asking.of(call.tenant, customer_id, asked, _WAS, definitions=segment.answers_from + 1)
+    found, as_of_ms, survivor = await call.desk.asking.person(
+        call.tenant, customer_id, lambda whom: WasMember(whom, segment.id, at_ms), _WAS, definitions=segment.answers_from + 1
+    )
     if found is None:
         raise absent("customer")
-    since, ended = instant_or_none(found.since_ms), instant_or_none(found.until_ms)
-    return answer(MembershipAnswer(found.member, since, ended, found.version, iso(as_of_ms), iso(at_ms), iso(found.history_from_ms)))
+    since, ended, into = instant_or_none(found.since_ms), instant_or_none(found.until_ms), merged_into(customer_id, survivor)
+    return answer(MembershipAnswer(found.member, since, ended, found.version, iso(as_of_ms), iso(at_ms), iso(found.history_from_ms), into))
 
 
-async def row_of(call: Call, customer_id: str) -> tuple[Memberships, Known]:
-    """Return a customer's memberships, as fresh as the client asks; raises `Refused` 404 or 503."""
+async def person_of(call: Call, customer_id: str) -> tuple[Person, Known]:
+    """Return whom an id means, as fresh as the client asks, and the marker; raises `Refused` 404 or 503."""
     if not is_customer_id(customer_id):
         raise absent("customer")
     desk = call.desk
     if not (after := call.query.get("after")):
-        _, row, known = await desk.reads.customer(call.tenant, customer_id)
+        person, _ = await desk.reads.person(call.tenant, customer_id)
     else:
         needs, until_s = desk.freshness.needs(after), desk.freshness.deadline_s()
+        home = desk.reads.home(call.tenant, customer_id)
+        # Only the id's own partition has anything to do with the answer, and those that facts were sent to from there.
+        mine = {home: needs[home]} if home in needs else {}
         while True:
-            partition, row, known = await desk.reads.customer(call.tenant, customer_id)
-            if applied(needs, partition, known):
+            await desk.freshness.settle(mine, until_s)
+            person, own = await desk.reads.person(call.tenant, customer_id)
+            if applied(mine, home, own):
                 break
-            # Only the customer's own partition has anything to do with the answer.
-            await desk.freshness.wait({partition: needs[partition]}, until_s)
-    marker = oldest([known])
-    if row is None:
+    marker = oldest([person.known])
+    if person.memberships is None:
         raise absent("customer")
-    return row, marker
+    return person, marker
 
 
-def segments_of(catalog: Catalog, tenant: str, customer_id: str, row: Memberships, known: Known) -> CustomerSegments:
+def merged_into(asked: str, survivor: str) -> str | UnsetType:
+    """Return whom the id asked about was merged into, if it was."""
+    return UNSET if survivor == asked else survivor
+
+
+def segments_of(catalog: Catalog, tenant: str, customer_id: str, person: Person, known: Known) -> CustomerSegments:
     """Return the segments of a customer as they are shown."""
-    segments = catalog.segments.get(tenant, {})
+    segments, row, into = catalog.segments.get(tenant, {}), person.memberships or {}, merged_into(customer_id, person.customer_id)
     found = []
     for segment_id in sorted(row):
         segment = segments.get(segment_id)
@@ -97,9 +105,9 @@ def segments_of(catalog: Catalog, tenant: str, customer_id: str, row: Membership
             found.append(Membership(segment_id, segment.name, segment.version, when(since_ms), until(until_ms)))
     definitions = known.marker.definitions
     if catalog.revisions.get(tenant, 0) <= definitions:
-        return CustomerSegments(customer_id, known.as_of, found)
+        return CustomerSegments(customer_id, known.as_of, found, merged_into=into)
     pending = [s.id for s in catalog.live_segments(tenant) if s.answers_from >= definitions]
-    return CustomerSegments(customer_id, known.as_of, found, pending or UNSET)
+    return CustomerSegments(customer_id, known.as_of, found, pending or UNSET, into)
 
 
 _SINCE, _UNTIL = "2026-11-20T08:00:00.000Z", "2026-12-01T08:30:00.000Z"
@@ -111,7 +119,7 @@ ROUTES: Final = (
             "customer_id": "718", "as_of": AS_OF,
             "segments": [{"id": "regulars", "name": "Regulars", "version": 1, "since": _SINCE, "until": _UNTIL}],
         })},
-        "customers", params=(AFTER,), errors=(404, 422),
+        "customers", "An id that was merged answers as the one it was merged into, with `merged_into`.", params=(AFTER,), errors=(404, 422),
     ),
     RouteSpec(
         "GET", _PATH + "/{segment_id}", membership, _SCOPE, "Is this customer in this segment?",

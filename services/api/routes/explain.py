@@ -14,7 +14,7 @@ from schemas.telling import Teller
 from services.api.errors import absent, unavailable
 from services.api.question_shapes import ConditionView, CountedEvent, Explanation
 from services.api.routes.common import AFTER, AS_OF
-from services.api.routes.customers import row_of
+from services.api.routes.customers import merged_into, person_of
 from services.api.sentences import Speaker, language_of
 from services.api.views import instant_or_none, is_customer_id
 from services.api.web import Answer, Call, Param, RouteSpec, answer
@@ -31,17 +31,19 @@ async def explain(call: Call) -> Response:
     if not is_customer_id(customer_id):
         raise absent("customer")
     if segment.archived or call.query.get("after"):
-        _, known = await row_of(call, customer_id)
+        person, known = await person_of(call, customer_id)
         if segment.archived:
-            return answer(_shown(call, customer_id, segment, _nobody(call, segment, known.marker.as_of_ms), known.marker.as_of_ms, language))
-    asked = Explain(customer_id, segment_id)
-    found, as_of_ms = await call.desk.asking.of(call.tenant, customer_id, asked, _FOUND, definitions=segment.answers_from + 1)
+            nobody, as_of_ms = _nobody(call, segment, known.marker.as_of_ms), known.marker.as_of_ms
+            return answer(_shown(call, customer_id, person.customer_id, segment, nobody, as_of_ms, language))
+    found, as_of_ms, survivor = await call.desk.asking.person(
+        call.tenant, customer_id, lambda whom: Explain(whom, segment_id), _FOUND, definitions=segment.answers_from + 1
+    )
     if found is None:
         raise absent("customer")
     segment = _segment(call, segment_id)
     if segment.version != found.version:
         raise unavailable(f"segment {segment_id} has been saved meanwhile")
-    return answer(_shown(call, customer_id, segment, found, as_of_ms, language))
+    return answer(_shown(call, customer_id, survivor, segment, found, as_of_ms, language))
 
 
 def _segment(call: Call, segment_id: str) -> Segment:
@@ -62,7 +64,7 @@ def _nobody(call: Call, segment: Segment, now_ms: int) -> Explained:
     )  # fmt: skip
 
 
-def _shown(call: Call, customer_id: str, segment: Segment, found: Explained, as_of_ms: int, language: Any) -> Explanation:
+def _shown(call: Call, customer_id: str, survivor: str, segment: Segment, found: Explained, as_of_ms: int, language: Any) -> Explanation:
     tenant = call.catalog.tenants[call.tenant]
     names = {other.id: other.name for other in call.catalog.segments[call.tenant].values()}
     teller = Teller(language, names, tenant.currency)
@@ -81,6 +83,7 @@ def _shown(call: Call, customer_id: str, segment: Segment, found: Explained, as_
         sentence=speaker.sentence(customer_id, segment, None if segment.archived else found),
         history_from=iso(found.history_from_ms),
         as_of=iso(as_of_ms),
+        merged_into=merged_into(customer_id, survivor),
     )
 
 

@@ -11,7 +11,7 @@ from services.api.backwards import Wanted
 from services.api.errors import absent
 from services.api.question_shapes import HistoryPage
 from services.api.routes.common import AFTER, CURSOR, LIMIT
-from services.api.routes.customers import row_of
+from services.api.routes.customers import person_of
 from services.api.web import Answer, Call, RouteSpec, answer
 
 _USUAL, _MOST = 100, 1_000
@@ -38,7 +38,7 @@ async def _page(call: Call, customer_id: str | None, segment_id: str | None) -> 
     if segment_id is not None and call.catalog.segment(call.tenant, segment_id) is None:
         raise absent("segment")
     if customer_id is not None:
-        await row_of(call, customer_id)
+        await person_of(call, customer_id)
     return answer(await call.desk.backwards.page(Wanted(call.tenant, customer_id, segment_id), call.query.get("cursor"), limit))
 
 

@@ -118,6 +118,15 @@ class Customer:
         self.row.entered = {}
         self.decide(self.live.plan.segments.values(), now_ms, now_ms, cause, out)
 
+    def leave(self, now_ms: int, cause: Cause, out: list[Transition]) -> None:
+        """Leave every segment, for this id is merged into another or erased. Nothing is pending."""
+        plan, row = self.live.plan, self.row
+        at_ms = max(now_ms, row.last_at_ms)
+        members, row.members = sorted(row.members), {}
+        for segment_id in members:
+            compiled = plan.segments[segment_id]
+            out.append(self._transition(segment_id, compiled.version, at_ms, now_ms, cause, entered=False, until_ms=NEVER))
+
     def adopt(self, now_ms: int, out: list[Transition]) -> None:
         """Decide every segment under a plan that is new to this customer.
 

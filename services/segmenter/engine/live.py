@@ -109,7 +109,7 @@ class Live(State):
         """Add facts in their order to the series, or to some of them."""
         for fact in history:
             number: int = fact.type
-            if number in (PROFILE, VOID):
+            if number >= PROFILE:
                 continue
             fact_ms, body = fact.at_ms, fact.body
             items: tuple[Any, ...] = fact.items if isinstance(fact, Fact) else ()

@@ -4,8 +4,25 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from schemas.facts import Fact
 from schemas.instants import NEVER
 from schemas.manual import ManualEntry
+
+
+class Erasure(Struct, array_like=True):
+    """What is remembered of the erasures of an id: until when late facts about it are refused, and the last erasure.
+
+    `number`: its place among the decisions of the tenant. `at_ms`: its own instant; `heard_ms`: when it was first heard of.
+    """
+
+    until_ms: int
+    number: int
+    at_ms: int
+    heard_ms: int
+
+    def outlived_by(self, fact: Fact, number: int) -> bool:
+        """Whether a fact that was on its way, sent after decision `number`, is none of those that the last erasure meant."""
+        return number >= self.number or (fact.accepted_ms > self.heard_ms and fact.at_ms > self.at_ms)
 
 
 class Row(Struct, array_like=True, gc=False):
@@ -14,7 +31,7 @@ class Row(Struct, array_like=True, gc=False):
     `revision`: the tenant's definitions under which every segment was decided. `deadline_ms`: not later than the next
     instant at which anything flips by itself. `seq` and `last_at_ms`: the last transition's. `members`: segment →
     (since, until). `manual`: segment → (definition offset of the include entry, of the exclude entry), -1 for none. `entered`:
-    segment with a `min_stay` → the last entry that still holds the customer.
+    segment with a `min_stay` → the last entry that still holds the customer. `erasure`: of an earlier life under this id.
     """
 
     revision: int
@@ -24,6 +41,7 @@ class Row(Struct, array_like=True, gc=False):
     members: dict[str, tuple[int, int]] = {}
     manual: dict[str, tuple[int, int]] = {}
     entered: dict[str, int] = {}
+    erasure: Erasure | None = None
 
 
 def listed(row: Row, entry: ManualEntry) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec import Raw
 
 from schemas.amounts import MICRO, decimal_text, short_text
-from schemas.facts import PROFILE, TYPE_NUMBERS, VOID, Fact
+from schemas.facts import MERGE, PROFILE, TYPE_NUMBERS, VOID, Fact
 from schemas.instants import iso
 from schemas.vocabulary import EVENT_FIELDS, ITEM_FIELDS, Kind
 
@@ -26,6 +26,8 @@ def document(fact: Fact, exponent: int) -> dict[str, Any]:
         return found | {"attributes": said(fact)}
     if fact.type == VOID:
         return found | dict(zip(("receipt_id", "store_id"), fact.body, strict=True))
+    if fact.type == MERGE:
+        return found | {"into": fact.body[0]}
     if fact.type == _CUSTOM:
         return found | {"name": fact.body[0], "properties": {name: Raw(text.encode()) for name, text in fact.body[1].items()}}
     found |= _named(EVENT_FIELDS[TYPES[fact.type]], fact.body, exponent)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any, Final
 
-from schemas.facts import PROFILE, VOID, Fact
+from schemas.facts import PROFILE, Fact
 from schemas.instants import NEVER
 from schemas.questions import Counts, Explained, Seen, encoded
 from schemas.rules import Near, ProfileCondition, Sequence
@@ -110,7 +110,7 @@ def _windows(reader: Reader) -> list[tuple[int, Window]]:
 
 def _contribution(live: Live, series: int, fact: Fact) -> Any:
     """Return what a fact contributes to a series, None for nothing."""
-    if fact.type in (PROFILE, VOID) or live.voided(fact):
+    if fact.type >= PROFILE or live.voided(fact):
         return None
     for feed in live.plan.feeds(fact.type, fact.body):
         if feed.spec.index == series:
@@ -141,7 +141,7 @@ def _in_sequence(reader: SequenceReader, condition: Sequence, live: Live, histor
 
 
 def _roles(live: Live, series: int, fact: Fact) -> list[int]:
-    if fact.type in (PROFILE, VOID) or live.voided(fact):
+    if fact.type >= PROFILE or live.voided(fact):
         return []
     feeds = [feed for feed in live.plan.feeds(fact.type, fact.body) if feed.spec.index == series]
     return [role for feed in feeds if (role := feed.extractor.of(fact.at_ms, fact.body, fact.items)) is not None]
