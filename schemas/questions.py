@@ -6,6 +6,7 @@ told, and the definitions that the answer must know; a worker answers only for p
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -83,6 +84,23 @@ class Explained(Struct, frozen=True, kw_only=True):
     history_from_ms: int
 
 
+class Preview(Struct, tag_field="ask", tag="preview", frozen=True):
+    """How many would be in a segment with a rule (JSON, numbers exact), new or the next version of another? Answered by a `Previewed`."""
+
+    rule: Any
+    replaces: str | None = None
+
+
+class Previewed(Struct, frozen=True):
+    """How many of how many customers, some of them, and who would enter and leave what is in force."""
+
+    count: int
+    of: int
+    sample: list[str]
+    enters: int
+    leaves: int
+
+
 class WasMember(Struct, tag_field="ask", tag="was-member", frozen=True):
     """Was a customer in a segment at a past instant? Answered by a `Was`, null for a customer who is not known."""
 
@@ -150,7 +168,7 @@ class WithCard(Struct, tag_field="ask", tag="with-card", frozen=True):
     card_number: str
 
 
-Question = Population | Explain | WasMember | Timeline | Portray | WithCard
+Question = Population | Preview | Explain | WasMember | Timeline | Portray | WithCard
 """Every question that there is. A new one is a struct with a tag, in this union."""
 
 
@@ -187,7 +205,7 @@ class Declined(Struct, frozen=True):
 
 
 encode: Final = msgspec.json.Encoder(decimal_format="number").encode
-_asked: Final = msgspec.json.Decoder(Asked)
+_asked: Final = msgspec.json.Decoder(Asked, float_hook=Decimal)
 _answered: Final = msgspec.json.Decoder(Answered)
 _declined: Final = msgspec.json.Decoder(Declined)
 _BROKEN: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

@@ -6,10 +6,28 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from services.api.shapes import AsOf, Cursor, Instant, Membership, OptionalInstant, Until
+from services.api.shapes import AsOf, Cursor, Instant, Membership, OptionalInstant, RuleJson, Until
 
 Value = Annotated[Any, Meta(description="In the units of the rule; amounts as decimal strings, null where nothing is known.")]
 HistoryFrom = Annotated[str, Meta(description="Events from before this instant are not kept.", extra_json_schema={"format": "date-time"})]
+
+
+class PreviewBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A rule that is not saved yet, as a segment of its own or in place of another's."""
+
+    rule: RuleJson
+    replaces: Annotated[str | None, Meta(description="The segment whose next version it would be: its lists, tier and dates stay.")] = None
+
+
+class Preview(Struct, kw_only=True):
+    """Who would be in: `count` `of` all customers, some of them, and for an edit how many would enter and leave."""
+
+    count: int
+    of: int
+    sample: list[str]
+    enters: int
+    leaves: int
+    as_of: AsOf
 
 
 class CountedEvent(Struct):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from schemas.errors import Refusal
 from schemas.facts import Fact, chunk_of, facts_in, joined
@@ -31,11 +31,11 @@ class Gathering:
         else:
             added.append(fact)
 
-    def history(self, key: bytes, slot: Slot) -> list[Fact]:
-        """Return all facts of a customer, written or not."""
-        facts = [fact for chunk in slot.chunks.values() for fact in facts_in(chunk)]
-        facts.extend(self._added.get(key, ()))
-        return facts
+    def history(self, key: bytes, slot: Slot) -> Iterator[Fact]:
+        """Yield all facts of a customer, written or not; nothing is decoded before it is asked for."""
+        for chunk in slot.chunks.values():
+            yield from facts_in(chunk)
+        yield from self._added.get(key, ())
 
     def write_row(self, key: bytes, slot: Slot) -> None:
         """Write a customer's row with this step."""

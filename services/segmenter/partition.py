@@ -145,7 +145,7 @@ class Partition:
     def person(self, key: bytes) -> Person | None:
         """Return a customer for a question to read, None for one who is not known."""
         slot = self._slots.get(key)
-        return None if slot is None else Person(*split_key(key), slot, lambda: self._gathering.history(key, slot))
+        return None if slot is None else Person(*split_key(key), slot, lambda: list(self._gathering.history(key, slot)))
 
     def inquiry(self, asked: Asked, now_ms: int) -> Inquiry:
         """Return a question about this partition's customers, ready to be worked on as of an instant."""
@@ -353,7 +353,9 @@ class Partition:
             return customer, out
         row = customer.row if customer is not None else decode_row(slot.row or b"") if slot.row is not None else Row(-1)
         row.deadline_ms = slot.deadline_ms
-        customer = slot.customer = Customer(tenant, customer_id, row, Live(plan, self._gathering.history(key, slot), min(now_ms, slot.deadline_ms)))
+        former = None if customer is None else customer.live
+        live = Live(plan, self._gathering.history(key, slot), min(now_ms, slot.deadline_ms), former)
+        customer = slot.customer = Customer(tenant, customer_id, row, live)
         if row.revision != plan.revision:
             customer.adopt(now_ms, out)
             slot.revision = plan.revision

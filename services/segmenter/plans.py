@@ -58,6 +58,11 @@ class Plans:
             self._about.popitem(last=False)
         return known
 
+    def draft(self, segment: Segment) -> Plan:
+        """Return the plan of a segment as it may be saved one day, and of those that it depends on."""
+        known = self.catalog.segments.get(segment.tenant, {})
+        return self._compiled(segment.tenant, closure(known, segment))
+
     def _compiled(self, tenant: str, segments: Iterable[Segment]) -> Plan:
         declared = {attribute.name: attribute.kind for attribute in self.catalog.attributes(tenant)}
         return Plan(self.catalog.tenants[tenant], segments, self.catalog.revisions[tenant], declared)

@@ -15,6 +15,7 @@ from services.api.routes import (
     lifecycle,
     lists,
     members,
+    preview,
     segments,
     templates,
     timeline,
@@ -23,6 +24,7 @@ from services.api.routes import (
 from services.api.web import RouteSpec
 
 ROUTES: Final[tuple[RouteSpec, ...]] = (
+    *preview.ROUTES,
     *segments.ROUTES,
     *lifecycle.ROUTES,
     *attributes.ROUTES,

@@ -188,6 +188,10 @@ class Customer:
                     heappush(orders, follower.order)
         return changed
 
+    def stand(self, at_ms: int) -> None:
+        """Bring the memberships to what holds at an instant and tell nobody: for a customer who is only looked at."""
+        self._changed(self.live.plan.segments.values(), at_ms)
+
     def _see_members(self) -> None:
         for segment_id in self.row.members:
             self._see(self.live.plan.segments.get(segment_id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
@@ -25,6 +25,16 @@ class Person:
         self.customer_id = customer_id
         self.history = history
         self._slot = slot
+
+    def facts(self) -> Iterator[Fact]:
+        """Yield all facts; nothing is read before it is asked for."""
+        yield from self.history()
+
+    @property
+    def live(self) -> Live | None:
+        """The live state while it is remembered, with what was applied and is not decided yet."""
+        customer: Customer | None = self._slot.customer
+        return None if customer is None else customer.live
 
     @property
     def events(self) -> int:
