@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.instants import NEVER
+from services.segmenter.engine.rankings import Cut
 from services.segmenter.engine.row import Row
 
 PROGRESS: Final = b"p"
@@ -36,6 +37,7 @@ class Progress(Struct, array_like=True):
     `epoch` grows with each owner. `offsets`: next offset of each input topic; `outcomes`: what became of its records, by
     outcome, `gap` being offsets that hold no record (transaction markers, or expired before anyone read them). `clock_ms`: the
     latest instant decided at. `definitions`: the catalog offset decided under; `swept`: every customer is decided under it.
+    `cuts`: where the ranks of each tenant end, by name.
     """
 
     epoch: int = 0
@@ -44,6 +46,7 @@ class Progress(Struct, array_like=True):
     clock_ms: int = 0
     definitions: int = 0
     swept: int = 0
+    cuts: dict[str, dict[str, Cut]] = {}
 
 
 decode_head: Final = msgspec.msgpack.Decoder(RowHead).decode

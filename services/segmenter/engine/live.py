@@ -40,6 +40,9 @@ class Live(State):
         """The instants of the voids of each receipt, by (receipt, store)."""
         history = sorted(facts, key=_in_time)
         self._learn(history, at_ms)
+        self.scores: list[Any] = [None] * len(plan.scored)
+        self.rescored = True
+        """Whether scores may have changed since this was last set to False."""
         size = len(plan.features)
         self.bounds = [NEVER] * size
         self.rooms = [0] * size
@@ -50,8 +53,9 @@ class Live(State):
                 self._observe(feature, at_ms)
             if not history:
                 # Nothing known is the same at every instant, and every newcomer begins so.
-                plan.blank_masks = list(self.masks)
+                plan.blank_masks, plan.blank_scores = list(self.masks), list(self.scores)
         else:
+            self.scores = list(plan.blank_scores)
             self.masks = list(plan.blank_masks)
             for mask in self.masks:
                 self.truth |= mask
@@ -120,6 +124,13 @@ class Live(State):
                         continue
                 touched[index] = fact
 
+    def stand(self, bits: int) -> int:
+        """Let these be the bits of the ranks that hold; return those that flipped."""
+        flipped = self.standing ^ bits
+        self.standing = bits
+        self.truth ^= flipped
+        return flipped
+
     def settle(self, now_ms: int) -> dict[int, Fact]:
         """Observe what the facts since the last look touched; return the bits that flipped, each with the last of its facts."""
         flipped: dict[int, Fact] = {}
@@ -174,6 +185,9 @@ class Live(State):
         mask, until_ms, room = feature.observe(self, at_ms)
         self.bounds[index] = until_ms
         self.rooms[index] = room
+        if feature.score >= 0:
+            self.scores[feature.score] = feature.reader.current(self, at_ms)
+            self.rescored = True
         before = self.masks[index]
         if mask != before:
             self.truth ^= before ^ mask
@@ -186,6 +200,7 @@ class Live(State):
         if not due:
             return self, next_ms
         then = State(self.series)
+        then.standing = self.standing
         then.profile, stamps = dict(self.profile), dict(self._stamps)
         for fact in due:
             self._merge(then.profile, stamps, fact)

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from schemas.instants import NEVER
 from schemas.manual import ManualEntry
+from services.segmenter.engine.rankings import KeptScore
 
 
 class Row(Struct, array_like=True, gc=False):
@@ -14,7 +15,9 @@ class Row(Struct, array_like=True, gc=False):
     `revision`: the tenant's definitions under which every segment was decided. `deadline_ms`: not later than the next
     instant at which anything flips by itself. `seq` and `last_at_ms`: the last transition's. `members`: segment →
     (since, until). `manual`: segment → (definition offset of the include entry, of the exclude entry), -1 for none. `entered`:
-    segment with a `min_stay` → the last entry that still holds the customer.
+    segment with a `min_stay` → the last entry that still holds the customer. `scores`: the exact value of each metric that a
+    rank orders by. `ranks`: those that hold. `waiting`: segments that have not been decided under their last version, for a cut
+    is missing.
     """
 
     revision: int
@@ -24,6 +27,9 @@ class Row(Struct, array_like=True, gc=False):
     members: dict[str, tuple[int, int]] = {}
     manual: dict[str, tuple[int, int]] = {}
     entered: dict[str, int] = {}
+    scores: dict[str, KeptScore] = {}
+    ranks: list[str] = []
+    waiting: list[str] = []
 
 
 def listed(row: Row, entry: ManualEntry) -> bool:
