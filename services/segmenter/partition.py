@@ -28,11 +28,12 @@ from schemas.transitions import Cause, Transition
 from services.segmenter.engine.decisions import CLOCK, DEFINITION, Customer
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import Plan
+from services.segmenter.engine.rankings import asks_for_ranks
 from services.segmenter.engine.row import Row, listed
 from services.segmenter.gathering import Gathering
 from services.segmenter.plans import Limits, Plans
 from services.segmenter.ranks.messages import Message, Summary
-from services.segmenter.ranks.standings import Standings, asks_for_ranks
+from services.segmenter.ranks.standings import Standings
 from services.segmenter.rows import (
     PROGRESS,
     Progress,
@@ -346,7 +347,7 @@ class Partition:
         row.deadline_ms = slot.deadline_ms
         customer = slot.customer = Customer(tenant, customer_id, row, Live(plan, self._gathering.history(key, slot), min(now_ms, slot.deadline_ms)))
         if row.revision != plan.revision:
-            self._standings.rescored(plan, key, row, customer.live.scores)
+            self._standings.rescored(plan, key, row, customer.live.scores, adopted=True)
             customer.adopt(now_ms, out, self._standings.ranks(key, row), self._standings.unsettled(plan))
             self._standings.waits(key, row)
             slot.revision = plan.revision
@@ -472,14 +473,16 @@ class Partition:
         self._close(key, slot, customer, out, now_ms)
         self._until_moved(key, customer)
 
-    def hear(self, message: Message) -> None:
-        """Take what others say about ranks."""
+    def hear(self, message: Message) -> bool:
+        """Take what others say about ranks; return whether there is something to do or to write."""
         if self._standings.hear(message):
             self._gathering.moved = True
+            return True
+        return self._standings.due > 0
 
-    def speak(self, now_ms: int) -> list[Summary]:
-        """Return what others must be told about ranks now; repeated until it is answered."""
-        return self._standings.speak(now_ms, max(self._measured, self._progress.swept))
+    def speak(self, now_ms: int, limit: int) -> list[Summary]:
+        """Return up to `limit` summaries that others must have now; each is repeated until it is answered."""
+        return self._standings.speak(now_ms, max(self._measured, self._progress.swept), limit)
 
     def refresh(self, now_ms: int, limit: int) -> list[bytes]:
         """Find the `until` of up to `limit` customers anew; return those whose projection changed. Work for idle moments."""

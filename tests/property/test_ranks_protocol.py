@@ -76,7 +76,7 @@ class Table:
         """Exchange messages, and let those who are due take the ranks that hold."""
         for _ in range(rounds):
             self.now_ms += 10
-            spoken: list[Message] = [summary for owner in self.owners for summary in owner.speak(self.now_ms, 1 << 60)]
+            spoken: list[Message] = [summary for owner in self.owners for summary in owner.speak(self.now_ms, 1 << 60, 100)]
             for referee in self.referees:
                 spoken += referee.speak(self.now_ms)
             self.sent += spoken

@@ -85,7 +85,7 @@ class Fleet:
         """Exchange messages for some rounds, and look at who is due after each."""
         for _ in range(rounds):
             self._spent_ms += STEP_MS
-            spoken: list[Message] = [summary for part in self.parts for summary in part.partition.speak(self._spent_ms)]
+            spoken: list[Message] = [summary for part in self.parts for summary in part.partition.speak(self._spent_ms, 100)]
             spoken += self._referee.speak(self._spent_ms)
             self.sent += spoken
             for message in spoken:

@@ -15,8 +15,9 @@ from typing import Any, Final
 import msgspec
 
 from schemas.amounts import short_text
+from schemas.catalog import Segment
 from schemas.instants import NEVER
-from schemas.rules import Metric, Rank, canonical_metric, encode
+from schemas.rules import Metric, Rank, canonical_metric, conditions, encode
 
 Score = int | Fraction
 """A score as it is compared."""
@@ -43,6 +44,11 @@ class Ranking:
         self.descending = descending
         self.since: int = NEVER
         self.bits: dict[str, int] = {}
+
+
+def asks_for_ranks(segment: Segment) -> bool:
+    """Whether a segment in force has a rank in its rule."""
+    return segment.rule is not None and not segment.archived and any([isinstance(one, Rank) for _, one in conditions(segment.rule)])
 
 
 def score_name(metric: Metric) -> str:

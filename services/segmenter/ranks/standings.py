@@ -13,9 +13,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from schemas.catalog import Segment
 from schemas.partitions import split_key
-from schemas.rules import Rank, conditions
 from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.rankings import Cut, kept_score, rank_name
 from services.segmenter.engine.row import Row
@@ -40,6 +38,8 @@ class Standings:
         self._unsettled: dict[str, frozenset[str]] = {}
         self._due: dict[bytes, None] = {}
         self._numbers = itertools.count(1)
+        self._talkers: dict[tuple[str, str], Table] = {}
+        """Those that have something to say, or are waiting for an answer."""
 
     def knows(self, tenant: str) -> bool:
         """Whether the tenant has rankings."""
@@ -62,6 +62,8 @@ class Standings:
                 table = Table(tenant, ranking, cuts)
             elif table.ranking.since != ranking.since or table.ranking.bits.keys() != ranking.bits.keys():
                 table.changed = True
+            if table.changed:
+                self._talkers[tenant, name] = table
             table.ranking = ranking
             table.cuts = {size: last for size, last in table.cuts.items() if size in ranking.bits}
             tables[name] = table
@@ -103,8 +105,11 @@ class Standings:
             if any(within(entry, last) is not (name in row.ranks) for name, last in table.last_by_rank):
                 table.fresh[key] = None
 
-    def rescored(self, plan: Plan, key: bytes, row: Row, scores: list[Any]) -> bool:
-        """Take note of a customer's scores, in the plan's order; return whether the row has changed."""
+    def rescored(self, plan: Plan, key: bytes, row: Row, scores: list[Any], *, adopted: bool = False) -> bool:
+        """Take note of a customer's scores, in the plan's order; return whether the row has changed.
+
+        When a plan is `adopted`, a ranking may be new that orders by a score which the row has already.
+        """
         self.under(plan)
         tables = self._tables.get(plan.tenant.id)
         before, after = row.scores, {}
@@ -112,14 +117,15 @@ class Standings:
             score, place = table.ranking.score, table.ranking.place
             if scores[place] is not None:
                 after[score] = kept_score(scores[place])
-        if after == before:
+        if after == before and not adopted:
             return False
         for table in tables.values() if tables else ():
             was, now = before.get(table.ranking.score), after.get(table.ranking.score)
-            if was != now:
+            if was != now or (adopted and now is not None and table.entry(now, key) not in table.entries):
                 table.move(key, was, now)
+                self._talkers[plan.tenant.id, table.ranking.name] = table
         row.scores = after
-        return True
+        return after != before
 
     def waits(self, key: bytes, row: Row) -> None:
         """Take note of whether segments of a customer wait for a cut."""
@@ -135,6 +141,7 @@ class Standings:
         for table in self._tables.get(split_key(key)[0], {}).values():
             table.move(key, row.scores.get(table.ranking.score), None)
             del table.fresh[key]
+            self._talkers[table.tenant, table.ranking.name] = table
 
     def ranks(self, key: bytes, row: Row) -> list[str]:
         """Return the names of the ranks that hold of a customer: by the cuts in force, but where a score is too new for them."""
@@ -170,6 +177,7 @@ class Standings:
         if isinstance(message, Question):
             if self.partition in message.partitions:
                 table.asked = True
+                self._talkers[table.tenant, table.ranking.name] = table
                 # The last question is the one that is still open.
                 table.intervals = [(None if low is None else entry_in(low), entry_in(high)) for low, high in message.intervals]
             return False
@@ -196,28 +204,22 @@ class Standings:
         self.cuts[table.tenant] = after
         return True
 
-    def speak(self, now_ms: int, measured: int) -> list[Summary]:
-        """Return the summaries that are to be published now; `measured` is the definition that all have been decided under."""
+    def speak(self, now_ms: int, measured: int, limit: int) -> list[Summary]:
+        """Return up to so many summaries that are to be published now; `measured` is the definition that all are decided under."""
         said: list[Summary] = []
-        for tenant, tables in self._tables.items():
-            for name, table in tables.items():
-                ranking = table.ranking
-                if measured <= ranking.since or not table.wants_to_speak(now_ms):
-                    continue
-                if table.changed:
-                    table.version = next(self._numbers)
-                    table.told.update(dict.fromkeys(table.fresh, table.version))
-                    table.fresh = {}
-                table.changed, table.changed_ms, table.said_ms, table.asked = False, -1, now_ms, False
-                number, total = next(self._numbers), len(table.entries)
-                said.append(
-                    Summary(
-                        tenant, name, self.partition, self.epoch, table.version, number, ranking.since, total, sorted(ranking.bits), table.points()
-                    )
-                )
+        for place, table in list(self._talkers.items()):
+            if self._tables.get(table.tenant, {}).get(table.ranking.name) is not table or table.answered:
+                del self._talkers[place]
+            elif measured > table.ranking.since and table.wants_to_speak(now_ms):
+                said.append(self._summary(table, now_ms))
+                if len(said) == limit:
+                    break
         return said
 
-
-def asks_for_ranks(segment: Segment) -> bool:
-    """Whether a segment in force has a rank in its rule."""
-    return segment.rule is not None and not segment.archived and any(isinstance(one, Rank) for _, one in conditions(segment.rule))
+    def _summary(self, table: Table, now_ms: int) -> Summary:
+        if table.changed:
+            table.publish(next(self._numbers))
+        table.said(now_ms)
+        ranking, number = table.ranking, next(self._numbers)
+        sizes, total = sorted(ranking.bits), len(table.entries)
+        return Summary(table.tenant, ranking.name, self.partition, self.epoch, table.version, number, ranking.since, total, sizes, table.points())

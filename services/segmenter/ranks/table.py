@@ -80,6 +80,22 @@ class Table:
             return now_ms >= max(self.changed_ms + GATHERED_MS, self.said_ms + APART_MS)
         return self.version > self.ruled and now_ms >= self.said_ms + REPEATED_MS
 
+    @property
+    def answered(self) -> bool:
+        """Whether there is nothing to say: nothing was asked, and a ruling knows of all that changed."""
+        return not self.asked and not self.changed and self.version <= self.ruled
+
+    def publish(self, version: int) -> None:
+        """Begin a new version, of all that has changed."""
+        self.version = version
+        self.told.update(dict.fromkeys(self.fresh, version))
+        self.fresh = {}
+        self.changed, self.changed_ms = False, -1
+
+    def said(self, now_ms: int) -> None:
+        """Take note that a summary is on its way."""
+        self.said_ms, self.asked = now_ms, False
+
     def points(self) -> list[Point]:
         """Return what a summary shows: a few of all entries, those around the cuts in force, and what was asked for."""
         entries, total = self.entries, len(self.entries)
