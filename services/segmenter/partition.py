@@ -153,7 +153,8 @@ class Partition:
 
     def ready(self, now_ms: int) -> None:
         """End the restoring and begin a new epoch."""
-        self._rankings()
+        self._standings.cuts = self._progress.cuts
+        self._rankings(self.plans.catalog.tenants)
         for key, slot in list(self._slots.items()):
             slot.restored()
             if slot.row is None and not slot.chunks:
@@ -410,7 +411,7 @@ class Partition:
                 return False
             changed = {tenant for tenant, revision in catalog.revisions.items() if revision > progress.swept}
             keys = [key for key in self._slots if split_key(key)[0] in changed] if changed else []
-            self._rankings()
+            self._rankings(changed)
             self._sweep, self._swept = iter(keys), projection.Sweep(catalog.offset, 0, len(keys))
         for key in itertools.islice(self._sweep, limit):
             self._swept.done += 1
@@ -432,11 +433,10 @@ class Partition:
 
     # ---- ranks
 
-    def _rankings(self) -> None:
-        """Keep the rankings of the definitions in force, also of tenants without customers here."""
-        self._standings.cuts = self._progress.cuts
-        for tenant, segments in self.plans.catalog.segments.items():
-            if self._standings.knows(tenant) or any(map(asks_for_ranks, segments.values())):
+    def _rankings(self, tenants: Iterable[str]) -> None:
+        """Keep the rankings of the definitions in force, also of tenants without customers here: others wait to hear so."""
+        for tenant in tenants:
+            if self._standings.knows(tenant) or any(map(asks_for_ranks, self.plans.catalog.segments[tenant].values())):
                 self._standings.under(self.plans.of(tenant))
 
     def _stand(self, key: bytes, slot: Slot) -> None:
