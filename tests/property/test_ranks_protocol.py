@@ -208,7 +208,11 @@ def test_a_stale_ruling_changes_nothing() -> None:
     assert [owner.cuts["t"] for owner in table.owners] == cuts
     table.restart(1)
     last = next(message for message in reversed(table.sent) if isinstance(message, Ruling))
-    assert not table.owners[1].hear(last), "it speaks of what another owner has said"
+    owner = table.owners[1]
+    assert owner.speak(table.now_ms, 1 << 60, 10) == [], "more may change"
+    assert len(owner.speak(table.now_ms + 100, 1 << 60, 10)) == 1
+    assert not owner.hear(last), "it answers what another owner has said"
+    assert len(owner.speak(table.now_ms + 2_000, 1 << 60, 10)) == 1, "so this one says it again"
 
 
 def test_what_is_no_message_is_none() -> None:
