@@ -112,6 +112,19 @@ def test_a_new_segment_is_backfilling_until_its_first_cut() -> None:
     assert fleet.members("follows") == {f"c{number}" for number in range(7, 11)}
 
 
+def test_a_cut_that_comes_before_the_backfill_is_over() -> None:
+    """Of a ranking that is known already: each is decided once, by the cut, whether looked at before it came or after."""
+    fleet = crowd(first(top=3), partitions=1)
+    part = fleet.parts[0]
+    part.save({"id": "others", "rule": {"not": {"rank": {"metric": SUM, "order": "desc", "top": 5}}}}, sweep=False)
+    assert part.partition.sweep(NOW, 4), "more are left"
+    fleet.talk(50)
+    part.sweep()
+    fleet.rest()
+    assert told(fleet) == sorted((f"c{number}", "entered", "definition") for number in range(1, 6))
+    assert fleet.swept()
+
+
 def test_an_edit_publishes_the_difference() -> None:
     """From the first three to the first five: two enter, nobody leaves meanwhile; and back."""
     fleet = crowd(first(top=3))
