@@ -18,6 +18,7 @@ from schemas.definitions import SegmentArchived, SegmentPaused, SegmentPut, Segm
 from schemas.errors import Refusal, listed, shown
 from schemas.instants import Duration
 from schemas.outcomes import Conflict
+from schemas.rankings import Rankings
 from schemas.rule_context import RuleContext
 from schemas.rule_parser import parse_rule
 from schemas.rule_values import duration
@@ -74,6 +75,7 @@ class Shelf:
         self._references: dict[str, dict[str, str]] = {}
         self._referrers: dict[str, set[str]] = {}
         self._families: dict[str, dict[int, str]] = {}
+        self._rankings = Rankings()
 
     def fold(self, offset: int, record: SegmentRecord, context: RuleContext) -> bool:
         """Accept a record, and say whether it may change who is in a segment; raise `Conflict` or `Refusal` when it is refused."""
@@ -146,6 +148,7 @@ class Shelf:
     def _keep(self, segment: Segment, change: VersionChange) -> None:
         moved = self._dependents(segment.id)
         self._remove_from_index(segment.id)
+        self._rankings.keep(segment.id, None if segment.archived else segment.rule)
         if not segment.archived:
             named = self._references[segment.id] = references(segment.rule)
             for target in named:
@@ -179,7 +182,8 @@ class Shelf:
             del self._families[former.tier.family][former.tier.level]
 
     def _check(self, candidate: Segment) -> None:
-        """Refuse a level that is taken, a cycle, and more dependencies than there may be."""
+        """Refuse a level that is taken, a cycle, and more dependencies or ranks than there may be."""
+        self._rankings.check(candidate.id, candidate.rule)
         tier = candidate.tier
         holder = None if tier is None else self._families.get(tier.family, {}).get(tier.level)
         if tier is not None and holder not in (None, candidate.id):
