@@ -113,9 +113,12 @@ class Fleet:
                 part.partition.hear(message)
 
     def rest(self, most_ms: int = 60_000) -> int:
-        """Talk until nobody has anything to say; return how long that took, in milliseconds of talking."""
+        """Talk until nobody has anything to say; return how long that took, in milliseconds of talking.
+
+        Where a message may be lost it takes a second until it is said again.
+        """
         began_ms, quiet_ms = self._spent_ms, 0
-        while quiet_ms < 2_000:
+        while quiet_ms < (250 if self._dice is None else 1_250):
             said = len(self.sent)
             self.talk(1)
             quiet_ms = 0 if len(self.sent) > said or self._wire else quiet_ms + STEP_MS
