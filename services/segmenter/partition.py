@@ -164,6 +164,7 @@ class Partition:
                 self._deadlines.append((slot.deadline_ms, key))
             self._stand(key, slot)
             self._stale[key] = None  # what its `until` became after the last row was written is not known
+        self._standings.loaded()
         heapq.heapify(self._deadlines)
         self._progress.epoch += 1
         self._standings.epoch = self._progress.epoch

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.oracle import clock, model
+from tests.oracle.boundaries import under
 from tests.support import language
 from tests.support.fleet import Fleet
 from tests.support.language import World
@@ -60,9 +61,17 @@ class Pair:
         return sorted({at + beside for at in found for beside in (-1, 0, 1) if at + beside > start})
 
 
-def ranked_worlds(without: tuple[str, ...] = _APART) -> st.SearchStrategy[World]:
-    """Worlds in which some segment has a rank."""
-    return language.worlds(without=without).filter(lambda world: any('"rank"' in repr(s).replace("'", '"') for s in world.segments))
+_METRICS = [{"measure": "count", "event": "checkout", "window": {"last": "P14D"}}, {"measure": "days_since_last", "event": "visit"}]
+
+
+@st.composite
+def ranked_worlds(draw: st.DrawFn, without: tuple[str, ...] = _APART) -> World:
+    """A world in which some segment has a rank: one of its own, or one more."""
+    world = draw(language.worlds(without=without))
+    if any(True for segment in world.segments for _ in under(segment["rule"], "rank")):
+        return world
+    rank = {"metric": draw(st.sampled_from(_METRICS)), "order": draw(st.sampled_from(["desc", "asc"])), "percent": 34}
+    return world._replace(segments=[*world.segments, {"id": "ranked", "rule": {"rank": rank}}])
 
 
 @settings(max_examples=_LOOKS)

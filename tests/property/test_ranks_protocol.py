@@ -67,6 +67,7 @@ class Table:
         owner.under(self.plan)
         for key, row in self.rows[number].items():
             owner.restored(self.plan, key, row)
+        owner.loaded()
         self.owners[number] = owner
         if number == 0:
             # The former one goes on for as long as nobody ends it.

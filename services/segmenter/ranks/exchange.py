@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from services.kit.logs import die
 from services.segmenter.metrics import Metrics
@@ -47,7 +47,7 @@ class Exchange:
         """Listen from now on, and speak. Raises KafkaError when Kafka does not answer."""
         options = self._settings.kafka_options()
         # What was said before is of no use to whoever starts: it has to speak first, and is answered.
-        consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="latest", fetch_max_wait_ms=500)
+        consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="none", fetch_max_wait_ms=500)
         producer = AIOKafkaProducer(**options, acks="all")
         try:
             await consumer.start()
@@ -75,6 +75,9 @@ class Exchange:
         while True:
             try:
                 await once()
+            except OffsetOutOfRangeError:
+                # What was said and has expired unheard may have been a ruling. Whoever starts speaks first, and is answered.
+                die(log, "ranks: nothing was heard for longer than messages are kept")
             except _LOST as error:
                 log.warning("ranks: %s; again in a second", error)
                 await asyncio.sleep(_AGAIN_S)

@@ -92,7 +92,7 @@ class Standings:
         return self._unsettled[plan.tenant.id]
 
     def restored(self, plan: Plan, key: bytes, row: Row) -> None:
-        """Take in a customer as the row says."""
+        """Take in a customer as the row says; `loaded` follows after the last."""
         if not self.unsettled(plan).issuperset(row.waiting):
             self._due[key] = None
         self.waits(key, row)
@@ -100,10 +100,17 @@ class Standings:
             score = row.scores.get(table.ranking.score)
             entry = None if score is None else table.entry(score, key)
             if entry is not None:
-                table.entries.add(entry)
+                table.loading.append(entry)
             # Told or due when the last owner ended: to be looked at with the next ruling.
             if any(within(entry, last) is not (name in row.ranks) for name, last in table.last_by_rank):
                 table.fresh[key] = None
+
+    def loaded(self) -> None:
+        """End the restoring: entries are put in order all at once."""
+        for tables in self._tables.values():
+            for table in tables.values():
+                table.entries.update(table.loading)
+                table.loading.clear()
 
     def rescored(self, plan: Plan, key: bytes, row: Row, scores: list[Any], *, adopted: bool = False) -> bool:
         """Take note of a customer's scores, in the plan's order; return whether the row has changed.

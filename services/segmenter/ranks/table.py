@@ -33,6 +33,8 @@ class Table:
         self.tenant = tenant
         self.ranking = ranking
         self.entries: SortedList[Entry] = SortedList()
+        self.loading: list[Entry] = []
+        """Entries that are being restored."""
         self.cuts: dict[str, Entry | None] = {
             size: entry_at(cuts[name], descending=ranking.descending) for size in ranking.bits if (name := rank_name(ranking.name, size)) in cuts
         }
