@@ -36,6 +36,11 @@ class Gathering:
         facts.extend(self._added.get(key, ()))
         return facts
 
+    def put(self, changelog_key: bytes, value: bytes | None) -> None:
+        """Write a record of another kind; None removes it."""
+        self._step.rows[changelog_key] = value
+        self.moved = True
+
     def write_row(self, key: bytes, slot: Slot) -> None:
         """Write a customer's row with this step."""
         self._dirty[key] = slot

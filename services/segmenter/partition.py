@@ -38,8 +38,11 @@ from services.segmenter.rows import (
     PROGRESS,
     Progress,
     Slot,
+    cuts_key,
+    decode_cuts,
     decode_progress,
     decode_row,
+    encode,
     split_chunk_key,
 )
 from services.segmenter.steps import Record, Step
@@ -148,12 +151,13 @@ class Partition:
         elif key[:1] == b"h":
             record, number = split_chunk_key(key)
             self._slot(record).restore_chunk(number, value)
+        elif key[:1] == b"c":
+            self._standings.cuts[key[1:].decode()] = {} if value is None else decode_cuts(value)
         else:
             self._slot(key[1:]).row = value
 
     def ready(self, now_ms: int) -> None:
         """End the restoring and begin a new epoch."""
-        self._standings.cuts = self._progress.cuts
         self._rankings(self.plans.catalog.tenants)
         for key, slot in list(self._slots.items()):
             slot.restored()
@@ -476,10 +480,7 @@ class Partition:
 
     def hear(self, message: Message) -> bool:
         """Take what others say about ranks; return whether there is something to do or to write."""
-        if self._standings.hear(message):
-            self._gathering.moved = True
-            return True
-        return self._standings.due > 0
+        return self._standings.hear(message) or self._standings.due > 0
 
     def speak(self, now_ms: int, limit: int) -> list[Summary]:
         """Return up to `limit` summaries that others must have now; each is repeated until it is answered."""
@@ -518,6 +519,8 @@ class Partition:
         """Return everything since the last step, None when there is nothing to write."""
         self._settle()
         gathering = self._gathering
+        for tenant, cuts in self._standings.take_cuts():
+            gathering.put(cuts_key(tenant), encode(cuts) if cuts else None)
         if gathering.empty:
             return None
         self._progress.definitions = max(self._progress.definitions, self.plans.catalog.offset)

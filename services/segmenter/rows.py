@@ -1,8 +1,8 @@
 """What a partition writes into its changelog, and how: rows, chunks of history, and the progress.
 
-Keys: `p` for the progress; `r` and the record key for a row; `h`, the record key, NUL and four bytes of number for a chunk of
-history. Ids have no control characters, so NUL ends the key. An event adds one small chunk; sixteen of those are joined into
-one without decoding, so an event is rewritten once, not each time its customer buys.
+Keys: `p` for the progress; `r` and the record key for a row; `c` and a tenant for the cuts of its ranks; `h`, the record key, NUL and
+four bytes of number for a chunk of history. Ids have no control characters, so NUL ends the key. An event adds one small chunk;
+sixteen of those are joined into one without decoding, so an event is rewritten once, not each time its customer buys.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ class Progress(Struct, array_like=True):
     `epoch` grows with each owner. `offsets`: next offset of each input topic; `outcomes`: what became of its records, by
     outcome, `gap` being offsets that hold no record (transaction markers, or expired before anyone read them). `clock_ms`: the
     latest instant decided at. `definitions`: the catalog offset decided under; `swept`: every customer is decided under it.
-    `cuts`: where the ranks of each tenant end, by name.
     """
 
     epoch: int = 0
@@ -46,11 +45,11 @@ class Progress(Struct, array_like=True):
     clock_ms: int = 0
     definitions: int = 0
     swept: int = 0
-    cuts: dict[str, dict[str, Cut]] = {}
 
 
 decode_head: Final = msgspec.msgpack.Decoder(RowHead).decode
 decode_progress: Final = msgspec.msgpack.Decoder(Progress).decode
+decode_cuts: Final = msgspec.msgpack.Decoder(dict[str, Cut]).decode
 
 
 class Slot:
@@ -96,6 +95,11 @@ def facts_of(chunk: bytes) -> int:
 def row_key(key: bytes) -> bytes:
     """Return the changelog key of a customer's row."""
     return b"r" + key
+
+
+def cuts_key(tenant: str) -> bytes:
+    """Return the changelog key of where a tenant's ranks end."""
+    return b"c" + tenant.encode()
 
 
 def chunk_key(key: bytes, number: int) -> bytes:

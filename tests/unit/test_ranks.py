@@ -9,6 +9,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.definitions import SegmentArchived
 from schemas.partitions import record_key
 from services.segmenter.engine.rankings import kept_score, places
 from services.segmenter.engine.row import Row
@@ -149,6 +150,21 @@ def test_a_ranking_that_is_given_up_and_asked_for_again_is_found_anew() -> None:
     assert fleet.members("again") == {"c1", "c10"}
 
 
+def test_a_ranking_that_is_given_up_while_nobody_looks_leaves_nothing_behind() -> None:
+    """Archived while no partition had an owner: the cut of then does not decide who enters when the rank is asked for again."""
+    fleet = crowd(first(top=2))
+    fleet.parts[0].define(SegmentArchived(tenant="demo", at_ms=NOW, segment_id="first", replaces=1))
+    for part in fleet.parts:
+        fleet.restart(part.number)
+    fleet.post(sale("c1", "1000.00"))
+    fleet.rest()
+    told(fleet)
+    fleet.save(first(top=2) | {"id": "again"})
+    assert fleet.members("again") == set()
+    fleet.rest()
+    assert told(fleet) == [("c1", "entered", "definition"), ("c10", "entered", "definition")]
+
+
 def test_a_void_and_time_move_cuts() -> None:
     """What counts no longer makes room: by a void, and by leaving the window."""
     fleet = crowd(first(metric=SUM | {"window": {"last": "P14D"}}, top=1))
@@ -166,7 +182,7 @@ def test_a_void_and_time_move_cuts() -> None:
 
 
 def test_a_restart_changes_nothing_and_asks_for_little() -> None:
-    """The cuts in force come back with the progress, the scores with the rows: no history is read, nobody is told anything."""
+    """The cuts in force come back with the changelog, the scores with the rows: no history is read, nobody is told anything."""
     fleet = crowd(first(percent=30))
     fleet.post(sale("c1", "75.00"))
     for part in fleet.parts:

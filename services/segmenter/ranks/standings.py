@@ -25,12 +25,14 @@ Cuts = dict[str, dict[str, Cut]]
 
 
 class Standings:
-    """All rankings of all tenants in one partition. `cuts` are the progress's own, and change with each ruling."""
+    """All rankings of all tenants in one partition."""
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
         self.epoch = 0
         self.cuts: Cuts = {}
+        self._moved: dict[str, None] = {}
+        """Tenants whose cuts are others than those that were written."""
         self.waiting: dict[bytes, None] = {}
         """Customers with segments that wait for a cut."""
         self._plans: dict[str, Plan] = {}
@@ -42,8 +44,8 @@ class Standings:
         """Those that have something to say, or are waiting for an answer."""
 
     def knows(self, tenant: str) -> bool:
-        """Whether the tenant has rankings."""
-        return tenant in self._tables
+        """Whether the tenant has rankings, or cuts of former ones."""
+        return tenant in self._tables or bool(self.cuts.get(tenant))
 
     # ---- customers
 
@@ -78,8 +80,12 @@ class Standings:
 
     def _force(self, tenant: str, cuts: dict[str, Cut]) -> None:
         self.cuts[tenant] = cuts
-        if not cuts:
-            del self.cuts[tenant]
+        self._moved[tenant] = None
+
+    def take_cuts(self) -> list[tuple[str, dict[str, Cut]]]:
+        """Return the cuts of each tenant for whom they have changed since this was last asked."""
+        moved, self._moved = self._moved, {}
+        return [(tenant, self.cuts[tenant]) for tenant in moved]
 
     def _settle(self, tenant: str) -> None:
         cuts = self.cuts.get(tenant, {})
@@ -177,7 +183,7 @@ class Standings:
     # ---- other partitions
 
     def hear(self, message: Message) -> bool:
-        """Take a message; return whether cuts have changed, so that the progress must be written."""
+        """Take a message; return whether cuts have changed, so that they must be written."""
         table = self._tables.get(message.tenant, {}).get(message.ranking)
         if table is None or isinstance(message, Summary):
             return False
@@ -201,15 +207,13 @@ class Standings:
         name = table.ranking.name
         known = self.cuts.get(table.tenant, {})
         after = known | {rank_name(name, size): cut for size, cut in ruling.cuts.items() if size in table.ranking.bits}
+        if after != known:
+            self._force(table.tenant, after)
         if first:
-            self.cuts[table.tenant] = after
             self._settle(table.tenant)
             waits = [key for key in self.waiting if split_key(key)[0] == table.tenant]
             self._due.update(dict.fromkeys(waits))
-        if after == known:
-            return False
-        self.cuts[table.tenant] = after
-        return True
+        return after != known
 
     def speak(self, now_ms: int, measured: int, limit: int) -> list[Summary]:
         """Return up to so many summaries that are to be published now; `measured` is the definition that all are decided under."""
