@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import count
 from typing import Any
 
@@ -17,6 +18,7 @@ from services.segmenter.rows import Progress, decode_progress, decode_row, encod
 from tests.oracle import clock, model
 from tests.oracle.examples import NOON, PARIS
 from tests.support.fleet import Fleet, counted
+from tests.support.simulation import Written
 
 Json = dict[str, Any]
 NOW = clock.instant(NOON)
@@ -124,6 +126,22 @@ def test_a_cut_that_comes_before_the_backfill_is_over() -> None:
     fleet.rest()
     assert told(fleet) == sorted((f"c{number}", "entered", "definition") for number in range(1, 6))
     assert fleet.swept()
+
+
+def test_facts_that_wait_under_the_plan_before_take_nothing_from_the_one_in_force() -> None:
+    """Some customers have been decided under new definitions when what came before is settled for another."""
+    fleet = crowd(first(top=3), partitions=1)
+    part = fleet.parts[0]
+    document = json.dumps(sale("c10", "1.00") | {"tenant": "demo"}).encode()
+    part.partition.apply("checkouts", [Written(part.partition.offsets["checkouts"], None, document)], NOW)
+    rarest = {"rank": {"metric": {"measure": "count", "event": "checkout"}, "order": "asc", "top": 3}}
+    part.save({"id": "rarest", "rule": rarest}, sweep=False)
+    assert part.partition.sweep(NOW, 4), "more are left"
+    part._write()
+    part.sweep()
+    fleet.rest()
+    assert fleet.members("rarest") == {"c1", "c2", "c3"}
+    assert fleet.members("first") == {"c10", "c9", "c8"}
 
 
 def test_an_edit_publishes_the_difference() -> None:

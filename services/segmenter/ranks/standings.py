@@ -50,9 +50,10 @@ class Standings:
     # ---- customers
 
     def under(self, plan: Plan) -> None:
-        """Keep exactly the rankings of a tenant's plan from now on."""
+        """Keep exactly the rankings of a tenant's plan from now on; one that came before the plan in force changes nothing."""
         tenant = plan.tenant.id
-        if self._plans.get(tenant) is plan:
+        known = self._plans.get(tenant)
+        if known is not None and plan.revision <= known.revision:
             return
         self._plans[tenant] = plan
         before = self._tables.get(tenant, {})
@@ -124,6 +125,8 @@ class Standings:
         When a plan is `adopted`, a ranking may be new that orders by a score which the row has already.
         """
         self.under(plan)
+        if self._plans[plan.tenant.id] is not plan:
+            return False  # of a customer who will be decided under the plan in force, and brings the score then
         tables = self._tables.get(plan.tenant.id)
         before, after = row.scores, {}
         for table in tables.values() if tables else ():
