@@ -216,6 +216,24 @@ def test_a_stale_ruling_changes_nothing() -> None:
     assert len(owner.speak(table.now_ms + 2_000, 1 << 60, 10)) == 1, "so this one says it again"
 
 
+def test_a_referee_who_believed_a_former_owner_is_told_better() -> None:
+    """One who has just begun heard a partition's former owner, woken too late; the owner has no reason of its own to speak."""
+    table = Table(planned("desc", [{"top": 1}]), 2)
+    for number in range(8):
+        table.score(f"c{number}", number)
+    table.rest()
+    elsewhere = [next(f"c{n}" for n in range(8) if partition_of(record_key("t", f"c{n}"), 2) != number) for number in range(2)]
+    for number in range(2):
+        late = next(message for message in table.sent if isinstance(message, Summary) and message.partition == number)
+        table.restart(number)
+        table.rest()
+        table.referees = [Referee(2)]
+        table.referees[0].hear(late)
+        table.score(elsewhere[number], 100 + number)
+        table.rest()
+    assert table.holders("-1") == [elsewhere[1]]
+
+
 def test_what_is_no_message_is_none() -> None:
     """Bytes that this version does not understand are nothing."""
     assert decode(b"") is None

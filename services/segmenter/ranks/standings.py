@@ -169,7 +169,7 @@ class Standings:
             elif score is not None:
                 entry = table.entry(score, key)
                 found += [name for name, last in table.last_by_rank if within(entry, last)]
-        return found
+        return sorted(found)
 
     @property
     def due(self) -> int:
@@ -192,17 +192,23 @@ class Standings:
             return False
         if isinstance(message, Question):
             if self.partition in message.partitions:
-                table.asked = True
-                self._talkers[table.tenant, table.ranking.name] = table
+                self._asked(table)
                 # The last question is the one that is still open.
                 table.intervals = [(None if low is None else entry_in(low), entry_in(high)) for low, high in message.intervals]
             return False
         return self._ruled(table, message)
 
+    def _asked(self, table: Table) -> None:
+        table.asked = True
+        self._talkers[table.tenant, table.ranking.name] = table
+
     def _ruled(self, table: Table, ruling: Ruling) -> bool:
         if ruling.since != table.ranking.since or self.partition >= len(ruling.versions):
             return False
         epoch, version = ruling.versions[self.partition]
+        if (epoch, version) < (self.epoch, table.ruled):
+            # The referee believes a former owner, or what this one said long ago.
+            self._asked(table)
         if epoch != self.epoch or any(now < before for now, before in zip(ruling.versions, table.versions, strict=False)):
             return False
         due, first = table.rule(ruling, version)
