@@ -45,6 +45,7 @@ class Table:
         self.rows: list[dict[bytes, Row]] = [{} for _ in range(partitions)]
         self.owners = [Standings(number) for number in range(partitions)]
         self.referees = [Referee(partitions)]
+        self.patience_ms = (0, 0)
         self.now_ms = 0
         self.sent: list[Message] = []
         self.wire: list[tuple[int, bytes]] = []
@@ -78,8 +79,8 @@ class Table:
         for _ in range(rounds):
             self.now_ms += 10
             spoken: list[Message] = [summary for owner in self.owners for summary in owner.speak(self.now_ms, 1 << 60, 100)]
-            for referee in self.referees:
-                spoken += referee.speak(self.now_ms)
+            for place, referee in enumerate(self.referees):
+                spoken += referee.speak(self.now_ms, patience_ms=self.patience_ms[place % 2])
             self.sent += spoken
             for message in spoken:
                 copies = 1 if self.dice is None else self.dice.choices([0, 1, 2], [2, 6, 2])[0]
@@ -97,11 +98,11 @@ class Table:
                 for key in owner.take_due(1_000_000):
                     self.rows[number][key].ranks = owner.ranks(key, self.rows[number][key])
 
-    def rest(self, most_ms: int = 60_000) -> int:
+    def rest(self, most_ms: int = 60_000, quiet_for: int = 30) -> int:
         """Talk until nobody has anything to say; return for how long they had."""
         began_ms = self.now_ms
         quiet = 0
-        while quiet < (30 if self.dice is None else 150):
+        while quiet < (quiet_for if self.dice is None else 150):
             said = len(self.sent)
             self.talk(1)
             quiet = 0 if len(self.sent) > said or self.wire else quiet + 1
@@ -232,6 +233,23 @@ def test_a_referee_who_believed_a_former_owner_is_told_better() -> None:
         table.score(elsewhere[number], 100 + number)
         table.rest()
     assert table.holders("-1") == [elsewhere[1]]
+
+
+def test_another_referee_speaks_when_the_first_does_not() -> None:
+    """And is silent as long as there is one: of two, the patient one says nothing."""
+    table = Table(planned("desc", SIZES), 3)
+    table.referees, table.patience_ms = [Referee(3), Referee(3)], (0, 1_000)
+    for number in range(300):
+        table.score(f"c{number}", number)
+    assert table.rest() < 500
+    alone = len([message for message in table.sent if isinstance(message, Ruling)])
+    table.score("c1", 1_000)
+    assert table.rest() < 500
+    assert len([message for message in table.sent if isinstance(message, Ruling)]) == alone + 1
+    table.referees, table.patience_ms = table.referees[1:], (1_000, 1_000)
+    table.score("c2", 2_000)
+    assert 1_000 < table.rest(quiet_for=150) < 2_000
+    assert table.holders("-1") == ["c2"]
 
 
 def test_what_is_no_message_is_none() -> None:

@@ -28,6 +28,10 @@ _LOOK_S: Final = GATHERED_MS / 2 / 1000
 """How often partitions are asked whether they have something to say."""
 _MOST: Final = 10
 """Messages made in one go: a few milliseconds."""
+_PATIENCE_MS: Final = 1_000
+"""How long the referees of other processes leave what has come to the one beside partition 0."""
+_TURN_MS: Final = 100
+"""By how much longer than the one of the partition before."""
 _AGAIN_S: Final = 1.0
 _LOST: Final = (KafkaError, OSError, TimeoutError)
 
@@ -107,15 +111,22 @@ class Exchange:
         for message in said:
             self._metrics.rank_messages.labels(type(message).__name__.lower()).inc()
             async with asyncio.timeout(self._settings.segmenter_transaction_timeout_s):
-                await self._producer.send(self._tp.topic, encode(message), partition=0)
+                sent = await self._producer.send(self._tp.topic, encode(message), partition=0)
+            sent.add_done_callback(_note)
         # Between two rounds others get their turn, however much there is to say.
         await asyncio.sleep(0 if len(said) >= _MOST else _LOOK_S)
 
     def _spoken(self, now_ms: int) -> list[Message]:
         said: list[Message] = []
-        for pump in self._ownership.pumps:
+        pumps = self._ownership.pumps
+        for pump in pumps:
             said += pump.core.speak(now_ms, _MOST)
-            if pump.core.number == 0:
-                # Whoever has the lowest partition is the referee of all.
-                said += self._referee.speak(now_ms, _MOST)
+        if pumps:
+            lowest = min(pump.core.number for pump in pumps)
+            said += self._referee.speak(now_ms, _MOST, patience_ms=lowest and _PATIENCE_MS + lowest * _TURN_MS)
         return said
+
+
+def _note(sent: asyncio.Future[object]) -> None:
+    if not sent.cancelled() and (error := sent.exception()) is not None:
+        log.warning("ranks: a message was lost (%s); it will be said again", error)

@@ -1,7 +1,8 @@
 """The referee: from the summaries of all partitions to where each rank ends. Pure: messages in, messages out.
 
-It runs beside the lowest partition, and it does no harm when two of them run for a while: a ruling is a function of the versions of
-the summaries that it follows from, and a partition puts away rulings that follow from lesser versions than the last.
+Every process has one, which listens. The one beside partition 0 speaks at once, the others only of what has not been ruled on for a
+while: because partition 0 has no owner, say. Two that speak do no harm: a ruling is a function of the versions of the summaries that it
+follows from, and a partition puts away rulings that follow from lesser versions than the last.
 
 It speaks only when a summary has come. Whoever waits for a ruling repeats its summary, so whatever is lost is asked for again.
 """
@@ -86,7 +87,6 @@ class _Contest:
 
     def __init__(self) -> None:
         self.summaries: dict[int, Summary] = {}
-        self.news = False
         self.asked_ms = -ANSWERED_IN_MS
         self.owing: set[int] = set()
         """Partitions that have not answered the last question."""
@@ -103,8 +103,14 @@ class _Contest:
             return False
         self.summaries[summary.partition] = summary
         self.owing.discard(summary.partition)
-        self.news = True
         return True
+
+    def settled_by(self, ruling: Ruling) -> bool:
+        """Whether a ruling follows from all that has been heard."""
+        return all(
+            number < len(ruling.versions) and (summary.epoch, summary.version) <= ruling.versions[number]
+            for number, summary in self.summaries.items()
+        )
 
 
 class Referee:
@@ -113,23 +119,30 @@ class Referee:
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
         self._contests: OrderedDict[tuple[str, str], _Contest] = OrderedDict()
-        self._news: dict[tuple[str, str], None] = {}
+        self._news: dict[tuple[str, str], int] = {}
+        """Rankings of which something has come that no ruling knows, and since when; -1 until that is looked at."""
 
     def hear(self, message: Message) -> None:
-        """Take a message; only summaries say something to a referee."""
+        """Take a message: summaries to judge, and the rulings of others, which leave nothing to judge."""
+        key = (message.tenant, message.ranking)
+        if isinstance(message, Ruling) and key in self._news and self._contests[key].settled_by(message):
+            del self._news[key]
         if isinstance(message, Summary) and 0 <= message.partition < self._partitions:
-            key = (message.tenant, message.ranking)
             contest = self._contests.setdefault(key, _Contest())
             self._contests.move_to_end(key)
             if contest.hear(message):
-                self._news[key] = None
+                self._news.setdefault(key, -1)
             if len(self._contests) > _CONTESTS:
                 self._news.pop(self._contests.popitem(last=False)[0], None)
 
-    def speak(self, now_ms: int, limit: int = 100) -> list[Message]:
-        """Return what there is to say after the summaries that came, of up to `limit` rankings."""
+    def speak(self, now_ms: int, limit: int = 100, *, patience_ms: int = 0) -> list[Message]:
+        """Return what there is to say of up to `limit` rankings whose news are `patience_ms` old."""
         said: list[Message] = []
-        for key in list(self._news):
+        for key, since_ms in list(self._news.items()):
+            if since_ms < 0:
+                since_ms = self._news[key] = now_ms  # noqa: PLW2901 - the same instant, now that it is known
+            if now_ms - since_ms < patience_ms:
+                continue
             contest = self._contests[key]
             asked_lately = now_ms - contest.asked_ms < ANSWERED_IN_MS
             if asked_lately and (contest.owing or contest.silent(self._partitions)):
