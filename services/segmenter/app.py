@@ -99,8 +99,7 @@ class Segmenter:
 
     async def _stop(self) -> None:
         await self._watch.stop()
-        await self._exchange.stop()
-        await self.ownership.park()
+        await asyncio.gather(self._exchange.stop(), self.ownership.park())
         await self.app.consumer.commit()
         await self._projector.stop(self.settings.segmenter_handover_s)
         await self.ownership.close()

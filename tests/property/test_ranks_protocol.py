@@ -24,17 +24,17 @@ from services.segmenter.ranks.standings import Standings
 METRIC = {"measure": "avg", "event": "checkout", "field": "total"}
 
 
-def planned(order: str, sizes: list[dict[str, Any]]) -> Plan:
+def planned(order: str, sizes: list[dict[str, Any]], tenant: str = "t") -> Plan:
     """Return the plan of a tenant with one segment that asks for ranks of some sizes."""
     catalog = Catalog()
     rule = {"any": [{"rank": {"metric": METRIC, "order": order} | size} for size in sizes]}
     records = [
-        TenantPut(tenant="t", at_ms=1, timezone="UTC", currency="EUR", country="FR"),
-        SegmentPut(tenant="t", at_ms=1, segment_id="s", replaces=0, name="s", rule=rule),
+        TenantPut(tenant=tenant, at_ms=1, timezone="UTC", currency="EUR", country="FR"),
+        SegmentPut(tenant=tenant, at_ms=1, segment_id="s", replaces=0, name="s", rule=rule),
     ]
     for offset, record in enumerate(records):
         assert catalog.apply(offset, encode_definition(record)).accepted
-    return Plans(catalog).of("t")
+    return Plans(catalog).of(tenant)
 
 
 class Table:
@@ -250,6 +250,24 @@ def test_another_referee_speaks_when_the_first_does_not() -> None:
     table.score("c2", 2_000)
     assert 1_000 < table.rest(quiet_for=150) < 2_000
     assert table.holders("-1") == ["c2"]
+
+
+def test_tenants_are_ranked_apart() -> None:
+    """The first of each is the first of its own, though both rank by the same."""
+    owner, referee = Standings(0), Referee(1)
+    owner.epoch = 1
+    rows = {key: Row(1) for key in (b"t:a", b"t:b", b"u:c")}
+    for key, score in zip(rows, (1, 2, 3), strict=True):
+        plan = planned("desc", [{"top": 1}], key[:1].decode())
+        owner.under(plan)
+        owner.rescored(plan, key, rows[key], [(score, 1)])
+    for now_ms in range(0, 500, 10):
+        for message in [*owner.speak(now_ms, 1 << 60, 10), *referee.speak(now_ms)]:
+            referee.hear(message)
+            owner.hear(message)
+    for key in owner.take_due(10):
+        rows[key].ranks = owner.ranks(key, rows[key])
+    assert [key for key, row in rows.items() if row.ranks] == [b"t:b", b"u:c"]
 
 
 def test_what_is_no_message_is_none() -> None:

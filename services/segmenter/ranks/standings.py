@@ -125,7 +125,7 @@ class Standings:
         When a plan is `adopted`, a ranking may be new that orders by a score which the row has already.
         """
         self.under(plan)
-        if self._plans[plan.tenant.id] is not plan:
+        if plan.revision < self._plans[plan.tenant.id].revision:
             return False  # of a customer who will be decided under the plan in force, and brings the score then
         tables = self._tables.get(plan.tenant.id)
         before, after = row.scores, {}
