@@ -115,6 +115,10 @@ class Catalog:
         """Return the last version of a segment, archived or not."""
         return self.segments.get(tenant, {}).get(segment_id)
 
+    def check(self, candidate: Segment) -> None:
+        """Refuse a segment that could not be saved now beside a known tenant's others; raises `Conflict`."""
+        self._shelves[candidate.tenant].check(candidate)
+
     def live_segments(self, tenant: str) -> list[Segment]:
         """Return the tenant's segments that can have members, by id."""
         return [s for _, s in sorted(self.segments.get(tenant, {}).items()) if not s.archived]

@@ -37,9 +37,11 @@ def decode_event(document: bytes | memoryview) -> Event:
         raise Refusal(f"not UTF-8 at byte {_first_bad_byte(bytes(document))}", reason="malformed") from None
     except RecursionError:
         raise Refusal("nested too deeply; an event has four levels at most", reason="malformed") from None
-    if has_control(event.event_id):
+    event_id: str = event.event_id
+    if not event_id.isprintable() and has_control(event_id):
         raise _control("event_id")
-    if event.customer_id is not None and has_control(event.customer_id):
+    customer_id: str | None = event.customer_id
+    if customer_id is not None and not customer_id.isprintable() and has_control(customer_id):
         raise _control("customer_id")
     # The decoder rounds digits below the microsecond, which can carry into the next millisecond; instants are floored.
     if event.occurred_at.microsecond % 1000 == 0 and _LONG_FRACTION.search(document):

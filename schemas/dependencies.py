@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
@@ -49,3 +49,20 @@ def ordered(segments: Iterable[Segment]) -> list[Segment]:
                 heappush(free, dependent)
     assert len(found) == len(by_id), "the fold accepts no cycle"
     return found
+
+
+def closure(segments: Mapping[str, Segment], wanted: Segment) -> list[Segment]:
+    """Return a live segment with all that it depends on: those that it names, the higher levels of its family, and theirs."""
+    found = {wanted.id: wanted}
+    ahead = [wanted]
+    while ahead:
+        here = ahead.pop()
+        needed = [segments[target] for target in references(here.rule) if target in segments]
+        if here.tier is not None:
+            family, level = here.tier.family, here.tier.level
+            needed += [s for s in segments.values() if s.tier is not None and s.tier.family == family and s.tier.level > level]
+        for segment in needed:
+            if segment.id not in found and not segment.archived:
+                found[segment.id] = segment
+                ahead.append(segment)
+    return list(found.values())

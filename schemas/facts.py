@@ -22,6 +22,7 @@ VOID: Final = TYPE_NUMBERS["checkout-void"]
 IMPORTED: Final = 1
 SYNTHETIC: Final = 2
 _CHUNK_HEAD: Final = b"\xdc"  # msgpack array16
+_SHORT_ARRAY: Final = 15
 CHUNK_LIMIT: Final = 65_535
 ITEM_POSITIONS: Final[dict[str, int]] = {name: place for place, (name, _) in enumerate(ITEM_FIELDS)}
 
@@ -61,10 +62,11 @@ _chunk_decoder: Final = msgspec.msgpack.Decoder(list[Fact])
 _json: Final = msgspec.json.Decoder()
 
 
-def chunk_of(facts: Iterable[Fact]) -> bytes:
-    """Encode facts as one chunk of history."""
-    encoded = [_encoder.encode(fact) for fact in facts]
-    return _CHUNK_HEAD + len(encoded).to_bytes(2, "big") + b"".join(encoded)
+def chunk_of(facts: list[Fact]) -> bytes:
+    """Encode facts, at most `CHUNK_LIMIT` of them, as one chunk of history."""
+    encoded, count = _encoder.encode(facts), len(facts)
+    # A short array has a head of one byte; a chunk's is always the longer one, so that chunks can be joined.
+    return encoded if count > _SHORT_ARRAY else _CHUNK_HEAD + count.to_bytes(2, "big") + encoded[1:]
 
 
 def joined(chunks: Iterable[bytes]) -> bytes:

@@ -29,6 +29,7 @@ class Marker(Struct, array_like=True):
 
     `as_of_ms`: every deadline and every applied fact up to this instant is in the rows. `offsets`: next input offset of each
     topic. `definitions`: every known customer has been evaluated under the definitions before this offset. `customers`: rows.
+    `address`: `host:port` at which the owner answers questions, empty where it does not.
     """
 
     epoch: int
@@ -37,6 +38,7 @@ class Marker(Struct, array_like=True):
     definitions: int
     customers: int
     sweep: Sweep | None = None
+    address: str = ""
 
 
 _memberships: Final = msgspec.msgpack.Decoder(Memberships)

@@ -104,12 +104,7 @@ class Shelf:
         except Refusal as refusal:
             raise refusal.under("/rule") from None
         candidate = saved(offset, record, rule, current)
-        for target, place in references(candidate.rule).items():
-            known = self.segments.get(target)
-            if target != candidate.id and (known is None or known.archived):
-                said = "there is no segment" if known is None else "nobody is in the archived segment"
-                raise Conflict(422, f"{said} {target!r}; refer to one that exists", f"/rule{place}")
-        self._check(candidate)
+        self.check(candidate)
         self._keep(candidate, "saved")
 
     def _archive(self, offset: int, record: SegmentArchived) -> None:
@@ -130,7 +125,7 @@ class Shelf:
         if gone:
             raise Conflict(409, f"segment {current.id} refers to {listed(gone, 10)}, which is archived; restore that first")
         candidate = restored(offset, record.at_ms, current)
-        self._check(candidate)
+        self.check(candidate)
         self._keep(candidate, "restored")
 
     def _pause(self, record: SegmentPaused | SegmentResumed) -> None:
@@ -181,8 +176,13 @@ class Shelf:
         if former is not None and former.tier is not None and not former.archived:
             del self._families[former.tier.family][former.tier.level]
 
-    def _check(self, candidate: Segment) -> None:
-        """Refuse a level that is taken, a cycle, and more dependencies or ranks than there may be."""
+    def check(self, candidate: Segment) -> None:
+        """Refuse what names no live segment, a level that is taken, a cycle, and more dependencies or ranks than there may be."""
+        for target, place in references(candidate.rule).items():
+            known = self.segments.get(target)
+            if target != candidate.id and (known is None or known.archived):
+                said = "there is no segment" if known is None else "nobody is in the archived segment"
+                raise Conflict(422, f"{said} {target!r}; refer to one that exists", f"/rule{place}")
         self._rankings.check(candidate.id, candidate.rule)
         tier = candidate.tier
         holder = None if tier is None else self._families.get(tier.family, {}).get(tier.level)
@@ -239,6 +239,16 @@ def saved(offset: int, record: SegmentPut, rule: Rule | None, current: Segment |
         paused_ms=None if current is None else current.paused_ms,
         last_pause=None if current is None else current.last_pause,
     )
+
+
+def unsaved(tenant: str, rule: Rule) -> Segment:
+    """Return a segment that has only a rule yet; its id is empty."""
+    return Segment(tenant, "", 1, "", "", rule, offset=0, include_since=0, exclude_since=0, created_ms=0, updated_ms=0)
+
+
+def edited(current: Segment, rule: Rule) -> Segment:
+    """Return a segment as it would be with another rule."""
+    return replace(current, version=current.version + 1, rule=rule)
 
 
 def archived(offset: int, at_ms: int, current: Segment) -> Segment:

@@ -41,6 +41,7 @@ MODULES: Final = (
     "services/segmenter/engine/outlook.py",
     "services/segmenter/engine/decisions.py",
     "services/segmenter/engine/reasons.py",
+    "services/segmenter/slots.py",
     "services/segmenter/gathering.py",
     "services/segmenter/plans.py",
     "services/segmenter/partition.py",

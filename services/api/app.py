@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from services.api.asking import Asking
 from services.api.changes import Feed
 from services.api.desk import Desk
 from services.api.errors import install
@@ -45,6 +46,7 @@ def build_desk(settings: ApiSettings) -> Desk:
         reads=reads,
         freshness=Freshness(settings, reads, metrics),
         feed=Feed(settings, metrics),
+        asking=Asking(settings, reads, metrics),
         now_ms=now_ms,
         randomness=secrets.token_bytes,
     )
@@ -71,7 +73,7 @@ def build_app(settings: ApiSettings) -> FastLane:
         yield
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
-        for close in (desk.freshness.close, desk.feed.close, desk.writer.close, desk.follower.stop, desk.reads.close):
+        for close in (desk.freshness.close, desk.asking.close, desk.feed.close, desk.writer.close, desk.follower.stop, desk.reads.close):
             await close()
         log.info("stopped")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from schemas.catalog import Catalog
+from services.api.asking import Asking
 from services.api.auth import Randomness
 from services.api.changes import Feed
 from services.api.errors import unavailable
@@ -28,6 +29,7 @@ class Desk:
     reads: Reads
     freshness: Freshness
     feed: Feed
+    asking: Asking
     now_ms: Callable[[], int]
     randomness: Randomness
     held_bytes: int = 0

@@ -106,11 +106,14 @@ def _document(segment: Segment) -> dict[str, Any]:
 
 
 def _rule(call: Call, body: SegmentReplace) -> Rule | None:
-    if body.rule is None:
-        return None
+    return None if body.rule is None else checked_rule(call, body.rule)
+
+
+def checked_rule(call: Call, rule: Any) -> Rule:
+    """Read a rule that may be saved; raises `Refused` with the place."""
     context = call.catalog.rule_context(call.tenant, history_months=call.desk.settings.segmenter_history_months, max_cost=MAX_COST)
     try:
-        return parse_rule(body.rule, context)
+        return parse_rule(rule, context)
     except Refusal as refusal:
         raise refused(refusal, "/rule") from None
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from schemas.errors import Refusal, RollcallError
+from schemas.outcomes import Outcome
 from schemas.problems import MEDIA_TYPE, problem
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,11 @@ class Refused(RollcallError):
 def refused(refusal: Refusal, prefix: str = "") -> Refused:
     """Turn what a decoder refused into an answer: 400 for what is not JSON, 422 for JSON that says something wrong."""
     return Refused(400 if refusal.reason == "malformed" else 422, refusal.detail, pointer=prefix + refusal.pointer)
+
+
+def conflicting(outcome: Outcome) -> Refused:
+    """Turn what the fold of the definitions refused into an answer."""
+    return Refused(outcome.status, outcome.detail, pointer=outcome.pointer)
 
 
 def absent(what: str) -> Refused:

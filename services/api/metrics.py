@@ -36,6 +36,9 @@ class Metrics:
             "rollcall_api_after_timeouts", "Reads with ?after= answered 503 because it was not reached in time.", registry=registry
         )
         self.feed_records = Counter("rollcall_api_feed_records", "Records of the change feed looked at.", registry=registry)
+        self.asked_again = Counter(
+            "rollcall_api_questions_asked_again", "Questions for a segmenter that had no good answer at the first try.", registry=registry
+        )
         self.freshness = Gauge(
             "rollcall_api_projection_age_seconds", "Age of the oldest partition's answers; -1 while some partition has none.", registry=registry
         )

@@ -21,7 +21,7 @@ from schemas.definitions import Definition, encode_definition
 from schemas.manual import ManualEntry, encode_manual
 from schemas.partitions import partition_of, record_key
 from schemas.positions import Offsets
-from services.api.errors import Refused, unavailable
+from services.api.errors import Refused, conflicting, unavailable
 from services.api.metrics import Metrics
 from services.api.settings import ApiSettings
 from services.kit.follower import Follower
@@ -104,7 +104,7 @@ class Writer:
             raise unavailable(f"Kafka did not acknowledge in time ({error!r}); read again before you write again", 2) from None
         self._metrics.definitions.labels("accepted" if outcome.accepted else str(outcome.status)).inc()
         if not outcome.accepted:
-            raise Refused(outcome.status, outcome.detail, pointer=outcome.pointer)
+            raise conflicting(outcome)
         return offset
 
     async def settled(self) -> None:

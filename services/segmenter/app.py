@@ -15,6 +15,7 @@ from typing import Final, cast
 import faust
 
 from schemas.instants import Duration
+from schemas.questions import PATH
 from services.kit import clock
 from services.kit.follower import Follower
 from services.kit.health import serve
@@ -22,6 +23,7 @@ from services.kit.kafka import ensure_topics, when_reachable
 from services.kit.logs import die
 from services.segmenter.agents import add_agents
 from services.segmenter.core import MakePartition
+from services.segmenter.door import MOST_BYTES, Door, advertised
 from services.segmenter.metrics import Metrics
 from services.segmenter.ownership import Ownership
 from services.segmenter.partition import Partition
@@ -31,7 +33,7 @@ from services.segmenter.ranks.exchange import Exchange
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.status import Status
 from services.segmenter.tables import add_table
-from services.segmenter.transport import Consumer, Transport
+from services.segmenter.transport import Consumer, Flow, Transport
 from services.segmenter.watch import Watch
 from services.segmenter.writer import Surroundings
 
@@ -53,6 +55,7 @@ class Segmenter:
         self._projector = Projector(settings, metrics, now_ms, secrets.token_hex(8))
         around = Surroundings(settings, self.follower, metrics, now_ms)
         self.ownership = Ownership(around, make(self.follower), self._projector)
+        self._door = Door(around, self.ownership)
         self.app = _faust_app(settings)
         self._exchange = Exchange(settings, self.ownership, metrics)
         self._watch = Watch(settings, self.app, self.ownership, self._projector)
@@ -65,8 +68,12 @@ class Segmenter:
         """Work until `stopping` is set. Waits for Kafka at the start, never for Redis."""
         settings = self.settings
         status = self._status
-        server = await serve(settings.segmenter_host, settings.segmenter_port, status.readyz, {"/outcomes": status.outcomes})
+        server = await serve(
+            settings.segmenter_host, settings.segmenter_port, status.readyz, {"/outcomes": status.outcomes},
+            posts={PATH: self._door.ask}, most_bytes=MOST_BYTES,
+        )  # fmt: skip
         try:
+            self._projector.address = advertised(settings, server.addresses)
             await when_reachable(lambda: ensure_topics(settings), what="topics")
             await when_reachable(self.follower.start, what="definitions")
             self.follower.on_change(self.ownership.wake)
@@ -125,7 +132,7 @@ def _maker(settings: SegmenterSettings, follower: Follower) -> MakePartition:
 
 
 def _faust_app(settings: SegmenterSettings) -> faust.App:
-    return faust.App(
+    app = faust.App(
         settings.topics.group,
         broker=";".join(f"kafka://{server}" for server in settings.kafka.split(",")),
         datadir=str(settings.data_dir),
@@ -147,3 +154,5 @@ def _faust_app(settings: SegmenterSettings) -> faust.App:
         broker_request_timeout=max(40.0, settings.segmenter_session_timeout_s + 10),
         broker_commit_interval=1.0,
     )
+    app.flow_control = Flow()  # a property that is made once
+    return app

@@ -6,11 +6,22 @@ The runtime knows the core through these protocols only, so that its tests can d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from schemas.projection import Marker
+from schemas.questions import Asked
 from services.segmenter.ranks.messages import Message, Summary
 from services.segmenter.steps import Record, Step
+
+
+class Inquiry(Protocol):
+    """A question being worked on. Between two calls the partition may have changed; nothing of it is changed here."""
+
+    def work(self, limit: int) -> int:
+        """Do about `limit` units of work (a fact read is about one); return how many that were, 0 when there is nothing left to do."""
+
+    def answer(self) -> Any:
+        """Return the answer, for JSON; None for a customer who is not known. Raises `Unknowable` where it cannot be known now."""
 
 
 class PartitionCore(Protocol):
@@ -98,6 +109,9 @@ class PartitionCore(Protocol):
 
     def marker(self, now_ms: int) -> Marker:
         """Return how far the partition has come."""
+
+    def inquiry(self, asked: Asked, now_ms: int) -> Inquiry:
+        """Return a question ready to be worked on, as of an instant not before `clock_ms`. It reads what was applied, taken or not."""
 
 
 MakePartition = Callable[[int], PartitionCore]

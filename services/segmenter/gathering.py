@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from schemas.errors import Refusal
 from schemas.facts import Fact, chunk_of, facts_in, joined
 from schemas.transitions import Transition, encode_transition
-from services.segmenter.rows import JOIN_AT, PROGRESS, Progress, Slot, chunk_key, encode, facts_of, row_key
+from services.segmenter.rows import PROGRESS, Progress, chunk_key, encode, row_key
+from services.segmenter.slots import JOIN_AT, Slot, facts_of
 from services.segmenter.steps import Record, Step
 
 
@@ -30,11 +31,11 @@ class Gathering:
         else:
             added.append(fact)
 
-    def history(self, key: bytes, slot: Slot) -> list[Fact]:
-        """Return all facts of a customer, written or not."""
-        facts = [fact for chunk in slot.chunks.values() for fact in facts_in(chunk)]
-        facts.extend(self._added.get(key, ()))
-        return facts
+    def history(self, key: bytes, slot: Slot) -> Iterator[Fact]:
+        """Yield all facts of a customer, written or not; nothing is decoded before it is asked for."""
+        for chunk in slot.chunks.values():
+            yield from facts_in(chunk)
+        yield from self._added.get(key, ())
 
     def put(self, changelog_key: bytes, value: bytes | None) -> None:
         """Write a record of another kind; None removes it."""

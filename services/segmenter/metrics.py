@@ -30,6 +30,9 @@ class Metrics:
         self.forwards = counter("forwards", "Records sent on to the partition where their customer lives.")
         self.event_delay = histogram("event_delay_seconds", "From a record's Kafka timestamp to the commit of its step.", _DELAY_S)
         self.deadline_delay = histogram("deadline_delay_seconds", "From a deadline's instant to the commit of its step.", _DELAY_S)
+        # Questions
+        self.questions = counter("questions", "Questions, by kind and by what came of them.", "question", "outcome")
+        self.question_seconds = histogram("question_seconds", "One question, from its arrival to its answer.", _SHORT_S)
         # The pump
         self.step_seconds = histogram("step_seconds", "Computation of one step.", _SHORT_S)
         self.transaction_seconds = histogram("transaction_seconds", "One transaction, from its first byte to its commit.", _SHORT_S)

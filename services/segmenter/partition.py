@@ -19,9 +19,10 @@ from schemas import projection
 from schemas.decoding import decode_event
 from schemas.errors import Refusal
 from schemas.facts import VOID, Fact
-from schemas.instants import DAY_MS, NEVER
+from schemas.instants import DAY_MS, NEVER, Duration
 from schemas.manual import decode_manual
 from schemas.partitions import partition_of, record_key, split_key
+from schemas.questions import Asked
 from schemas.reading import check_admission
 from schemas.topics import Topics
 from schemas.transitions import Cause, Transition
@@ -32,12 +33,14 @@ from services.segmenter.engine.rankings import asks_for_ranks
 from services.segmenter.engine.row import Row, listed
 from services.segmenter.gathering import Gathering
 from services.segmenter.plans import Limits, Plans
+from services.segmenter.questions.answers import inquiry
+from services.segmenter.questions.inquiry import Inquiry
+from services.segmenter.questions.person import Person
 from services.segmenter.ranks.messages import Message, Summary
 from services.segmenter.ranks.standings import Standings
 from services.segmenter.rows import (
     PROGRESS,
     Progress,
-    Slot,
     cuts_key,
     decode_cuts,
     decode_progress,
@@ -45,6 +48,7 @@ from services.segmenter.rows import (
     encode,
     split_chunk_key,
 )
+from services.segmenter.slots import Slot
 from services.segmenter.steps import Record, Step
 
 _LATEST_ROUGHLY_MS: Final = 20 * 28 * DAY_MS
@@ -140,6 +144,20 @@ class Partition:
         as_of_ms = min(now_ms, self.next_deadline_ms() - 1)
         sweep = self._swept if self._sweep is not None else None
         return projection.Marker(progress.epoch, as_of_ms, dict(progress.offsets), progress.swept, len(self._slots), sweep)
+
+    @property
+    def history_kept(self) -> Duration:
+        """How long facts are kept."""
+        return self._limits.history
+
+    def person(self, key: bytes) -> Person | None:
+        """Return a customer for a question to read, None for one who is not known."""
+        slot = self._slots.get(key)
+        return None if slot is None else Person(*split_key(key), slot, lambda: list(self._gathering.history(key, slot)))
+
+    def inquiry(self, asked: Asked, now_ms: int) -> Inquiry:
+        """Return a question about this partition's customers, ready to be worked on as of an instant."""
+        return inquiry(self, asked, now_ms)
 
     # ---- coming back
 
@@ -351,7 +369,9 @@ class Partition:
             return customer, out
         row = customer.row if customer is not None else decode_row(slot.row or b"") if slot.row is not None else Row(-1)
         row.deadline_ms = slot.deadline_ms
-        customer = slot.customer = Customer(tenant, customer_id, row, Live(plan, self._gathering.history(key, slot), min(now_ms, slot.deadline_ms)))
+        former = None if customer is None else customer.live
+        live = Live(plan, self._gathering.history(key, slot), min(now_ms, slot.deadline_ms), former)
+        customer = slot.customer = Customer(tenant, customer_id, row, live)
         if row.revision != plan.revision:
             self._standings.rescored(plan, key, row, customer.live.scores, adopted=True)
             customer.adopt(now_ms, out, self._standings.ranks(key, row), self._standings.unsettled(plan))
@@ -437,6 +457,10 @@ class Partition:
             self._gathering.moved = True
 
     # ---- ranks
+
+    def ranks_known(self, tenant: str) -> Iterable[str]:
+        """Return the names of a tenant's ranks that have cuts in force."""
+        return self._standings.cuts.get(tenant, {})
 
     def _rankings(self, tenants: Iterable[str]) -> None:
         """Keep the rankings of the definitions in force, also of tenants without customers here: others wait to hear so."""

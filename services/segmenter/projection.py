@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
+from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -45,8 +46,8 @@ Row = tuple[str, str, str, int, bytes]
 class Lane:
     """What one partition owes to Redis. The pump says what it does through `began`, `taken` and `committed`."""
 
-    def __init__(self, core: PartitionCore, keys: Keys, now_ms: Callable[[], int], wake: Callable[[], None]) -> None:
-        self._core, self._keys, self._now_ms, self._wake = core, keys, now_ms, wake
+    def __init__(self, core: PartitionCore, keys: Keys, now_ms: Callable[[], int], wake: Callable[[], None], address: str = "") -> None:
+        self._core, self._keys, self._now_ms, self._wake, self._address = core, keys, now_ms, wake, address
         self._touched: dict[bytes, int] = {}
         self._seq = 0
         self._rebuild: Iterator[bytes] | None = None
@@ -152,7 +153,7 @@ class Lane:
     def _vouch(self) -> None:
         # A marker on its way is kept: it may be waiting for rows, and replacing it for ever would never let one through.
         if self._clean and self.complete and self.marker is None:
-            self.marker = (self._seq, encode(self._core.marker(self._now_ms())))
+            self.marker = (self._seq, encode(replace(self._core.marker(self._now_ms()), address=self._address)))
 
     def _row(self, key: bytes) -> Row:
         tenant, customer_id, version, memberships = self._core.projected(key)
@@ -179,10 +180,12 @@ class Projector:
             retry=Retry(NoBackoff(), 0),  # we try again ourselves, after looking at what is left
         )
         self.reachable = False
+        self.address = ""
+        """Where this worker answers questions, for the markers of partitions that are opened from now on."""
 
     def open(self, core: PartitionCore) -> Lane:
         """Return the lane of a partition that is owned from now on."""
-        lane = self._lanes[core.number] = Lane(core, self._keys, self._now_ms, self._wake.set)
+        lane = self._lanes[core.number] = Lane(core, self._keys, self._now_ms, self._wake.set, self.address)
         return lane
 
     def close(self, number: int) -> None:

@@ -7,17 +7,15 @@ sixteen of those are joined into one without decoding, so an event is rewritten 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from schemas.instants import NEVER
 from services.segmenter.engine.rankings import Cut
 from services.segmenter.engine.row import Row
 
 PROGRESS: Final = b"p"
-JOIN_AT: Final = 16
 _NUMBER_BYTES: Final = 4
 
 encode: Final = msgspec.msgpack.Encoder().encode
@@ -50,46 +48,6 @@ class Progress(Struct, array_like=True):
 decode_head: Final = msgspec.msgpack.Decoder(RowHead).decode
 decode_progress: Final = msgspec.msgpack.Decoder(Progress).decode
 decode_cuts: Final = msgspec.msgpack.Decoder(dict[str, Cut]).decode
-
-
-class Slot:
-    """A customer at rest: the encoded row and history, the deadline, and the live state while it is remembered.
-
-    `loose` are the numbers of the chunks that have not been joined yet, `next_chunk` the number of the next one.
-    """
-
-    __slots__ = ("chunks", "customer", "deadline_ms", "events", "loose", "next_chunk", "revision", "row")
-
-    def __init__(self) -> None:
-        self.row: bytes | None = None
-        self.chunks: dict[int, bytes] = {}
-        self.loose: list[int] = []
-        self.next_chunk = 0
-        self.events = 0
-        self.deadline_ms = NEVER
-        self.revision = -1
-        self.customer: Any = None
-
-    def restore_chunk(self, number: int, chunk: bytes | None) -> None:
-        """Take a chunk of history from the changelog; None removes it."""
-        if chunk is None:
-            self.chunks.pop(number, None)
-        else:
-            self.chunks[number] = chunk
-        self.next_chunk = max(self.next_chunk, number + 1)
-
-    def restored(self) -> None:
-        """Derive what is not in the changelog, after its last record."""
-        self.loose = sorted(number for number, chunk in self.chunks.items() if facts_of(chunk) < JOIN_AT)
-        self.events = sum(map(facts_of, self.chunks.values()))
-        if self.row is not None:
-            head = decode_head(self.row)
-            self.revision, self.deadline_ms = head.revision, head.deadline_ms
-
-
-def facts_of(chunk: bytes) -> int:
-    """Return how many facts a chunk holds, from its head."""
-    return int.from_bytes(chunk[1:3], "big")
 
 
 def row_key(key: bytes) -> bytes:

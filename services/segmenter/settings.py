@@ -13,8 +13,12 @@ from services.kit.settings import CommonSettings
 class SegmenterSettings(CommonSettings):
     """Where the segmenter listens, and the limit of everything that it holds or waits for."""
 
-    segmenter_host: str = Field("127.0.0.1", description="Address of /healthz, /readyz, /metrics and /outcomes.")
+    segmenter_host: str = Field("127.0.0.1", description="Address of /healthz, /readyz, /metrics, /outcomes and of the questions of the API.")
     segmenter_port: int = Field(8082, ge=0, le=65_535, description="Port to listen on; 0 for any free one.")
+    segmenter_advertised_host: str = Field("", description="Host at which the API reaches this worker; the one listened on when empty.")
+    segmenter_advertised_port: int = Field(0, ge=0, le=65_535, description="Port at which the API reaches it; 0 for the one listened on.")
+    segmenter_questions: int = Field(8, ge=1, le=1_000, description="Questions that are worked on at once; beyond it 503.")
+    segmenter_question_timeout_s: float = Field(10.0, gt=0, description="How long a question may take; longer is 503.")
     data_dir: Path = Field(Path("data/segmenter"), description="The only folder that the segmenter may write to.")
     segmenter_session_timeout_s: float = Field(10.0, ge=6, le=300, description="A worker silent for so long loses its partitions.")
     segmenter_rebalance_timeout_s: float = Field(30.0, ge=6, description="How long the group waits for a worker to hand over.")
@@ -23,10 +27,10 @@ class SegmenterSettings(CommonSettings):
     segmenter_stall_s: float = Field(30.0, gt=0, description="A worker with lag and without progress for so long ends itself.")
     segmenter_slice_ms: float = Field(4.0, gt=0, le=100, description="Longest computation on live records before others get their turn.")
     segmenter_background_slice_ms: float = Field(2.0, gt=0, le=100, description="The same for deadlines, backfill and refreshes.")
-    segmenter_group_ms: float = Field(120.0, gt=0, description="Computation that one transaction may hold.")
+    segmenter_group_ms: float = Field(200.0, gt=0, description="Computation that one transaction may hold.")
     segmenter_commit_every_ms: float = Field(35.0, ge=0, description="Shortest time between two transactions of a busy partition.")
-    segmenter_group_records: int = Field(6_000, ge=1, description="Records that one transaction may hold.")
-    segmenter_pending_records: int = Field(12_000, ge=1, description="Records of a partition that may wait; beyond it fetching pauses.")
+    segmenter_group_records: int = Field(12_000, ge=1, description="Records that one transaction may hold.")
+    segmenter_pending_records: int = Field(24_000, ge=1, description="Records of a partition that may wait; beyond it fetching pauses.")
     segmenter_compression: Literal["lz4", "zstd", "snappy", "gzip", "none"] = Field("zstd", description="How batches are compressed.")
     segmenter_restores: int = Field(4, ge=1, description="Partitions that are restored at once.")
     segmenter_definitions_wait_s: float = Field(10.0, ge=0, description="How long a record may wait for a definition that it names.")

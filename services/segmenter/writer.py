@@ -35,6 +35,9 @@ _GROUP_MOST_S: Final = 1.0
 _BESIDE: Final = 0.2
 """What deadlines and backfill may compute while live records wait, beside what these take; at least one slice."""
 
+_REFRESH_EVERY_S: Final = 0.5
+"""How often a slice of refreshes gets its turn while live records wait: what it finds is soon out of date again."""
+
 _REARM_S: Final = 1.0
 """Timers are set no further ahead than this: they run on the monotonic clock, deadlines on the wall clock, which may be set."""
 
@@ -82,13 +85,17 @@ class Chunk:
 
 @dataclass
 class Surroundings:
-    """What all pumps of a process share. `background` lets one slice of background work run at a time."""
+    """What all pumps of a process share. `background` lets one slice of background work run at a time.
+
+    `behind`: the partitions whose live records wait; what can wait itself leaves the process to them.
+    """
 
     settings: SegmenterSettings
     definitions: Definitions
     metrics: Metrics
     now_ms: Callable[[], int]
     background: asyncio.Lock = field(default_factory=asyncio.Lock)
+    behind: set[int] = field(default_factory=set)
 
 
 class Pump:
@@ -118,6 +125,7 @@ class Pump:
         self._computed_s = 0.0
         self._group_s = settings.segmenter_group_ms / 1000
         self._again: list[bytes] = []
+        self._refresh_next_s = 0.0
         self._next_commit_s = 0.0
         self._live_pace = Pace(settings.segmenter_slice_ms)
         self._tick_pace, self._sweep_pace, self._rank_pace, self._refresh_pace = (Pace(settings.segmenter_background_slice_ms) for _ in range(4))
@@ -150,6 +158,7 @@ class Pump:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._around.behind.discard(self.core.number)
 
     def wake(self) -> None:
         """Look again whether there is something to do."""
@@ -188,7 +197,11 @@ class Pump:
         self._wake.set()
 
     def _room(self) -> None:
-        limit = self._around.settings.segmenter_pending_records
+        behind, limit = self._around.behind, self._around.settings.segmenter_pending_records
+        if self._chunks:
+            behind.add(self.core.number)
+        else:
+            behind.discard(self.core.number)
         if self._full and self.pending <= limit // 2:
             self._full = False
             self.on_room(room=True)
@@ -242,7 +255,10 @@ class Pump:
                 await self._commit()
 
     def _idle_work(self) -> bool:
-        return self._swept_at != self._around.definitions.catalog.offset or self.core.ranks_due > 0 or self.core.stale > 0
+        return self._swept_at != self._around.definitions.catalog.offset or self.core.ranks_due > 0 or self._refreshes()
+
+    def _refreshes(self) -> bool:
+        return self.core.stale > 0 and (not self._around.behind or time.perf_counter() >= self._refresh_next_s)
 
     def _more_to_do(self) -> bool:
         return bool(self._chunks) or self._idle_work() or self.core.next_deadline_ms() <= self._around.now_ms()
@@ -295,7 +311,7 @@ class Pump:
                 return
 
     async def _background(self, beside_s: float) -> None:
-        """Backfill, and when there is none, refreshes: at least a slice. While live records wait, `beside_s` of backfill at most."""
+        """Backfill, and when there is none, refreshes: at least a slice, and no more than `beside_s` while live records wait."""
         core, since_s = self.core, self._computed_s
         while self._idle_work():
             async with self._around.background:
@@ -318,7 +334,7 @@ class Pump:
                     with self._slice(self._refresh_pace) as units:
                         self._again += core.refresh(now_ms, limit)
                         units.append(limit)
-                        beside_s = 0.0
+                    self._refresh_next_s = time.perf_counter() + _REFRESH_EVERY_S
                 await asyncio.sleep(0)
             spent_s = self._computed_s - since_s
             if spent_s > (beside_s if self._chunks else self._group_s) or core.next_deadline_ms() <= self._around.now_ms():

@@ -17,6 +17,7 @@ import uvloop
 
 from schemas import projection
 from schemas.instants import NEVER
+from schemas.questions import Asked, Tally
 from services.kit.follower import Follower
 from services.kit.logs import configure
 from services.kit.settings import load
@@ -162,6 +163,27 @@ class CountingPartition:
     def marker(self, now_ms: int) -> projection.Marker:
         """Vouch for everything applied."""
         return projection.Marker(self.epoch, min(now_ms, self.next_deadline_ms() - 1), dict(self.offsets), 0, len(self.counts))
+
+    def inquiry(self, asked: Asked, now_ms: int) -> Counting:
+        """Return the only question that it knows."""
+        return Counting(self)
+
+
+class Counting:
+    """How many records were counted? Looks at a key a unit."""
+
+    def __init__(self, partition: CountingPartition) -> None:
+        self._counts, self._keys, self._total = partition.counts, list(partition.counts), 0
+
+    def work(self, limit: int) -> int:
+        """Add the counts of up to `limit` keys."""
+        some, self._keys = self._keys[:limit], self._keys[limit:]
+        self._total += sum(self._counts[key] for key in some)
+        return len(some)
+
+    def answer(self) -> Tally:
+        """Return the sum."""
+        return Tally(self._total)
 
 
 def counting(project_every: int = 1) -> Callable[[Follower], MakePartition]:

@@ -77,8 +77,8 @@ class Stack:
             **self.extra,
         }
 
-    def start(self, name: str, *module: str) -> None:
-        """Start `python -m module…` as a service, on the port it had before, and wait until it is ready.
+    def start(self, name: str, *module: str, wait: bool = True) -> None:
+        """Start `python -m module…` as a service, on the port it had before, and wait until it is ready unless told not to.
 
         A number after a service's name tells several of one kind apart.
         """
@@ -91,7 +91,8 @@ class Stack:
         }
         with (self.folder / f"{self.prefix}{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen((sys.executable, "-m", *module), env=environment, stdout=log, stderr=log)
-        wait_for(lambda: self.get(name, "/readyz") is not None, what=f"{name} to be ready")
+        if wait:
+            wait_for(lambda: self.get(name, "/readyz") is not None, what=f"{name} to be ready")
 
     def get(self, name: str, path: str) -> Any:
         """Return the JSON that a service answers with 200, None otherwise."""

@@ -12,10 +12,11 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer import consumer as group_consumer
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.subscription_state import TopicPartitionState
-from aiokafka.producer import sender
 from faust.app.base import App
 from faust.stores import STORES
 from faust.tables.base import Collection
@@ -66,15 +67,16 @@ LEANED_ON: dict[str, tuple[Callable[..., Any], str]] = {
     "driver.Producer._settings_auth": (driver.Producer._settings_auth, "24d1aa9a584e"),
     "driver.Producer._new_producer": (driver.Producer._new_producer, "fc3a1db4b530"),
     "fetcher.Fetcher.fetched_records": (fetcher.Fetcher.fetched_records, "377ee3925c9f"),
+    "fetcher.PartitionRecords": (fetcher.PartitionRecords, "6cea7630af76"),
     "fetcher.FetchResult": (fetcher.FetchResult, "da332176786f"),
     "TopicPartitionState": (TopicPartitionState, "1f45e8404ed7"),
     "group_consumer.AIOKafkaConsumer.pause": (group_consumer.AIOKafkaConsumer.pause, "e9e739a5b9c3"),
-    "sender.Sender._do_add_partitions_to_txn": (sender.Sender._do_add_partitions_to_txn, "4f6ea08e1ddf"),
-    "sender.Sender.__init__": (sender.Sender.__init__, "3a9159ad6321"),
-    "sender.AddPartitionsToTxnHandler.handle_response": (sender.AddPartitionsToTxnHandler.handle_response, "c0511d2048ad"),
-    "sender.AddPartitionsToTxnHandler.__init__": (sender.AddPartitionsToTxnHandler.__init__, "99157cd76502"),
+    "AIOKafkaClient.send": (AIOKafkaClient.send, "c2f3bfe3c12f"),
+    "AIOKafkaClient.coordinator_lookup": (AIOKafkaClient.coordinator_lookup, "c4da623c1666"),
+    "AIOKafkaConnection.send": (AIOKafkaConnection.send, "e8294959412a"),
+    "AIOKafkaConnection._handle_frame": (AIOKafkaConnection._handle_frame, "ca96f72ebc40"),
 }
-"""What is leaned on, and a digest of its source. The reason for each is in `transport`, `tables` or `transactions`."""
+"""What is leaned on, and a digest of its source. The reason for each is in `transport`, `tables` or the kit's `wire`."""
 
 
 def digest(what: Callable[..., Any]) -> str:

@@ -8,9 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import ConsumerRecord
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from faust.types import TP
 
-from services.segmenter.transport import InputThread, Run
+from services.segmenter.app import build_app
+from services.segmenter.settings import SegmenterSettings
+from services.segmenter.transport import InputThread, Run, spare_copies
 
 TP_0 = TP("checkouts", 0)
 
@@ -21,7 +27,8 @@ class Fetcher:
     _closed = False
 
     def __init__(self, state: Any, moves: list[int], records: list[Any]) -> None:
-        self._state, self._moves, self._records = state, moves, records
+        self._state, self._moves, self._found = state, moves, records
+        self._records: dict[TP, Any] = {}
         self._subscriptions = SimpleNamespace(fetch_context=self._context)
 
     @contextmanager
@@ -32,7 +39,7 @@ class Fetcher:
         """Move through all positions."""
         for position in self._moves:
             self._state._position = position
-        return {TP_0: self._records} if self._records else {}
+        return {TP_0: self._found} if self._found else {}
 
 
 async def fetch(*, cursor: int, position: int, moves: list[int], records: list[Any]) -> dict[TP, Run]:
@@ -66,3 +73,37 @@ async def test_markers_alone_move_the_cursor() -> None:
 async def test_nothing_new_is_no_run() -> None:
     """A fetch that brings nothing, from where it should be, says nothing: otherwise an idle worker would seek for ever."""
     assert await fetch(cursor=100, position=100, moves=[], records=[]) == {}
+
+
+async def test_a_run_that_was_delivered_stays_delivered_when_the_flow_goes_on() -> None:
+    """Faust lets the flow go on before it seeks and again after; what came in between is not of the past. A revocation empties."""
+    app = build_app(SegmenterSettings.model_validate({"kafka": "127.0.0.1:9"})).app
+    queue = app.topic("checkouts").queue
+    app.flow_control.resume()
+    queue.put_nowait("delivered")
+    app.flow_control.resume()
+    assert queue.qsize() == 1
+    app.flow_control.clear()
+    assert queue.qsize() == 0
+
+
+def fetched() -> FetchResult:
+    """Return what aiokafka keeps of a fetch from offset 1 of a batch of five records."""
+    batch = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 16)
+    for offset in range(5):
+        batch.append(offset, 1_000 + offset, b"key-%d" % offset, None if offset == 3 else b"value-%d" % offset, [("h", b"1")])
+    records = PartitionRecords(TP_0, MemoryRecords(bytes(batch.build())), [], 1, None, None, True, READ_COMMITTED)
+    state: Any = SimpleNamespace(paused=False, position=1, consumed_to=lambda offset: setattr(state, "position", offset))
+    assignment = SimpleNamespace(active=True, state_value=lambda _: state)
+    return FetchResult(TP_0, assignment=assignment, partition_records=records, backoff=0)
+
+
+def test_records_that_are_not_copied_say_the_same() -> None:
+    """A record as it was parsed has the offset, key, value and timestamp of its copy, and none is left out or added."""
+    copied, spared = fetched(), fetched()
+    spare_copies(SimpleNamespace(_fetcher=SimpleNamespace(_records={TP_0: spared})))
+    first, rest = spared.getall(2), spared.getall()
+    assert not any(isinstance(record, ConsumerRecord) for record in first + rest)
+    said = [(record.offset, record.key, record.value, record.timestamp) for record in first + rest]
+    assert said == [(record.offset, record.key, record.value, record.timestamp) for record in copied.getall()]
+    assert [offset for offset, *_ in said] == [1, 2, 3, 4]

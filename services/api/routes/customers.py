@@ -29,7 +29,7 @@ _SCOPE: Final = "customers:read"
 async def memberships(call: Call) -> Response:
     """Show the segments of a customer."""
     customer_id = call.path("customer_id")
-    row, known = await _row(call, customer_id)
+    row, known = await row_of(call, customer_id)
     return Response(_encode(_shown(call.catalog, call.tenant, customer_id, row, known)), 200, None, "application/json")
 
 
@@ -37,7 +37,7 @@ async def membership(call: Call) -> Response:
     """Say whether a customer is in a segment."""
     customer_id, segment_id = call.path("customer_id"), call.path("segment_id")
     existing(call.catalog.segment(call.tenant, segment_id))
-    row, known = await _row(call, customer_id)
+    row, known = await row_of(call, customer_id)
     # Again: the read may have waited, and a version saved meanwhile is the one that the answer must speak of.
     segment = existing(call.catalog.segment(call.tenant, segment_id))
     swept(segment, [known])
@@ -46,7 +46,7 @@ async def membership(call: Call) -> Response:
     return answer(MembershipAnswer(member, when(since_ms) if member else None, until(until_ms), segment.version, known.as_of))
 
 
-async def _row(call: Call, customer_id: str) -> tuple[Memberships, Known]:
+async def row_of(call: Call, customer_id: str) -> tuple[Memberships, Known]:
     """Return a customer's memberships, as fresh as the client asks; raises `Refused` 404 or 503."""
     if not is_customer_id(customer_id):
         raise absent("customer")

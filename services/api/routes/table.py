@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.api.routes import attributes, customers, feed, keys, lifecycle, lists, members, segments, templates, webhooks
+from services.api.routes import attributes, customers, explain, feed, keys, lifecycle, lists, members, preview, segments, templates, webhooks
 from services.api.web import RouteSpec
 
 ROUTES: Final[tuple[RouteSpec, ...]] = (
+    *preview.ROUTES,
     *segments.ROUTES,
     *lifecycle.ROUTES,
     *attributes.ROUTES,
@@ -15,6 +16,7 @@ ROUTES: Final[tuple[RouteSpec, ...]] = (
     *lists.ROUTES,
     *members.ROUTES,
     *customers.ROUTES,
+    *explain.ROUTES,
     *feed.ROUTES,
     *webhooks.ROUTES,
     *keys.ROUTES,

@@ -114,6 +114,10 @@ class Calendar:
             return _VARIES
         return target_ms - ((day - _EPOCH_DAY).days * DAY_MS - offset_ms)
 
+    def ago(self, at_ms: int, span: Duration) -> int:
+        """Return the instant a duration earlier: its months in local time, then its exact part."""
+        return self._months_later(at_ms, -span.months) - span.exact_ms
+
     def date_plus(self, day: date, span: Duration) -> int:
         """Return the instant a duration after the local midnight that begins `day`."""
         return self.midnight(add_months(day, span.months)) + span.exact_ms

@@ -211,6 +211,10 @@ class Customer:
                     heappush(orders, follower.order)
         return changed
 
+    def stand(self, at_ms: int) -> None:
+        """Bring the memberships to what holds at an instant and tell nobody: for a customer who is only looked at."""
+        self._changed(self.live.plan.segments.values(), at_ms)
+
     def _see_ranks(self) -> int:
         """Show the ranks that hold to the rules that ask for them; return the bits that flipped."""
         bits = self.live.plan.rank_bits

@@ -27,8 +27,12 @@ _NOWHEN: Final = (-1, "")
 class Live(State):
     """One customer's series and profile under one plan."""
 
-    def __init__(self, plan: Plan, facts: Iterable[Fact], at_ms: int) -> None:
-        """Build from the whole history and observe every feature at an instant."""
+    def __init__(self, plan: Plan, facts: Iterable[Fact], at_ms: int, former: Live | None = None) -> None:
+        """Build from the whole history and observe every feature at an instant.
+
+        `former` is the customer under another plan, at an earlier instant: what both plans keep is shared with it (and nothing
+        may be added to it any more), and the facts are read only for what it does not have.
+        """
         super().__init__(list(plan.blank))
         self.plan = plan
         self.ids: set[str] = set()
@@ -38,8 +42,11 @@ class Live(State):
         """The features that facts since the last look may have changed, each with the last such fact."""
         self._voids: dict[tuple[str, str], list[int]] = {}
         """The instants of the voids of each receipt, by (receipt, store)."""
-        history = sorted(facts, key=_in_time)
-        self._learn(history, at_ms)
+        places = None if former is None else plan.places_in(former.plan)
+        if former is None or places is None:
+            self._learn(sorted(facts, key=_in_time), at_ms)
+        else:
+            self._take_over(former, places, facts, at_ms)
         self.scores: list[Any] = [None] * len(plan.scored)
         self.rescored = True
         """Whether scores may have changed since this was last set to False."""
@@ -47,11 +54,11 @@ class Live(State):
         self.bounds = [NEVER] * size
         self.rooms = [0] * size
         self.truth = 0
-        if history or plan.blank_masks is None:
+        if self.ids or plan.blank_masks is None:
             self.masks = [0] * size
             for feature in plan.features:
                 self._observe(feature, at_ms)
-            if not history:
+            if not self.ids:
                 # Nothing known is the same at every instant, and every newcomer begins so.
                 plan.blank_masks, plan.blank_scores = list(self.masks), list(self.scores)
         else:
@@ -72,14 +79,38 @@ class Live(State):
             self.ids.add(fact.event_id)
             if fact.type == PROFILE:
                 self._profile_fact(fact, at_ms)
-            elif fact.type != VOID:
-                fact_ms, body, items = fact.at_ms, fact.body, fact.items
-                if self._voids and fact.type == _CHECKOUT and self._voided(fact_ms, body):
+        self._count(history, None)
+
+    def _take_over(self, former: Live, places: list[int], facts: Iterable[Fact], at_ms: int) -> None:
+        self.ids, self._voids = former.ids, former._voids
+        self.profile, self._stamps = dict(former.profile), dict(former._stamps)
+        for fact in former.ahead:
+            self._profile_fact(fact, at_ms)
+        missing: set[int] = set()
+        for spec in self.plan.sharing.series:
+            place = places[spec.index]
+            if place < 0:
+                missing.add(spec.index)
+            elif former.series[place] is not former.plan.blank[place]:
+                self.series[spec.index] = former.series[place].under(spec.expiries)
+        if missing:
+            self._count(sorted(facts, key=_in_time), missing)
+
+    def _count(self, history: list[Fact], only: set[int] | None) -> None:
+        """Add facts in their order to the series, or to some of them."""
+        for fact in history:
+            number: int = fact.type
+            if number in (PROFILE, VOID):
+                continue
+            fact_ms, body, items = fact.at_ms, fact.body, fact.items
+            if self._voids and number == _CHECKOUT and self._voided(fact_ms, body):
+                continue
+            for feed in self.plan.feeds(number, body):
+                if only is not None and feed.spec.index not in only:
                     continue
-                for feed in self.plan.feeds(fact.type, body):
-                    contribution = feed.extractor.of(fact_ms, body, items)
-                    if contribution is not None:
-                        self._contribute(feed.spec, fact_ms, contribution, fact.event_id)
+                contribution = feed.extractor.of(fact_ms, body, items)
+                if contribution is not None:
+                    self._contribute(feed.spec, fact_ms, contribution, fact.event_id)
 
     def add(self, fact: Fact, now_ms: int) -> None:
         """Take in a new fact as of `now_ms`; what it may have changed is found by `settle`.
@@ -161,6 +192,10 @@ class Live(State):
                 self._observe(features[index], at_ms)
         self._find_soonest()
         return before ^ self.truth
+
+    def voided(self, fact: Fact) -> bool:
+        """Whether a fact counts as if it had never been."""
+        return bool(fact.type == _CHECKOUT and self._voided(fact.at_ms, fact.body))
 
     def _voided(self, at_ms: int, body: tuple[Any, ...]) -> bool:
         """Whether a checkout counts as if it had never been."""

@@ -39,6 +39,11 @@ class Outlook:
         self._members = {other.id: other.id in row.members for other in compiled.closure}
         self._entered: dict[str, int] = dict(row.entered) if row.entered else {}
 
+    @property
+    def member(self) -> bool:
+        """Whether the customer is in, as of the last decision."""
+        return self._members[self._target.id]
+
     def until(self, at_ms: int) -> int:
         """Return the first instant after `at_ms` at which membership is another than now, `NEVER` beyond the horizon."""
         target = self._target.id

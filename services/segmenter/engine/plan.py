@@ -8,6 +8,7 @@ look at the bits that flipped. Segments are in an order in which each comes afte
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Any
 
 from schemas.amounts import currency_exponent
@@ -24,6 +25,8 @@ from services.segmenter.engine.rankings import Ranking, rank_name, ranking_name,
 from services.segmenter.engine.series import Series
 from services.segmenter.engine.sharing import Feed, Sharing
 from services.segmenter.engine.tree import Group, Leaf, Node, formula
+
+_numbers = count()
 
 
 class CompiledSegment:
@@ -84,6 +87,9 @@ class Plan:
         """The masks of a customer without facts, once they have been found; those of `clocked` features change all the same."""
         self.blank_scores: list[Any] = []
         self.clocked = [self.sharing.feature(key) for key in dict.fromkeys(life[0] for _, _, life in drafted if life is not None)]
+        self.number = next(_numbers)
+        self._former = -1
+        self._places: list[int] | None = None
         self.segments: dict[str, CompiledSegment] = {}
         self.dependents: list[list[CompiledSegment]] = [[] for _ in range(self.sharing.bits)]
         for order, (segment, tree, life) in enumerate(drafted):
@@ -91,6 +97,19 @@ class Plan:
         for ranking in self.rankings.values():
             ranking.place = self.sharing.feature(self._ranked[ranking.name]).score
         self._connect()
+
+    def places_in(self, former: Plan) -> list[int] | None:
+        """Return for each series its place in another plan, -1 if it has none; None when its facts mean something else there."""
+        # By number, for a plan must not keep those before it alive.
+        if self._former != former.number:
+            self._former, self._places = former.number, self._found_in(former)
+        return self._places
+
+    def _found_in(self, former: Plan) -> list[int] | None:
+        if former.tenant != self.tenant or former.declared != self.declared:
+            return None
+        known = {spec.key: spec.index for spec in former.sharing.series}
+        return [known.get(spec.key, -1) for spec in self.sharing.series]
 
     def feeds(self, number: int, body: tuple[Any, ...]) -> list[Feed]:
         """Return what feeds series from a fact of a type (by number)."""

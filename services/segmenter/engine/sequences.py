@@ -60,6 +60,10 @@ class SequenceSeries(Series):
             self.active[first] = self._active(self.times[first], self.ids[first])
         return -1
 
+    def under(self, expiries: list[Expiries]) -> Series:
+        """Return this series: it keeps nothing for windows of months."""
+        return self
+
     def _active(self, first_ms: int, first_id: str) -> int:
         """Return since when a `first` makes the sequence hold, `NEVER` if it does not."""
         following, times = self._following, self._then_times

@@ -8,7 +8,7 @@ sorted on their own.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from typing import Any
+from typing import Any, cast
 
 from services.segmenter.engine.windows import Expiries
 
@@ -24,6 +24,26 @@ class Series:
         """Add an event's contribution; return by how much it can raise a count or a sum, -1 where that is no answer."""
         raise NotImplementedError
 
+    def under(self, expiries: list[Expiries]) -> Series:
+        """Return a series of the same events for another plan, asked for windows of months of its own.
+
+        What both have in common is shared: nothing may be added to this one any more, or to the other.
+        """
+        if [found.span for found in expiries] == [found.span for found in self.expiries]:
+            return self
+        return self._under(expiries, [_place(self.expiries, found) for found in expiries])
+
+    def _under(self, expiries: list[Expiries], places: list[int]) -> Series:
+        """Return the other series; `places` says for each expiry where this one has it already, -1 if it has not."""
+        raise NotImplementedError
+
+
+def _place(expiries: list[Expiries], wanted: Expiries) -> int:
+    for place, found in enumerate(expiries):
+        if found.span == wanted.span:
+            return place
+    return -1
+
 
 class MarkSeries(Series):
     """Events that are counted. `ends`: for each window of months the sorted expiries."""
@@ -38,6 +58,15 @@ class MarkSeries(Series):
         for place, expiries in enumerate(self.expiries):
             _insert(self.ends[place], expiries.of(at_ms))
         return 1
+
+    def _under(self, expiries: list[Expiries], places: list[int]) -> Series:
+        other = MarkSeries(expiries)
+        other.times = self.times
+        other.ends = [
+            self.ends[place] if place >= 0 else sorted([found.of(at_ms) for at_ms in self.times])
+            for found, place in zip(expiries, places, strict=True)
+        ]
+        return other
 
 
 def _insert(times: list[int], at_ms: int) -> None:
@@ -74,6 +103,13 @@ class Ledger:
             return self.sums[-1]
         return self.sums[bisect_right(times, at_ms)]
 
+    def by_expiry(self, expiries: Expiries) -> Ledger:
+        """Return the same amounts at the instants at which their events leave."""
+        other, sums = Ledger(), self.sums
+        for end_ms, place in sorted([(expiries.of(at_ms), place) for place, at_ms in enumerate(self.times)]):
+            other.add(end_ms, sums[place + 1] - sums[place])
+        return other
+
 
 class SumSeries(Series):
     """Amounts by instant; `ends` holds them again by expiry, for each window of months. `falls`: one was negative."""
@@ -95,6 +131,12 @@ class SumSeries(Series):
             self.falls = True
         return -1 if self.falls else amount
 
+    def _under(self, expiries: list[Expiries], places: list[int]) -> Series:
+        other = SumSeries(expiries)
+        other.amounts, other.times, other.falls = self.amounts, self.times, self.falls
+        other.ends = [self.ends[place] if place >= 0 else self.amounts.by_expiry(found) for found, place in zip(expiries, places, strict=True)]
+        return other
+
 
 class AverageSeries(Series):
     """Amounts, and how many values made them up."""
@@ -111,6 +153,12 @@ class AverageSeries(Series):
         self.amounts.add(at_ms, pair[0], event_id)
         self.counts.add(at_ms, pair[1], event_id)
         return -1
+
+    def _under(self, expiries: list[Expiries], places: list[int]) -> Series:
+        other = AverageSeries(expiries)
+        other.amounts, other.counts = cast(SumSeries, self.amounts.under(expiries)), cast(SumSeries, self.counts.under(expiries))
+        other.times = other.amounts.times
+        return other
 
 
 class ValueSeries(Series):
@@ -150,6 +198,16 @@ class ValueSeries(Series):
         for number, expiries in enumerate(self.expiries):
             self.ends[number].insert(place, expiries.of(at_ms))
         return -1
+
+    def under(self, expiries: list[Expiries]) -> Series:
+        """Return a series of the same events; what readers remember belongs to the readers of one plan."""
+        other = ValueSeries(expiries)
+        other.times, other.ids, other.values, other.late = self.times, self.ids, self.values, self.late
+        places = [_place(self.expiries, found) for found in expiries]
+        other.ends = [
+            self.ends[place] if place >= 0 else [found.of(at_ms) for at_ms in self.times] for found, place in zip(expiries, places, strict=True)
+        ]
+        return other
 
 
 class Tally:

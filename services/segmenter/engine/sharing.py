@@ -41,8 +41,10 @@ class SeriesSpec:
     `blank` is the series of a customer without facts, shared by all of them and never added to.
     """
 
-    def __init__(self, index: int, make: Callable[[list[Expiries]], Series]) -> None:
+    def __init__(self, index: int, key: Any, make: Callable[[list[Expiries]], Series]) -> None:
         self.index = index
+        self.key = key
+        """What is kept, in whatever plan: equal keys are fed the same by the same events of a tenant."""
         self.expiries: list[Expiries] = []
         self.features: list[Feature] = []
         self._make = make
@@ -238,7 +240,7 @@ class Sharing:
         key = (metric.event, metric.name, metric.where, metric.field, flavour)
         spec = self._by_filter.get(key)
         if spec is None:
-            spec = self._by_filter[key] = self._new_series(_MAKERS[flavour])
+            spec = self._by_filter[key] = self._new_series(key, _MAKERS[flavour])
             feed = Feed(spec, extractor(metric, self._tenant))
             self._feed(metric.event, feed, of_returns=sees_returns(metric.measure, metric.where))
         return spec
@@ -248,14 +250,14 @@ class Sharing:
         key = (rule.first, rule.then, rule.within, rule.happens)
         spec = self._by_filter.get(key)
         if spec is None:
-            spec = self._by_filter[key] = self._new_series(lambda expiries: SequenceSeries(expiries, following))
+            spec = self._by_filter[key] = self._new_series(key, lambda expiries: SequenceSeries(expiries, following))
             for role, matcher in ((FIRST, rule.first), (THEN, rule.then)):
                 feed = Feed(spec, RoleExtractor(_counted(matcher), self._tenant, role))
                 self._feed(matcher.event, feed, of_returns=sees_returns("count", matcher.where))
         return _Draft(SequenceReader(spec.index, self._window(rule.window, spec)), "plain", [spec])
 
-    def _new_series(self, make: Callable[[list[Expiries]], Series]) -> SeriesSpec:
-        spec = SeriesSpec(len(self.series), make)
+    def _new_series(self, key: Any, make: Callable[[list[Expiries]], Series]) -> SeriesSpec:
+        spec = SeriesSpec(len(self.series), key, make)
         self.series.append(spec)
         return spec
 

@@ -1,0 +1,204 @@
+"""Questions: what the API asks the segmenters, which alone have the rows and the histories, and how they answer.
+
+Both ends are ours and the way between them is internal. Whoever asks names the partitions with the epochs that their markers
+told, and the definitions that the answer must know; a worker answers only for partitions that it owns in those epochs.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from schemas.errors import Refusal
+
+PATH: Final = "/ask"
+MOST_INSTANTS: Final = 1_000
+"""Steps of a timeline: more than a screen has columns."""
+
+
+class Population(Struct, tag_field="ask", tag="population", frozen=True):
+    """How many customers of the tenant are known? Answered by a `Tally`."""
+
+
+class Tally(Struct, frozen=True):
+    """So many."""
+
+    count: int
+
+
+class Explain(Struct, tag_field="ask", tag="explain", frozen=True):
+    """Why is a customer in a segment, or not? Answered by an `Explained`, null for a customer who is not known."""
+
+    customer_id: str
+    segment_id: str
+
+
+class Counts(Struct, frozen=True):
+    """An event that counts, and the instant from which on it no longer will (None: always)."""
+
+    event_id: str
+    at_ms: int
+    leaves_ms: int | None
+
+
+class Seen(Struct, frozen=True):
+    """What a condition sees: its place in the rule, its value, and until when it holds or does not if nothing new happens.
+
+    `events` are the newest of those that count, `total` how many there are.
+    """
+
+    path: str
+    value: Raw
+    op: str
+    threshold: Raw
+    holds: bool
+    until_ms: int | None
+    events: list[Counts]
+    total: int
+
+
+class Explained(Struct, frozen=True, kw_only=True):
+    """Whether a customer is in a version of a segment, and everything that this depends on.
+
+    `until_ms`: the next instant at which it is otherwise if nothing new happens. `held_until_ms`: an entry that `min_stay` holds.
+    `overridden_by`: the higher level of the family that the customer is in.
+    """
+
+    version: int
+    member: bool
+    since_ms: int | None
+    until_ms: int | None
+    rule_holds: bool
+    included: bool
+    excluded: bool
+    held_until_ms: int | None
+    overridden_by: str | None
+    conditions: list[Seen]
+    history_from_ms: int
+
+
+class Preview(Struct, tag_field="ask", tag="preview", frozen=True):
+    """How many would be in a segment with a rule (JSON, numbers exact), new or the next version of another? Answered by a `Previewed`."""
+
+    rule: Any
+    replaces: str | None = None
+
+
+class Previewed(Struct, frozen=True):
+    """How many of how many customers, some of them, and who would enter and leave what is in force."""
+
+    count: int
+    of: int
+    sample: list[str]
+    enters: int
+    leaves: int
+
+
+class WasMember(Struct, tag_field="ask", tag="was-member", frozen=True):
+    """Was a customer in a segment at a past instant? Answered by a `Was`, null for a customer who is not known."""
+
+    customer_id: str
+    segment_id: str
+    at_ms: int
+
+
+class Was(Struct, frozen=True):
+    """Whether, since when (None: as far back as anything is known) and until when; under which version of the segment."""
+
+    version: int
+    member: bool
+    since_ms: int | None
+    until_ms: int | None
+    history_from_ms: int
+
+
+class Timeline(Struct, tag_field="ask", tag="timeline", frozen=True):
+    """How large was a segment at these instants, the earliest first, and who came and went between them? Answered by a `Course`."""
+
+    segment_id: str
+    instants_ms: Annotated[list[int], Meta(min_length=1, max_length=MOST_INSTANTS)]
+
+
+class Course(Struct, frozen=True):
+    """The size at the first instant; for each, how many entered and left after the one before and up to it."""
+
+    version: int
+    first: int
+    entered: list[int]
+    exited: list[int]
+    history_from_ms: int
+
+
+Question = Population | Preview | Explain | WasMember | Timeline
+"""Every question that there is. A new one is a struct with a tag, in this union."""
+
+
+class Asked(Struct, frozen=True):
+    """One question to one worker.
+
+    `partitions` maps each partition to the epoch of its marker; `definitions` is the catalog offset that must have been read.
+    """
+
+    tenant: str
+    partitions: dict[int, int]
+    question: Question
+    definitions: int = 0
+
+
+class Part(Struct, frozen=True):
+    """What one partition answers, as of an instant."""
+
+    as_of_ms: int
+    answer: Raw
+
+
+class Answered(Struct, frozen=True):
+    """The parts of the partitions that the worker owns; `moved` are those that it does not own in the epoch that was named."""
+
+    parts: dict[int, Part]
+    moved: list[int] = []
+
+
+class Declined(Struct, frozen=True):
+    """Why a worker does not answer."""
+
+    detail: str
+
+
+encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+_asked: Final = msgspec.json.Decoder(Asked, float_hook=Decimal)
+_answered: Final = msgspec.json.Decoder(Answered)
+_declined: Final = msgspec.json.Decoder(Declined)
+_BROKEN: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def decode_asked(document: bytes) -> Asked:
+    """Read a question; raise `Refusal` on anything else."""
+    try:
+        return _asked.decode(document)
+    except _BROKEN as error:
+        raise Refusal(str(error)[:300], reason="malformed") from None
+
+
+def decode_answered(document: bytes) -> Answered:
+    """Read a worker's answer; raise `Refusal` on anything else."""
+    try:
+        return _answered.decode(document)
+    except _BROKEN as error:
+        raise Refusal(f"no answer of a worker: {str(error)[:200]}", reason="malformed") from None
+
+
+def declined(document: bytes) -> str:
+    """Return why a worker did not answer, as far as it said."""
+    try:
+        return _declined.decode(document).detail
+    except _BROKEN:
+        return "the worker did not answer"
+
+
+def encoded(answer: Any) -> Raw:
+    """Return an answer as it lies in its part."""
+    return Raw(encode(answer))

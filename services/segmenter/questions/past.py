@@ -1,0 +1,124 @@
+"""The past, told from history with what is known today: when a customer was in a segment, also before it was saved.
+
+In the past all that is known now was known at once, lists were what they are now, and each entry has its `min_stay` from its own
+instant. So a life is the same walk as the one that finds `until`, begun before anything had happened.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Generator, Iterable, Iterator
+
+from schemas.catalog import Segment
+from schemas.facts import Fact
+from schemas.questions import Asked, Course, Was
+from services.segmenter.engine.live import Live
+from services.segmenter.engine.outlook import HORIZON_MS, Outlook
+from services.segmenter.engine.plan import CompiledSegment, Plan
+from services.segmenter.engine.row import Row
+from services.segmenter.questions.inquiry import OfEveryone, OfOne, People, Unknowable
+from services.segmenter.questions.person import Person
+
+
+class Life:
+    """One customer's memberships of a segment and of what it depends on, from an instant on."""
+
+    def __init__(self, plan: Plan, compiled: CompiledSegment, row: Row, facts: Iterable[Fact], start_ms: int) -> None:
+        self._outlook = Outlook(Row(0, manual=row.manual), Live(plan, facts, start_ms), compiled)
+        self._bound_ms = self._outlook.decide(start_ms)
+
+    @property
+    def member(self) -> bool:
+        """Whether the customer is in, where the walk has come to."""
+        return self._outlook.member
+
+    def walk(self, to_ms: int) -> Iterator[int]:
+        """Walk up to an instant and on it, yielding each at which something was decided."""
+        while self._bound_ms <= to_ms:
+            at_ms = self._bound_ms
+            self._bound_ms = self._outlook.decide(at_ms)
+            yield at_ms
+
+
+def remembered(compiled: CompiledSegment) -> CompiledSegment:
+    """Return a segment whose past can be told; raises `Unknowable` for one that depends on a rank: others stood elsewhere then."""
+    if compiled.ranks:
+        raise Unknowable(f"segment {compiled.id} depends on a rank, and who was foremost in the past is not known")
+    return compiled
+
+
+def beginning_ms(compiled: CompiledSegment, facts: Iterable[Fact], from_ms: int) -> int:
+    """Return an instant at which a life that is wanted from an instant on may begin: no stay from before it can reach there.
+
+    Without stays that is the instant itself, for facts alone decide. Before the first fact and the first start of a segment
+    nothing changes but by stays that end, each of them once.
+    """
+    stays = [other.min_stay.longest_ms for other in compiled.closure if other.min_stay is not None]
+    if not stays:
+        return from_ms
+    edges = [edge for other in compiled.closure for edge in (other.segment.starts_at_ms, other.segment.ends_at_ms) if edge is not None]
+    first_ms = min([from_ms, *edges, *(fact.at_ms for fact in facts)])
+    return max(0, first_ms - 1 - sum(stays))
+
+
+class Remembering(OfOne):
+    """Answers `WasMember`."""
+
+    def look(self, person: Person) -> Generator[int, None, Was]:
+        """Walk from before the first fact to the instant, and on to where it changes."""
+        at_ms: int = self.question.at_ms
+        segment = self.segment(self.question.segment_id)
+        plan = self.people.plans.about(self.tenant, segment)
+        compiled, facts = remembered(plan.segments[segment.id]), person.history()
+        first_ms = min([at_ms, *(fact.at_ms for fact in facts)]) - 1
+        life = Life(plan, compiled, person.row, facts, beginning_ms(compiled, facts, first_ms))
+        yield 1 + person.events
+        member, since_ms = life.member, None
+        for turn_ms in life.walk(at_ms):
+            if life.member is not member:
+                member, since_ms = life.member, turn_ms
+            yield 1
+        until_ms = None
+        for turn_ms in life.walk(at_ms + HORIZON_MS):
+            yield 1
+            if life.member is not member:
+                until_ms = turn_ms
+                break
+        history_from_ms = plan.calendar.ago(self.now_ms, self.people.history_kept)
+        return Was(segment.version, member, since_ms if member else None, until_ms, history_from_ms)
+
+
+class Recounting(OfEveryone):
+    """Answers `Timeline`."""
+
+    def __init__(self, people: People, asked: Asked, now_ms: int) -> None:
+        super().__init__(people, asked, now_ms)
+        self._instants: list[int] = self.question.instants_ms
+        self._segment: Segment = self.segment(self.question.segment_id)
+        self._plan = people.plans.about(self.tenant, self._segment)
+        remembered(self._plan.segments[self._segment.id])
+        self._first = 0
+        self._entered = [0] * len(self._instants)
+        self._exited = [0] * len(self._instants)
+
+    def look(self, person: Person) -> Iterator[int]:
+        """Walk through one customer's life and note each entry and exit in its step."""
+        plan, instants, facts = self._plan, self._instants, person.history()
+        compiled = plan.segments[self._segment.id]
+        life = Life(plan, compiled, person.row, facts, beginning_ms(compiled, facts, instants[0]))
+        yield 1 + person.events
+        for _ in life.walk(instants[0]):
+            yield 1
+        member = life.member
+        self._first += member
+        for turn_ms in life.walk(instants[-1]):
+            if life.member is not member:
+                member = life.member
+                changes = self._entered if member else self._exited
+                changes[bisect_left(instants, turn_ms)] += 1
+            yield 1
+
+    def answer(self) -> Course:
+        """Return the size at the first instant, and what changed in each step up to the next ones."""
+        history_from_ms = self._plan.calendar.ago(self.now_ms, self.people.history_kept)
+        return Course(self._segment.version, self._first, self._entered, self._exited, history_from_ms)

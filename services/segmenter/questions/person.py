@@ -1,0 +1,72 @@
+"""A customer as a question sees one: what was decided and what happened, to be read and not to be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from msgspec.structs import replace
+
+from schemas.facts import Fact
+from services.segmenter.engine.decisions import CLOCK, Customer
+from services.segmenter.engine.live import Live
+from services.segmenter.engine.plan import Plan
+from services.segmenter.engine.row import Row
+from services.segmenter.rows import decode_row
+from services.segmenter.slots import Slot
+
+
+class Person:
+    """One customer of a partition. `history` reads all facts, including those that are not written yet."""
+
+    __slots__ = ("_slot", "customer_id", "history", "tenant")
+
+    def __init__(self, tenant: str, customer_id: str, slot: Slot, history: Callable[[], list[Fact]]) -> None:
+        self.tenant = tenant
+        self.customer_id = customer_id
+        self.history = history
+        self._slot = slot
+
+    def facts(self) -> Iterator[Fact]:
+        """Yield all facts; nothing is read before it is asked for."""
+        yield from self.history()
+
+    @property
+    def live(self) -> Live | None:
+        """The live state while it is remembered, with what was applied and is not decided yet."""
+        customer: Customer | None = self._slot.customer
+        return None if customer is None else customer.live
+
+    @property
+    def events(self) -> int:
+        """How many facts are kept."""
+        return self._slot.events
+
+    @property
+    def revision(self) -> int:
+        """The definitions offset under which every segment was decided."""
+        return self._slot.revision
+
+    @property
+    def row(self) -> Row:
+        """What was decided last, as a copy (its parts are never changed in place)."""
+        slot = self._slot
+        customer: Customer | None = slot.customer
+        if customer is not None:
+            return replace(customer.row)
+        return Row(-1) if slot.row is None else decode_row(slot.row)
+
+    def at_work(self, plan: Plan, now_ms: int) -> Customer:
+        """Return a customer of its own, brought to now under a plan: with the deadlines passed and the facts decided that are due.
+
+        The plan's segments must have been decided for this customer (`revision`).
+        """
+        slot, row = self._slot, self.row
+        known: Customer | None = slot.customer
+        row.members = {segment_id: membership for segment_id, membership in row.members.items() if segment_id in plan.segments}
+        row.entered = {segment_id: since_ms for segment_id, since_ms in row.entered.items() if segment_id in plan.segments}
+        pending = known is not None and known.pending is not None
+        since_ms = known.pending_ms if known is not None and pending else min(now_ms, slot.deadline_ms)
+        found = Customer(self.tenant, self.customer_id, row, Live(plan, self.history(), since_ms))
+        found.decide(plan.segments.values(), since_ms, now_ms, CLOCK, [])
+        found.advance(now_ms, [])
+        return found

@@ -1,0 +1,92 @@
+"""A preview says what saving then does; and what a plan takes over from the one before is what it would have read from the history."""
+
+from __future__ import annotations
+
+import json
+import os
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.questions import Preview, Previewed
+from services.segmenter.engine.live import Live
+from tests.property.test_language_against_oracle import _APART, Pair
+from tests.support import language
+from tests.support.asking import ask
+from tests.support.language import World
+
+Json = dict[str, Any]
+
+_LOOKS = int(os.environ.get("ROLLCALL_TEST_WORLDS", "60"))
+
+
+def exact(rule: Json) -> Any:
+    """A rule as it comes over the wire."""
+    return json.loads(json.dumps(rule), parse_float=Decimal)
+
+
+def previewed(pair: Pair, rule: Json, replaces: str | None = None) -> Previewed:
+    """What would be in a segment with a rule."""
+    found: Previewed = ask(pair.simulation, Preview(exact(rule), replaces), Previewed)
+    return found
+
+
+@settings(max_examples=_LOOKS)
+@given(language.worlds(without=_APART), st.data())
+def test_a_preview_says_what_saving_then_does(world: World, data: st.DataObject) -> None:
+    """Of a new segment, and of an edit: who is in is the judge's, who enters and leaves is what the service puts out."""
+    pair = Pair(world)
+    *saved, last = world.segments
+    for segment in saved:
+        pair.save(segment)
+    for document in world.documents:
+        pair.accept(document)
+    known = len(pair.simulation.memberships())
+    found = previewed(pair, last["rule"])
+    pair.save({"id": last["id"], "rule": last["rule"]})
+    members = pair.simulation.members(last["id"])
+    assert members == pair.judge.members[last["id"]]
+    assert (found.count, found.of, found.enters, found.leaves) == (len(members), known, len(members), 0)
+    assert set(found.sample) <= members
+    assert len(found.sample) == min(10, len(members))
+
+    target = data.draw(st.sampled_from([segment for segment in world.segments if not segment.get("tier")]))
+    others = [segment["rule"] for segment in world.segments if "segment" not in json.dumps(segment["rule"])] or [last["rule"]]
+    rule = data.draw(st.sampled_from(others))
+    if "segment" in json.dumps(rule):
+        return  # it might name the segment that is edited
+    edit = (target if target is not last else {"id": last["id"]}) | {"rule": rule}
+    edit = {name: value for name, value in edit.items() if name not in ("include", "exclude")}
+    found = previewed(pair, rule, target["id"])
+    before, told = pair.simulation.members(target["id"]), len(pair.simulation.transitions)
+    pair.simulation.save(edit, replaces=1)
+    after = pair.simulation.members(target["id"])
+    changes = [change for change in pair.simulation.transitions[told:] if change["segment_id"] == target["id"]]
+    assert (found.count, found.enters, found.leaves) == (len(after), len(after - before), len(before - after))
+    assert sorted(change["change"] for change in changes) == ["entered"] * found.enters + ["exited"] * found.leaves
+
+
+@settings(max_examples=_LOOKS)
+@given(language.worlds(without=_APART), st.data())
+def test_what_a_plan_takes_over_is_what_the_history_says(world: World, data: st.DataObject) -> None:
+    """Between any two plans of a tenant: every bit, and the bound of every feature."""
+    pair = Pair(world)
+    for segment in world.segments:
+        pair.save(segment)
+    for document in world.documents:
+        pair.accept(document)
+    partition = pair.simulation.partition
+    plans = [partition.plans.about("demo", segment) for segment in partition.plans.catalog.live_segments("demo")]
+    before, after = data.draw(st.sampled_from(plans)), data.draw(st.sampled_from(plans))
+    at_ms = pair.simulation.now_ms
+    for key in list(partition.keys()):
+        person = partition.person(key)
+        assert person is not None
+        former = Live(before, person.facts(), at_ms)
+        taken, fresh = Live(after, person.facts(), at_ms + 1, former), Live(after, person.facts(), at_ms + 1)
+        assert taken.truth == fresh.truth
+        if person.events:  # of whom nothing is known, nothing but dates can change
+            assert taken.bounds == fresh.bounds
+        assert taken.profile == fresh.profile
