@@ -7,16 +7,20 @@ from itertools import count
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.definitions import SegmentArchived
 from schemas.partitions import record_key
+from schemas.questions import Asked, Course, Explain, Explained, Preview, Previewed, Question, Timeline, Was, WasMember
 from services.segmenter.engine.rankings import kept_score, places
 from services.segmenter.engine.row import Row
+from services.segmenter.questions.inquiry import Unknowable
 from services.segmenter.rows import Progress, decode_progress, decode_row, encode
 from tests.oracle import clock, model
 from tests.oracle.examples import NOON, PARIS
+from tests.support.asking import ask_of
 from tests.support.fleet import Fleet, counted
 from tests.support.simulation import Written
 
@@ -213,6 +217,44 @@ def test_a_restart_changes_nothing_and_asks_for_little() -> None:
     fleet.talk(100)
     assert told(fleet) == []
     assert all(slot.customer is None for part in fleet.parts for slot in part.partition._slots.values())
+
+
+def test_an_explanation_shows_the_value_and_its_events() -> None:
+    """For who is in and who is not; the rank has no end, what stands beside it has; and while its cut is being found nothing is known."""
+    recent = {"metric": {"measure": "count", "event": "checkout", "window": {"last": "P14D"}}, "op": "gte", "value": 1}
+    fleet = crowd({"id": "first", "rule": {"all": [{"rank": {"metric": SUM, "order": "desc", "percent": 20}}, recent]}})
+    for customer, member, value in (("c10", True, b'"100.00"'), ("c1", False, b'"10.00"')):
+        found = asked(fleet, customer, Explain(customer, "first"), Explained)
+        rank, count_of = found.conditions
+        assert found.member is member
+        assert (rank.holds, bytes(rank.value), rank.op, bytes(rank.threshold), rank.until_ms) == (member, value, "top", b'"20%"', None)
+        assert [event.leaves_ms for event in rank.events] == [None]
+        assert found.until_ms == (count_of.until_ms if member else None)
+    fleet.save(first(top=1), replaces=1)
+    with pytest.raises(Unknowable, match="backfilled"):
+        asked(fleet, "c10", Explain("c10", "first"), Explained)
+    fleet.rest()
+    assert asked(fleet, "c10", Explain("c10", "first"), Explained).member
+
+
+def test_a_preview_knows_the_ranks_that_are_in_force() -> None:
+    """Of those it counts exactly; of others, and of the past, it says that they are not known rather than something false."""
+    fleet = crowd(first(top=3))
+    known = {"not": first(top=3)["rule"]}
+    parts = [ask_of(part.partition, Asked("demo", {part.number: 1}, Preview(known, None)), NOW, Previewed) for part in fleet.parts]
+    assert (sum(part.count for part in parts), sum(part.of for part in parts)) == (7, 10)
+    with pytest.raises(Unknowable, match="saved"):
+        asked(fleet, "c1", Preview(first(top=4)["rule"], None), Previewed)
+    with pytest.raises(Unknowable, match="past"):
+        asked(fleet, "c10", WasMember("c10", "first", NOW - 1), Was)
+    with pytest.raises(Unknowable, match="past"):
+        asked(fleet, "c10", Timeline("first", [NOW - 1, NOW]), Course)
+
+
+def asked(fleet: Fleet, customer: str, question: Question, type_: Any) -> Any:
+    """Ask the partition where a customer lives."""
+    part = fleet.home(customer)
+    return ask_of(part.partition, Asked("demo", {part.number: 1}, question), NOW, type_)
 
 
 def test_who_is_taken_out_makes_room() -> None:

@@ -11,12 +11,13 @@ from typing import Any, Final
 from schemas.facts import PROFILE, VOID, Fact
 from schemas.instants import NEVER
 from schemas.questions import Counts, Explained, Seen, encoded
-from schemas.rules import Near, ProfileCondition, Sequence
+from schemas.rules import Near, ProfileCondition, Rank, Sequence
 from schemas.vocabulary import DERIVED_ATTRIBUTES
 from services.segmenter.engine.decisions import Customer
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.outlook import HORIZON_MS, by_hand
 from services.segmenter.engine.plan import CompiledSegment
+from services.segmenter.engine.rankings import ranking_name
 from services.segmenter.engine.ratios import RatioReader
 from services.segmenter.engine.readers import AverageReader, CountReader, DaysReader, Reader, SumReader
 from services.segmenter.engine.reasons import condition_values
@@ -83,6 +84,8 @@ def counting(leaf: Leaf, live: Live, history: Iterable[Fact], at_ms: int) -> Ite
     Of a profile's condition that is the last event that said something of the attribute; of a sequence both its events.
     """
     condition, feature = leaf.condition, leaf.feature
+    if isinstance(condition, Rank):
+        feature = live.plan.scored[live.plan.rankings[ranking_name(condition)].place]
     if feature is None or condition is None:
         return
     if isinstance(condition, ProfileCondition | Near):
