@@ -142,6 +142,22 @@ def test_ranks_are_right_at_rest(shop: Shop) -> None:
     assert {change["cause"]["kind"] for change in shop.changes()} == {"definition"}
 
 
+def test_a_preview_counts_ranks_that_are_in_force(shop: Shop) -> None:
+    """Exactly; of another it says where in the rule it stands, and why it is not known."""
+    known = {"rule": {"not": SEGMENTS[0]["rule"]}}
+    answer = shop.http.post(shop.url("api", "/v1/segments/preview"), json=known)
+    assert answer.status_code == 200, answer.text
+    everybody = len(shop.history.known)
+    assert (answer.json()["count"], answer.json()["of"]) == (everybody - len(shop.members("best-fifth") or ()), everybody)
+    other = {"rule": {"any": [{"rank": {"metric": _SUM, "order": "desc", "percent": 3}}]}}
+    answer = shop.http.post(shop.url("api", "/v1/segments/preview"), json=other)
+    assert (answer.status_code, answer.json().get("pointer")) == (422, "/rule/any/0/rank"), answer.text
+    answer = shop.http.get(shop.url("api", f"/v1/customers/{next(iter(shop.members('best-fifth') or ()))}/segments/best-fifth/explain"))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["conditions"][0]["op"] == "top"
+    assert answer.json()["until"] is None
+
+
 def test_a_checkout_moves_the_cut(shop: Shop) -> None:
     """Who had least spends most: in within the time allowed, somebody else out, both with the cause `rank` and without an end."""
     before = len(shop.changes())
