@@ -17,6 +17,10 @@ from schemas.errors import Refusal
 PATH: Final = "/ask"
 MOST_INSTANTS: Final = 1_000
 """Steps of a timeline: more than a screen has columns."""
+MOST_EVENTS: Final = 200
+"""Events of a portrait."""
+MOST_HOLDERS: Final = 10
+"""Customers with one card number that are shown; a card has one holder, or a household."""
 
 
 class Population(Struct, tag_field="ask", tag="population", frozen=True):
@@ -132,7 +136,39 @@ class Course(Struct, frozen=True):
     history_from_ms: int
 
 
-Question = Population | Preview | Explain | WasMember | Timeline
+class Portray(Struct, tag_field="ask", tag="portray", frozen=True):
+    """Who is a customer? Answered by a `Portrait` with up to so many events, null for a customer who is not known."""
+
+    customer_id: str
+    events: Annotated[int, Meta(ge=0, le=MOST_EVENTS)]
+
+
+class Figure(Struct, frozen=True):
+    """A metric in its canonical form, and its value."""
+
+    metric: Raw
+    value: Raw
+
+
+class Portrait(Struct, frozen=True, kw_only=True):
+    """A customer: attributes, figures, the newest events as documents, and how many there are of each type."""
+
+    customer_id: str
+    profile: Raw
+    metrics: list[Figure]
+    events: list[Raw]
+    event_counts: dict[str, int]
+    first_event_ms: int | None
+    last_event_ms: int | None
+
+
+class WithCard(Struct, tag_field="ask", tag="with-card", frozen=True):
+    """Which customers have this card number? Answered by a list of their ids."""
+
+    card_number: str
+
+
+Question = Population | Preview | Explain | WasMember | Timeline | Portray | WithCard
 """Every question that there is. A new one is a struct with a tag, in this union."""
 
 

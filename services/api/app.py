@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from services.api.asking import Asking
+from services.api.backwards import Backwards
 from services.api.changes import Feed
 from services.api.desk import Desk
 from services.api.errors import install
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 def build_desk(settings: ApiSettings) -> Desk:
     """Return the parts of an API process, none of them connected."""
     metrics, follower = Metrics(), Follower(settings)
-    reads = Reads(settings, metrics)
+    reads, feed = Reads(settings, metrics), Feed(settings, metrics)
     return Desk(
         settings=settings,
         metrics=metrics,
@@ -45,7 +46,8 @@ def build_desk(settings: ApiSettings) -> Desk:
         writer=Writer(settings, follower, metrics),
         reads=reads,
         freshness=Freshness(settings, reads, metrics),
-        feed=Feed(settings, metrics),
+        feed=feed,
+        backwards=Backwards(settings, metrics, feed),
         asking=Asking(settings, reads, metrics),
         now_ms=now_ms,
         randomness=secrets.token_bytes,

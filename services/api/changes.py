@@ -72,11 +72,11 @@ class Feed:
         """
         places = None if after in (None, _NOW) else self._cursor(str(after))
         try:
-            async with asyncio.timeout(self._settings.api_feed_timeout_s), self._consumer() as consumer:
-                ends = await self._offsets(consumer, ends=True)
+            async with asyncio.timeout(self._settings.api_feed_timeout_s), self.consumer() as consumer:
+                ends = await self.offsets(consumer, ends=True)
                 if after == _NOW:
                     return ChangePage([], self._token(ends), more=False)
-                begins = await self._offsets(consumer, ends=False)
+                begins = await self.offsets(consumer, ends=False)
                 if places is None:
                     places = begins
                 self._check(places, begins, ends)
@@ -125,7 +125,8 @@ class Feed:
                     mine.append((_last(mine), tp.partition, position, None))
         return list(found.values())
 
-    async def _offsets(self, consumer: AIOKafkaConsumer, *, ends: bool) -> dict[int, int]:
+    async def offsets(self, consumer: AIOKafkaConsumer, *, ends: bool) -> dict[int, int]:
+        """Return where each partition of the topic begins, or ends."""
         found = await (consumer.end_offsets(self._places) if ends else consumer.beginning_offsets(self._places))
         return {tp.partition: offset for tp, offset in found.items()}
 
@@ -150,7 +151,8 @@ class Feed:
         return encode_position({"": dict(sorted(places.items()))})
 
     @contextlib.asynccontextmanager
-    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+    async def consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        """Lend a consumer of the pool, waiting for a turn."""
         async with self._turns:
             consumer = self._idle.pop() if self._idle else await self._connected()
             try:

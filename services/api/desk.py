@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from schemas.catalog import Catalog
 from services.api.asking import Asking
 from services.api.auth import Randomness
+from services.api.backwards import Backwards
 from services.api.changes import Feed
 from services.api.errors import unavailable
 from services.api.freshness import Freshness
@@ -29,6 +30,7 @@ class Desk:
     reads: Reads
     freshness: Freshness
     feed: Feed
+    backwards: Backwards
     asking: Asking
     now_ms: Callable[[], int]
     randomness: Randomness

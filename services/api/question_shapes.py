@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from services.api.shapes import AsOf, Instant, OptionalInstant, RuleJson, Until
+from services.api.shapes import AsOf, Cursor, Instant, Membership, OptionalInstant, RuleJson, Until
 
 Value = Annotated[Any, Meta(description="In the units of the rule; amounts as decimal strings, null where nothing is known.")]
 HistoryFrom = Annotated[str, Meta(description="Events from before this instant are not kept.", extra_json_schema={"format": "date-time"})]
@@ -74,4 +74,60 @@ class Explanation(Struct, kw_only=True):
     overridden_by: str | None
     sentence: str
     history_from: HistoryFrom
+    as_of: AsOf
+
+
+class TimelinePoint(Struct):
+    """The size of a segment at an instant, and how many entered and left after the step before and up to this one."""
+
+    at: Instant
+    count: int
+    entered: int
+    exited: int
+
+
+class TimelineView(Struct):
+    """A segment's size over time. The first step's `entered` and `exited` are 0: there is none before it."""
+
+    points: list[TimelinePoint]
+    version: int
+    history_from: HistoryFrom
+    as_of: AsOf
+
+
+class HistoryPage(Struct):
+    """Transitions as they were decided, the newest first. A page may be short, even empty, while `next` goes on."""
+
+    changes: Annotated[list[Raw], Meta(extra_json_schema={"items": {"$ref": "#/components/schemas/Transition"}})]
+    next: Cursor
+
+
+class FigureView(Struct):
+    """A metric of the customer, in words and as a rule would write it; null where there is nothing to measure."""
+
+    text: str
+    metric: Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
+    value: Value
+
+
+class CustomerView(Struct, kw_only=True):
+    """A customer. Events are the documents that were sent, the newest first; `event_counts` how many are kept of each type."""
+
+    customer_id: str
+    profile: Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
+    metrics: list[FigureView]
+    events: Annotated[list[Raw], Meta(extra_json_schema={"items": {"type": "object"}})]
+    event_counts: dict[str, int]
+    first_event_at: OptionalInstant
+    last_event_at: OptionalInstant
+    segments: list[Membership]
+    pending: list[str] | UnsetType = UNSET
+    as_of: AsOf
+
+
+class CustomerPage(Struct):
+    """Customers with a card number, by id; `more` where there are more than the ten that are shown."""
+
+    customers: list[CustomerView]
+    more: bool
     as_of: AsOf

@@ -220,6 +220,8 @@ class MembershipAnswer(Struct):
     until: Until
     version: int
     as_of: AsOf
+    at: Annotated[str, Meta(description="The instant asked about; only there for a past one.")] | UnsetType = UNSET
+    history_from: Annotated[str, Meta(description="Events from before this instant are not kept; only there for a past one.")] | UnsetType = UNSET
 
 
 class MemberView(Struct):

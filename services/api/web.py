@@ -37,7 +37,6 @@ _ETAG: Final = re.compile(r'(?:W/)?"[^"]*"|\d+|\*')
 _MOST_PARAMETERS: Final = 20
 _JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
-_LATER: Final = ("at",)
 
 
 @dataclass(frozen=True)
@@ -167,8 +166,6 @@ def query_of(raw: bytes, known: frozenset[str]) -> dict[str, str]:
         raise Refused(422, f"the query cannot be read: {str(error)[:100]}") from None
     found: dict[str, str] = {}
     for name, value in pairs:
-        if name in _LATER and name not in known:
-            raise Refused(422, f"{name} is not available in this version", pointer=f"/{name}")
         if name not in known:
             here = ", ".join(sorted(known)) or "none"
             raise Refused(422, f"unknown query parameter {shown(name)}; here: {here}", pointer=f"/{name}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from schemas.errors import Refusal
-from schemas.facts import Fact, chunk_of, facts_in, joined
+from schemas.facts import Fact, chunk_of, joined
+from schemas.instants import NEVER
 from schemas.transitions import Transition, encode_transition
 from services.segmenter.rows import PROGRESS, Progress, chunk_key, encode, row_key
-from services.segmenter.slots import JOIN_AT, Slot, facts_of
+from services.segmenter.slots import JOIN_AT, Slot, facts_of, newest
 from services.segmenter.steps import Record, Step
 
 
@@ -31,10 +32,9 @@ class Gathering:
         else:
             added.append(fact)
 
-    def history(self, key: bytes, slot: Slot) -> Iterator[Fact]:
-        """Yield all facts of a customer, written or not; nothing is decoded before it is asked for."""
-        for chunk in slot.chunks.values():
-            yield from facts_in(chunk)
+    def history(self, key: bytes, slot: Slot, since_ms: int = 0) -> Iterator[Fact]:
+        """Yield a customer's facts, written or not; many of those from before an instant are left out."""
+        yield from slot.history(since_ms)
         yield from self._added.get(key, ())
 
     def put(self, changelog_key: bytes, value: bytes | None) -> None:
@@ -92,15 +92,17 @@ class Gathering:
 
 def _write_chunk(rows: dict[bytes, bytes | None], key: bytes, slot: Slot, facts: list[Fact]) -> None:
     """Write a customer's new facts as a chunk, joined with the loose ones before it once they are many."""
-    chunk = chunk_of(facts)
+    chunk, latest_ms = chunk_of(facts), newest(facts)
     if len(slot.loose) + 1 >= JOIN_AT:
         for number in slot.loose:
             rows[chunk_key(key, number)] = None
         chunk = joined([*[slot.chunks.pop(number) for number in slot.loose], chunk])
+        latest_ms = max([latest_ms, *[slot.newest.pop(number, NEVER) for number in slot.loose]])
         slot.loose.clear()
     number = slot.next_chunk
     slot.next_chunk += 1
     slot.chunks[number] = chunk
+    slot.newest[number] = latest_ms
     if facts_of(chunk) < JOIN_AT:
         slot.loose.append(number)
     rows[chunk_key(key, number)] = chunk

@@ -153,7 +153,7 @@ class Partition:
     def person(self, key: bytes) -> Person | None:
         """Return a customer for a question to read, None for one who is not known."""
         slot = self._slots.get(key)
-        return None if slot is None else Person(*split_key(key), slot, lambda: list(self._gathering.history(key, slot)))
+        return None if slot is None else Person(*split_key(key), slot, lambda since_ms: self._gathering.history(key, slot, since_ms))
 
     def inquiry(self, asked: Asked, now_ms: int) -> Inquiry:
         """Return a question about this partition's customers, ready to be worked on as of an instant."""
@@ -268,7 +268,7 @@ class Partition:
         customer: Customer = slot.customer
         out: list[Transition] = []
         customer.settle(out)
-        live = Live(customer.live.plan, self._gathering.history(key, slot), now_ms)
+        live = Live(customer.live.plan, lambda since_ms: self._gathering.history(key, slot, since_ms), now_ms)
         customer.correct(live, now_ms, Cause("correction", fact.event_id, fact.imported), out)
         self._gathering.write_row(key, slot)
         self._close(key, slot, customer, out, now_ms)
@@ -310,7 +310,7 @@ class Partition:
         slot = self._slots[key] = Slot()
         slot.revision = plan.revision
         row = Row(plan.revision, waiting=sorted(self._standings.unsettled(plan)))
-        customer = slot.customer = Customer(tenant, customer_id, row, Live(plan, (), now_ms))
+        customer = slot.customer = Customer(tenant, customer_id, row, Live(plan, _nothing, now_ms))
         self._standings.waits(key, row)
         self._gathering.project(key, slot)
         return slot, customer
@@ -370,7 +370,7 @@ class Partition:
         row = customer.row if customer is not None else decode_row(slot.row or b"") if slot.row is not None else Row(-1)
         row.deadline_ms = slot.deadline_ms
         former = None if customer is None else customer.live
-        live = Live(plan, self._gathering.history(key, slot), min(now_ms, slot.deadline_ms), former)
+        live = Live(plan, lambda since_ms: self._gathering.history(key, slot, since_ms), min(now_ms, slot.deadline_ms), former)
         customer = slot.customer = Customer(tenant, customer_id, row, live)
         if row.revision != plan.revision:
             self._standings.rescored(plan, key, row, customer.live.scores, adopted=True)
@@ -559,3 +559,7 @@ class Partition:
         while len(self._lives) > self._limits.live_customers:
             _, slot = self._lives.popitem(last=False)
             slot.customer = None
+
+
+def _nothing(_: int) -> tuple[Fact, ...]:
+    return ()

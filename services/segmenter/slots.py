@@ -5,8 +5,10 @@ Apart from the rows themselves, for this is compiled and they cannot be.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from schemas.facts import Fact, facts_in
 from schemas.instants import NEVER
 from services.segmenter.rows import decode_head
 
@@ -17,12 +19,14 @@ JOIN_AT: Final = 16
 class Slot:
     """A customer at rest: the encoded row and history, the deadline, and the live state while it is remembered.
 
-    `loose` are the numbers of the chunks that have not been joined yet, `next_chunk` the number of the next one.
+    `loose` are the numbers of the chunks that have not been joined yet, `next_chunk` the number of the next one. `newest`: the
+    instant of the latest fact of each chunk, where it is known.
     """
 
     def __init__(self) -> None:
         self.row: bytes | None = None
         self.chunks: dict[int, bytes] = {}
+        self.newest: dict[int, int] = {}
         self.loose: list[int] = []
         self.next_chunk = 0
         self.events = 0
@@ -30,10 +34,21 @@ class Slot:
         self.revision = -1
         self.customer: Any = None
 
+    def history(self, since_ms: int) -> Iterator[Fact]:
+        """Yield the written facts; chunks that end before an instant are left out, and nothing is decoded before it is asked for."""
+        for number, chunk in self.chunks.items():
+            if since_ms > 0 and self.newest.get(number, since_ms) < since_ms:
+                continue
+            facts = facts_in(chunk)
+            if number not in self.newest:
+                self.newest[number] = newest(facts)
+            yield from facts
+
     def restore_chunk(self, number: int, chunk: bytes | None) -> None:
         """Take a chunk of history from the changelog; None removes it."""
         if chunk is None:
             self.chunks.pop(number, None)
+            self.newest.pop(number, None)
         else:
             self.chunks[number] = chunk
         self.next_chunk = max(self.next_chunk, number + 1)
@@ -45,6 +60,11 @@ class Slot:
         if self.row is not None:
             head = decode_head(self.row)
             self.revision, self.deadline_ms = head.revision, head.deadline_ms
+
+
+def newest(facts: Iterable[Fact]) -> int:
+    """Return the instant of the latest of some facts."""
+    return max([fact.at_ms for fact in facts])
 
 
 def facts_of(chunk: bytes) -> int:

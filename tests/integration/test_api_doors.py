@@ -52,9 +52,9 @@ def test_every_route_asks_for_a_key_with_its_scope(api: Api, spec: RouteSpec) ->
 
 @ALL
 def test_no_route_ignores_a_parameter(api: Api, spec: RouteSpec) -> None:
-    """An unknown, misspelt, later or repeated query parameter is 422 and names itself."""
+    """An unknown, misspelt, misplaced or repeated query parameter is 422 and names itself."""
     path = path_of(spec)
-    for name in ("lmit", "Limit", "at", ""):
+    for name in {"lmit", "Limit", "at", ""} - {param.name for param in spec.params}:
         fails(api.call(spec.method, f"{path}?{name}=1"), 422, f"/{name}")
     for param in spec.params:
         fails(api.call(spec.method, f"{path}?{param.name}=1&{param.name}=1"), 422, f"/{param.name}")

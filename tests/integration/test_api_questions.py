@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 BOUGHT: Json = {"measure": "count", "event": "checkout", "window": {"last": "P30D"}}
 TWICE: Json = {"all": [{"metric": BOUGHT, "op": "gte", "value": 2}, {"not": {"profile": "city", "op": "eq", "value": "Lyon"}}]}
 START_MS = now_ms()
-WHATS = ("/explain",)
+WHATS = ("/explain", "?at=2026-01-01T00:00:00Z")
 _ids = count()
 
 
@@ -110,6 +110,100 @@ def test_what_keeps_somebody_in_or_out_besides_the_rule(shop: Installation) -> N
     assert found["conditions"][0]["until"] == found["until"] == shop.get(asked("dora", "high", "/explain"))["until"]
     assert shop.api.call("DELETE", "/v1/segments/gone", If_Match='"1"').status_code in (200, 204)
     assert "archived" in shop.get(asked("dora", "gone", "/explain"))["sentence"]
+
+
+def test_the_past_of_a_customer(shop: Installation) -> None:
+    """Before, on and after each boundary; since and until of then; also for a segment that was saved just now."""
+    shop.saved("later", TWICE)
+    position = shop.post(sale("pia", 50 * DAY_MS), sale("pia", 40 * DAY_MS))
+    entered, left = START_MS - 40 * DAY_MS, START_MS - 20 * DAY_MS
+    for segment in ("twice", "later"):
+        for at_ms, member in ((entered - 1, False), (entered, True), (left - 1, True), (left, False)):
+            found = shop.get(asked("pia", segment, f"?at={iso(at_ms)}&after={position}"))
+            assert (found["member"], found["at"], found["version"]) == (member, iso(at_ms), 1)
+            assert (found["since"], found["until"]) == ((iso(entered), iso(left)) if member else (None, iso(entered) if at_ms < entered else None))
+            assert found["history_from"] < iso(entered)
+    assert shop.get(asked("pia", "twice"))["member"] is False
+    assert "at" not in shop.get(asked("pia", "twice"))
+    path = asked("pia", "twice", "?at=")
+    shop.refused(path + iso(now_ms() + DAY_MS), 422, "/at")
+    for wrong in ("yesterday", "2026-11-01", "2026-11-01T10:00:00", "1900-01-01T00:00:00Z", ""):
+        shop.refused(path + wrong, 422, "/at")
+
+
+def test_the_timeline_of_a_segment(shop: Installation) -> None:
+    """Its sizes are those of the pasts, its entries and exits those between; over all partitions, for its tenant alone."""
+    rule = {"metric": {**BOUGHT, "where": [{"field": "store_id", "op": "eq", "value": "timeline"}]}, "op": "gte", "value": 1}
+    people = [f"t{n}" for n in range(20)]
+    events = [sale(who, (60 - n) * DAY_MS, store_id="timeline") for n, who in enumerate(people)]
+    position = shop.post(*events)
+    shop.post(*events, tenant="other")
+    shop.saved("timed", rule)
+    shop.get(f"/v1/customers/t0/segments?after={position}")
+    begin, end = iso(START_MS - 70 * DAY_MS), iso(START_MS)
+    found = shop.get(f"/v1/segments/timed/timeline?from={begin}&to={end}&step=P7D")
+    points = found["points"]
+    assert [point["at"] for point in points] == [iso(START_MS - (70 - 7 * n) * DAY_MS) for n in range(11)]
+    assert (points[0]["entered"], points[0]["exited"]) == (0, 0)
+    for before, point in pairwise(points):
+        assert point["count"] == before["count"] + point["entered"] - point["exited"]
+    assert sum(point["entered"] for point in points) == sum(point["exited"] for point in points) == 20
+    for point in points[::3]:
+        assert point["count"] == sum(shop.get(asked(who, "timed", f"?at={point['at']}"))["member"] for who in people)
+    assert len(shop.get("/v1/segments/timed/timeline")["points"]) == 31
+    assert shop.get("/v1/segments/timed/timeline")["points"][-1]["count"] == shop.get("/v1/segments/timed/count")["count"]
+    path = "/v1/segments/timed/timeline?"
+    shop.refused(path + f"from={end}&to={begin}", 422, "/from")
+    shop.refused(path + f"to={iso(now_ms() + DAY_MS)}", 422, "/to")
+    for step in ("PT1S", "P0D", "1d", "P9999Y", ""):
+        shop.refused(path + f"step={step}", 422, "/step")
+    shop.refused("/v1/segments/none/timeline", 404)
+    assert shop.refused("/v1/segments/timed/timeline", 404, key="theirs") == shop.refused("/v1/segments/none/timeline", 404, key="theirs")
+
+
+def test_the_page_of_a_customer(shop: Installation) -> None:
+    """Attributes as they were said last, events as documents, figures in words, segments; and the same by the card."""
+    item = {"product_id": "p", "category": "COFFEE", "quantity": 1.5, "amount": "2.50"}
+    bought = sale("rosa", 2 * DAY_MS, store_id="7", coupon_ids=["A"], items=[item])
+    told = {
+        "event_id": "r1", "customer_id": "rosa", "type": "profile", "occurred_at": iso(START_MS - DAY_MS),
+        "attributes": {"card_number": "9250 77", "location": {"lat": 43.6, "lon": 1.5}, "shoe": 41.5, "city": "Lyon"},
+    }  # fmt: skip
+    moved = told | {"event_id": "r2", "occurred_at": iso(START_MS - HOUR_MS), "attributes": {"city": None}}
+    quiz = {
+        "event_id": "q",
+        "customer_id": "rosa",
+        "type": "custom",
+        "occurred_at": iso(START_MS - HOUR_MS // 2),
+        "name": "quiz",
+        "properties": {"n": 1},
+    }
+    position = shop.post(bought, told, moved, quiz)
+    found = shop.get(f"/v1/customers/rosa?after={position}")
+    assert found["profile"] == {"card_number": "9250 77", "location": {"lat": 43.6, "lon": 1.5}, "shoe": 41.5}
+    assert [event["event_id"] for event in found["events"]] == ["q", "r2", "r1", bought["event_id"]]
+    assert found["events"][3].items() >= {"total": "10.00", "store_id": "7", "kind": "sale", "coupon_ids": ["A"], "items": [item]}.items()
+    assert found["events"][0].items() >= {"name": "quiz", "properties": {"n": 1}}.items()
+    assert found["events"][2]["attributes"] == told["attributes"]
+    assert found["event_counts"] == {"checkout": 1, "profile": 2, "custom": 1}
+    assert (found["first_event_at"], found["last_event_at"]) == (bought["occurred_at"], quiz["occurred_at"])
+    figures = {figure["text"]: figure["value"] for figure in found["metrics"]}
+    assert figures["the number of checkouts in the last 3 months"] == 1
+    assert figures["the sum of total over checkouts in the last year"] == "10.00"
+    assert figures["the number of days since the last checkout"] == 2
+    assert found["segments"] == shop.get("/v1/customers/rosa/segments")["segments"]
+    assert len(shop.get("/v1/customers/rosa?limit=2")["events"]) == 2
+    [held] = shop.get("/v1/customers?card_number=9250%2077")["customers"]
+    assert held["customer_id"] == "rosa"
+    assert shop.get("/v1/customers?card_number=9250")["customers"] == []
+    assert shop.get("/v1/customers?card_number=9250%2077", key="theirs")["customers"] == []
+    position = shop.post({**told, "event_id": "r3", "occurred_at": iso(START_MS), "attributes": {"card_number": "new"}})
+    shop.get(f"/v1/customers/rosa?after={position}")
+    assert shop.get("/v1/customers?card_number=9250%2077")["customers"] == [], "a card that was replaced is nobody's"
+    assert [one["customer_id"] for one in shop.get("/v1/customers?card_number=new")["customers"]] == ["rosa"]
+    shop.refused("/v1/customers", 422, "/card_number")
+    shop.refused("/v1/customers/nobody", 404)
+    assert shop.refused("/v1/customers/rosa", 404, key="theirs") == shop.refused("/v1/customers/nobody", 404)
 
 
 def test_what_is_not_there_is_404_and_what_cannot_be_asked_422(shop: Installation) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from schemas.questions import Explain, Explained, Seen
 from tests.oracle import answers, clock, model, windows
 from tests.property.test_language_against_oracle import _APART, Pair
+from tests.property.test_past_against_oracle import busy, told
 from tests.support import language
 from tests.support.asking import ask
 from tests.support.language import World
@@ -110,3 +111,11 @@ def test_until_is_the_next_flip(world: World) -> None:
                 instants = model.boundaries(leaf, pair.history, customer, at, end)
                 flips = (instant for instant in instants if model.holds(leaf, pair.history, customer, instant) is not seen.holds)
                 assert seen.until_ms == next(flips, None), (customer, leaf)
+
+
+@settings(max_examples=_LOOKS)
+@given(busy(), st.data())
+def test_events_that_count_are_right_in_a_busy_life(world: World, data: st.DataObject) -> None:
+    """Also where one was voided, and where there are more than are named."""
+    pair = told(world, data)
+    agree(pair)

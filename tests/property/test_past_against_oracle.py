@@ -115,3 +115,68 @@ def test_a_timeline_is_the_sum_of_the_pasts(world: World, data: st.DataObject) -
             before = chosen[place - 1] if place else at
             changes = [change.change for change in judge.changes[begun:] if change.segment_id == segment["id"] and before < change.at <= at]
             assert (changes.count("entered"), changes.count("exited")) == (course.entered[place], course.exited[place]), (segment, at)
+
+
+_HOUR = 3_600_000
+_SOME = st.sampled_from(["PT2H", "PT5H", "P1D"])
+
+
+@st.composite
+def busy(draw: st.DrawFn) -> World:
+    """Few customers with a lot of coming and going: short windows, stays, levels and references that all meet within some days."""
+    tenant = {"id": "demo", "timezone": "Europe/Paris", "currency": "EUR", "country": "FR"}
+    anchor = clock.instant("2024-05-15T12:00:00Z")
+    segments: list[Json] = []
+    for place in range(draw(st.integers(1, 3))):
+        bought = {"metric": {"measure": "count", "event": "checkout", "window": {"last": draw(_SOME)}}, "op": "gte", "value": draw(st.integers(1, 2))}
+        rules = [bought, {"not": bought}, *({"any": [{"segment": other["id"]}, bought]} for other in segments[-1:])]
+        segment: Json = {"id": f"s{place}", "rule": draw(st.sampled_from(rules)), "min_stay": draw(st.none() | _SOME)}
+        if draw(st.booleans()):
+            segment["starts_at"] = clock.moment(anchor - draw(st.integers(0, 40)) * _HOUR).isoformat()
+        segments.append(segment)
+    if draw(st.booleans()):
+        segments = [segment | {"tier": {"family": "f", "level": level}} for level, segment in enumerate(segments) if "any" not in segment["rule"]]
+    times = draw(st.lists(st.integers(0, 40), min_size=1, max_size=8))
+    documents: list[Json] = [
+        {
+            "event_id": f"e{n}", "tenant": "demo", "customer_id": f"c{n % 2}", "type": "checkout", "total": "1.00", "store_id": "1", "receipt_id": f"{n}",
+            "occurred_at": clock.moment(anchor - hours * _HOUR).isoformat(),
+        }
+        for n, hours in enumerate(times)
+    ]  # fmt: skip
+    if draw(st.booleans()):
+        void = {name: documents[-1][name] for name in ("tenant", "customer_id", "store_id", "receipt_id", "occurred_at")}
+        documents.append(void | {"event_id": "void", "type": "checkout-void"})
+    return World(tenant, {}, anchor, segments, documents)
+
+
+@settings(max_examples=_LOOKS * 2)
+@given(busy(), st.data())
+def test_a_busy_past_is_right_at_every_boundary(world: World, data: st.DataObject) -> None:
+    """Every instant on and beside a boundary, and a timeline over all of them, and one that begins in the middle."""
+    pair = told(world, data)
+    instants = past_boundaries(pair, 4)
+    judge = lived(pair)
+    begun = judge.at
+    seen: dict[tuple[str, int], set[str]] = {}
+    for at in instants:
+        judge.pass_to(at)
+        for segment in pair.segments:
+            found = {customer: was(pair, customer, segment["id"], at) for customer in people(pair)}
+            seen[segment["id"], at] = {customer for customer, one in found.items() if one.member}
+            assert seen[segment["id"], at] == judge.members[segment["id"]], (segment, clock.moment(at))
+            entries = {change.customer: change.at for change in judge.changes if change[1::2] == (segment["id"], "entered")}
+            for customer in seen[segment["id"], at]:
+                # Who was in when the judge began has been so for ever.
+                assert found[customer].since_ms == (None if entries[customer] == begun else entries[customer]), (segment, customer, at)
+    chosen = sorted(set(data.draw(st.lists(st.sampled_from(instants), min_size=1, max_size=6)))) if instants else []
+    for segment in pair.segments if chosen else []:
+        course: Course = ask(pair.simulation, Timeline(segment["id"], chosen), Course)
+        size = course.first
+        assert size == len(seen[segment["id"], chosen[0]])
+        for place, at in enumerate(chosen):
+            size += course.entered[place] - course.exited[place]
+            assert size == len(seen[segment["id"], at])
+            before = chosen[place - 1] if place else at
+            changes = [change.change for change in judge.changes if change.segment_id == segment["id"] and before < change.at <= at]
+            assert (changes.count("entered"), changes.count("exited")) == (course.entered[place], course.exited[place]), (segment, at)

@@ -79,14 +79,16 @@ def test_what_a_plan_takes_over_is_what_the_history_says(world: World, data: st.
         pair.accept(document)
     partition = pair.simulation.partition
     plans = [partition.plans.about("demo", segment) for segment in partition.plans.catalog.live_segments("demo")]
-    before, after = data.draw(st.sampled_from(plans)), data.draw(st.sampled_from(plans))
+    before, after, last = (data.draw(st.sampled_from(plans)) for _ in range(3))
     at_ms = pair.simulation.now_ms
     for key in list(partition.keys()):
         person = partition.person(key)
         assert person is not None
-        former = Live(before, person.facts(), at_ms)
-        taken, fresh = Live(after, person.facts(), at_ms + 1, former), Live(after, person.facts(), at_ms + 1)
-        assert taken.truth == fresh.truth
-        if person.events:  # of whom nothing is known, nothing but dates can change
-            assert taken.bounds == fresh.bounds
-        assert taken.profile == fresh.profile
+        former = Live(before, person.read, at_ms)
+        for step, plan in enumerate((after, last), 1):
+            taken, fresh = Live(plan, person.read, at_ms + step, former), Live(plan, person.read, at_ms + step)
+            assert taken.truth == fresh.truth
+            if person.events:  # of whom nothing is known, nothing but dates can change
+                assert taken.bounds == fresh.bounds
+            assert taken.profile == fresh.profile
+            former = taken

@@ -14,16 +14,21 @@ from hypothesis import strategies as st
 
 from schemas.catalog import Segment
 from schemas.errors import Refusal
+from schemas.examples import RULES
 from schemas.positions import decode_position, encode_position
 from schemas.projection import Marker, Sweep
+from schemas.rule_context import RuleContext
+from schemas.rule_parser import parse_rule
 from services.api.app import build_app
 from services.api.auth import new_key
 from services.api.cursors import decode_cursor, encode_cursor
 from services.api.errors import Refused
 from services.api.reads import Known, progress
+from services.api.routes.common import with_a_past
 from services.api.routes.table import ROUTES
 from services.api.settings import ApiSettings
 from services.api.web import query_of
+from tests.support.simulation import exact_json
 
 OFFSETS = st.dictionaries(st.sampled_from(["", "checkouts", "visits"]), st.dictionaries(st.integers(0, 5), st.integers(0, 1 << 61), max_size=6))
 
@@ -112,3 +117,15 @@ def published() -> dict[str, Any]:
     """Return the OpenAPI document."""
     found: dict[str, Any] = build_app(ApiSettings(partitions=2)).app.openapi()
     return found
+
+
+def test_a_rank_has_no_past() -> None:
+    """Neither in the segment itself nor in one that it depends on: a history alone does not tell who was before whom."""
+    context = RuleContext("Europe/Paris")
+    rules = {"first": RULES["rank by number"], "asks": {"segment": "first"}, "plain": RULES["count in a window"]}
+    segments = {name: Segment("demo", name, 1, name, "", parse_rule(exact_json(rule), context), 1, 1, 1, 1, 1) for name, rule in rules.items()}
+    assert with_a_past(segments, segments["plain"]) is segments["plain"]
+    for name in ("first", "asks"):
+        with pytest.raises(Refused, match="depends on a rank") as refused:
+            with_a_past(segments, segments[name])
+        assert refused.value.status == 422

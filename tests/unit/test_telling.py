@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,3 +107,12 @@ def test_everything_that_rules_can_name_has_a_word() -> None:
     assert set(EVENT_FIELDS) == set(EVENTS)
     assert fields - FIELDS.keys() == {"name"}
     assert NOUNS.keys() == ATTRIBUTES.keys() | DERIVED_ATTRIBUTES.keys()
+
+
+def test_what_the_documentation_tells() -> None:
+    """The table of docs/RULES.md: each rule beside its words."""
+    lines = (Path(__file__).parents[2] / "docs" / "RULES.md").read_text().split("| rule | in words |")[1].split("\n\n")[0].splitlines()[2:]
+    rows = [line.strip("| ").split(" | ") for line in lines]
+    assert len(rows) == 3
+    for rule, words in rows:
+        assert told(json.loads(rule.strip("`"))) == words

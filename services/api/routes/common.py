@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+from schemas.catalog import Segment
+from schemas.dependencies import closure
+from schemas.errors import shown
 from schemas.examples import RULES
+from schemas.instants import iso, parse_instant
 from schemas.positions import encode_position
-from services.api.web import Param
+from schemas.rules import Rank, conditions
+from services.api.errors import Refused
+from services.api.web import Call, Param
 
 POSITION: Final = encode_position({"checkouts": {3: 42}})
 LIMIT: Final = Param("limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": 1_000, "default": 100})
@@ -16,6 +23,7 @@ AFTER: Final = Param(
     "A `position` that a write answered: waits, for at most 5 seconds, until those events are in the answer, else 503.",
     example=POSITION,
 )
+AT: Final = Param("at", "A past instant, RFC 3339 with an offset; absent for now.", {"type": "string", "format": "date-time"}, "2026-11-01T14:02:00Z")
 AS_OF: Final = "2026-11-22T10:15:00.262Z"
 SEGMENT_BODY: Final[dict[str, Any]] = {
     "id": "regulars",
@@ -60,3 +68,25 @@ VERSION: Final[dict[str, Any]] = {
     "at": "2026-11-20T08:00:00.000Z",
     **{name: SEGMENT[name] for name in ("name", "description", "rule", "tier", "min_stay", "starts_at", "ends_at")},
 }
+
+
+def past_instant(call: Call, text: str, pointer: str) -> int:
+    """Read an instant that has come; raises `Refusal` or `Refused` (422) for one to come, and for what is none."""
+    # A plus that was not escaped arrives as a space: an offset has no other place for one.
+    at_ms, now_ms = parse_instant(text.replace(" ", "+"), pointer), call.desk.now_ms()
+    if at_ms > now_ms:
+        raise Refused(422, f"{shown(text)} is to come; it is {iso(now_ms)} now, and only what has been can be told", pointer=pointer)
+    if at_ms < 0:
+        raise Refused(422, f"{shown(text)} is before 1970", pointer=pointer)
+    return at_ms
+
+
+def with_a_past(segments: Mapping[str, Segment], segment: Segment) -> Segment:
+    """Return a segment whose past can be told; raises `Refused` (422) where it depends on a rank, which one history cannot tell."""
+    for needed in closure(segments, segment):
+        ranks = [] if needed.rule is None else [pointer for pointer, condition in conditions(needed.rule) if isinstance(condition, Rank)]
+        if ranks:
+            raise Refused(
+                422, f"segment {segment.id} depends on a rank (segment {needed.id}, {ranks[0]}); only its present can be told", pointer="/at"
+            )
+    return segment

@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from fastapi import FastAPI, Request, Response
 from msgspec import UNSET
 from starlette.types import Receive, Scope, Send
 
-from schemas.catalog import Catalog
-from schemas.instants import NEVER
+from schemas.catalog import Catalog, Segment
+from schemas.instants import NEVER, iso
 from schemas.projection import Memberships
+from schemas.questions import Was, WasMember
 from services.api.desk import Desk
 from services.api.errors import absent
 from services.api.freshness import applied, oldest, swept
 from services.api.reads import Known
-from services.api.routes.common import AFTER, AS_OF
+from services.api.routes.common import AFTER, AS_OF, AT, past_instant, with_a_past
 from services.api.shapes import CustomerSegments, Membership, MembershipAnswer
-from services.api.views import existing, is_customer_id, until, when
+from services.api.views import existing, instant_or_none, is_customer_id, until, when
 from services.api.web import Answer, Call, RouteSpec, answer, answered
 
 _encode: Final = msgspec.json.Encoder().encode
 _PATH: Final = "/v1/customers/{customer_id}/segments"
 _SCOPE: Final = "customers:read"
+_WAS: Any = Was | None
 
 
 async def memberships(call: Call) -> Response:
     """Show the segments of a customer."""
     customer_id = call.path("customer_id")
     row, known = await row_of(call, customer_id)
-    return Response(_encode(_shown(call.catalog, call.tenant, customer_id, row, known)), 200, None, "application/json")
+    return Response(_encode(segments_of(call.catalog, call.tenant, customer_id, row, known)), 200, None, "application/json")
 
 
 async def membership(call: Call) -> Response:
     """Say whether a customer is in a segment."""
     customer_id, segment_id = call.path("customer_id"), call.path("segment_id")
-    existing(call.catalog.segment(call.tenant, segment_id))
+    segment = existing(call.catalog.segment(call.tenant, segment_id))
+    if "at" in call.query:
+        return await past_membership(call, customer_id, with_a_past(call.catalog.segments[call.tenant], segment))
     row, known = await row_of(call, customer_id)
     # Again: the read may have waited, and a version saved meanwhile is the one that the answer must speak of.
     segment = existing(call.catalog.segment(call.tenant, segment_id))
@@ -44,6 +48,21 @@ async def membership(call: Call) -> Response:
     since_ms, until_ms = row.get(segment_id, (-1, NEVER))
     member = segment_id in row
     return answer(MembershipAnswer(member, when(since_ms) if member else None, until(until_ms), segment.version, known.as_of))
+
+
+async def past_membership(call: Call, customer_id: str, segment: Segment) -> Response:
+    """Say whether a customer was in a segment at an instant, from history with what is known today."""
+    at_ms = past_instant(call, call.query["at"], "/at")
+    if call.query.get("after"):
+        await row_of(call, customer_id)
+    elif not is_customer_id(customer_id):
+        raise absent("customer")
+    asked = WasMember(customer_id, segment.id, at_ms)
+    found, as_of_ms = await call.desk.asking.of(call.tenant, customer_id, asked, _WAS, definitions=segment.answers_from + 1)
+    if found is None:
+        raise absent("customer")
+    since, ended = instant_or_none(found.since_ms), instant_or_none(found.until_ms)
+    return answer(MembershipAnswer(found.member, since, ended, found.version, iso(as_of_ms), iso(at_ms), iso(found.history_from_ms)))
 
 
 async def row_of(call: Call, customer_id: str) -> tuple[Memberships, Known]:
@@ -67,7 +86,8 @@ async def row_of(call: Call, customer_id: str) -> tuple[Memberships, Known]:
     return row, marker
 
 
-def _shown(catalog: Catalog, tenant: str, customer_id: str, row: Memberships, known: Known) -> CustomerSegments:
+def segments_of(catalog: Catalog, tenant: str, customer_id: str, row: Memberships, known: Known) -> CustomerSegments:
+    """Return the segments of a customer as they are shown."""
     segments = catalog.segments.get(tenant, {})
     found = []
     for segment_id in sorted(row):
@@ -99,8 +119,9 @@ ROUTES: Final = (
             "member": True, "since": _SINCE, "until": _UNTIL, "version": 1, "as_of": AS_OF,
         })},
         "customers",
-        "503 while a backfill has not come to this customer: then it cannot be known.",
-        params=(AFTER,), errors=(404, 422),
+        "503 while a backfill has not come to this customer: then it cannot be known. With `at` it is answered from history with what is "
+        "known today, also for a segment that was saved later.",
+        params=(AT, AFTER), errors=(404, 422),
     ),
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from fastapi import Response
 
 from schemas.catalog import Segment
-from schemas.instants import iso
+from schemas.instants import Duration, iso
 from schemas.questions import Explain, Explained, Seen
 from schemas.rules import conditions
 from schemas.telling import Teller
@@ -18,6 +18,7 @@ from services.api.routes.customers import row_of
 from services.api.sentences import Speaker, language_of
 from services.api.views import instant_or_none, is_customer_id
 from services.api.web import Answer, Call, Param, RouteSpec, answer
+from services.segmenter.engine.calendar import Calendar
 
 _FOUND: Any = Explained | None
 
@@ -32,7 +33,7 @@ async def explain(call: Call) -> Response:
     if segment.archived or call.query.get("after"):
         _, known = await row_of(call, customer_id)
         if segment.archived:
-            return answer(_shown(call, customer_id, segment, _nobody(segment), known.marker.as_of_ms, language))
+            return answer(_shown(call, customer_id, segment, _nobody(call, segment, known.marker.as_of_ms), known.marker.as_of_ms, language))
     asked = Explain(customer_id, segment_id)
     found, as_of_ms = await call.desk.asking.of(call.tenant, customer_id, asked, _FOUND, definitions=segment.answers_from + 1)
     if found is None:
@@ -51,11 +52,13 @@ def _segment(call: Call, segment_id: str) -> Segment:
     return segment
 
 
-def _nobody(segment: Segment) -> Explained:
+def _nobody(call: Call, segment: Segment, now_ms: int) -> Explained:
     """Return what is to be said of an archived segment."""
+    kept = Duration(call.desk.settings.segmenter_history_months, 0)
+    history_from_ms = Calendar(call.catalog.tenants[call.tenant].timezone).ago(now_ms, kept)
     return Explained(
         version=segment.version, member=False, since_ms=None, until_ms=None, rule_holds=False, included=False, excluded=False,
-        held_until_ms=None, overridden_by=None, conditions=[], history_from_ms=segment.created_ms,
+        held_until_ms=None, overridden_by=None, conditions=[], history_from_ms=history_from_ms,
     )  # fmt: skip
 
 

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.api.routes import attributes, customers, explain, feed, keys, lifecycle, lists, members, preview, segments, templates, webhooks
+from services.api.routes import (
+    attributes,
+    customer,
+    customers,
+    explain,
+    feed,
+    history,
+    keys,
+    lifecycle,
+    lists,
+    members,
+    preview,
+    segments,
+    templates,
+    timeline,
+    webhooks,
+)
 from services.api.web import RouteSpec
 
 ROUTES: Final[tuple[RouteSpec, ...]] = (
@@ -15,8 +31,11 @@ ROUTES: Final[tuple[RouteSpec, ...]] = (
     *templates.ROUTES,
     *lists.ROUTES,
     *members.ROUTES,
+    *timeline.ROUTES,
+    *customer.ROUTES,
     *customers.ROUTES,
     *explain.ROUTES,
+    *history.ROUTES,
     *feed.ROUTES,
     *webhooks.ROUTES,
     *keys.ROUTES,

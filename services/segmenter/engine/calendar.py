@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import calendar
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -175,3 +176,9 @@ def next_birthday(born: date, today: date) -> date:
     """Return the first birthday on or after `today`."""
     this_year = birthday_in(born, today.year)
     return this_year if this_year >= today else birthday_in(born, today.year + 1)
+
+
+@lru_cache(maxsize=256)
+def calendar_of(timezone: str) -> Calendar:
+    """Return the calendar of a zone, one for all: what it remembers is dear."""
+    return Calendar(timezone)

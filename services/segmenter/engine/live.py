@@ -7,7 +7,7 @@ from the history and can be dropped at any time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from schemas.facts import PROFILE, TYPE_NUMBERS, VOID, Fact
@@ -24,14 +24,18 @@ _VOID_REACH_MS: Final = 7 * DAY_MS
 _NOWHEN: Final = (-1, "")
 
 
+History = Callable[[int], Iterable[Fact]]
+"""Yields a customer's facts; those from before an instant may be left out."""
+
+
 class Live(State):
     """One customer's series and profile under one plan."""
 
-    def __init__(self, plan: Plan, facts: Iterable[Fact], at_ms: int, former: Live | None = None) -> None:
+    def __init__(self, plan: Plan, history: History, at_ms: int, former: Live | None = None) -> None:
         """Build from the whole history and observe every feature at an instant.
 
         `former` is the customer under another plan, at an earlier instant: what both plans keep is shared with it (and nothing
-        may be added to it any more), and the facts are read only for what it does not have.
+        may be added to it any more), and the history is read only for what it does not have, as far back as that reaches.
         """
         super().__init__(list(plan.blank))
         self.plan = plan
@@ -42,11 +46,13 @@ class Live(State):
         """The features that facts since the last look may have changed, each with the last such fact."""
         self._voids: dict[tuple[str, str], list[int]] = {}
         """The instants of the voids of each receipt, by (receipt, store)."""
+        self.cut: dict[int, int] = {}
+        """The series that lack events from before an instant, since nobody asks for those, and that instant."""
         places = None if former is None else plan.places_in(former.plan)
         if former is None or places is None:
-            self._learn(sorted(facts, key=_in_time), at_ms)
+            self._learn(sorted(history(0), key=_in_time), at_ms)
         else:
-            self._take_over(former, places, facts, at_ms)
+            self._take_over(former, places, history, at_ms)
         self.scores: list[Any] = [None] * len(plan.scored)
         self.rescored = True
         """Whether scores may have changed since this was last set to False."""
@@ -81,22 +87,28 @@ class Live(State):
                 self._profile_fact(fact, at_ms)
         self._count(history, None)
 
-    def _take_over(self, former: Live, places: list[int], facts: Iterable[Fact], at_ms: int) -> None:
+    def _take_over(self, former: Live, places: list[int], history: History, at_ms: int) -> None:
         self.ids, self._voids = former.ids, former._voids
         self.profile, self._stamps = dict(former.profile), dict(former._stamps)
         for fact in former.ahead:
             self._profile_fact(fact, at_ms)
-        missing: set[int] = set()
+        missing: dict[int, int] = {}
         for spec in self.plan.sharing.series:
             place = places[spec.index]
-            if place < 0:
-                missing.add(spec.index)
-            elif former.series[place] is not former.plan.blank[place]:
+            cut_ms = NEVER if place < 0 else former.cut.get(place, 0)
+            if cut_ms > 0 and cut_ms > (reach_ms := spec.reaches(at_ms)):
+                missing[spec.index] = reach_ms
+                continue
+            if cut_ms > 0:
+                self.cut[spec.index] = cut_ms
+            if former.series[place] is not former.plan.blank[place]:
                 self.series[spec.index] = former.series[place].under(spec.expiries)
         if missing:
-            self._count(sorted(facts, key=_in_time), missing)
+            self.cut |= missing
+            since_ms = min(missing.values())
+            self._count(sorted([fact for fact in history(since_ms) if fact.at_ms >= since_ms], key=_in_time), missing)
 
-    def _count(self, history: list[Fact], only: set[int] | None) -> None:
+    def _count(self, history: list[Fact], only: dict[int, int] | None) -> None:
         """Add facts in their order to the series, or to some of them."""
         for fact in history:
             number: int = fact.type

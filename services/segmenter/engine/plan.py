@@ -18,7 +18,7 @@ from schemas.instants import NEVER, Duration
 from schemas.rules import All, Any_, Not, Rank, Rule, SegmentRef
 from schemas.vocabulary import Kind
 from services.segmenter.engine.attributes import SpanOfLifeReader
-from services.segmenter.engine.calendar import Calendar
+from services.segmenter.engine.calendar import calendar_of
 from services.segmenter.engine.extract import Vocabulary
 from services.segmenter.engine.features import Feature
 from services.segmenter.engine.rankings import Ranking, rank_name, ranking_name, score_name, size_of
@@ -67,7 +67,7 @@ class Plan:
         self.tenant = tenant
         self.revision = revision
         self.declared = declared
-        self.calendar = Calendar(tenant.timezone)
+        self.calendar = calendar_of(tenant.timezone)
         self.exponent: int = currency_exponent(tenant.currency)
         self.sharing = Sharing(Vocabulary(self.calendar, self.exponent, self.declared))
         self._member_bits: dict[str, int] = {}

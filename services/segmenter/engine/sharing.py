@@ -46,6 +46,7 @@ class SeriesSpec:
         self.key = key
         """What is kept, in whatever plan: equal keys are fed the same by the same events of a tenant."""
         self.expiries: list[Expiries] = []
+        self.windows: list[Window] = []
         self.features: list[Feature] = []
         self._make = make
         self.blank: Series = make([])
@@ -56,6 +57,10 @@ class SeriesSpec:
         if expiries not in self.expiries:
             self.expiries.append(expiries)
         return self.expiries.index(expiries)
+
+    def reaches(self, at_ms: int) -> int:
+        """Return an instant before which no event matters to any reader, at `at_ms` or later."""
+        return min([window.reaches(at_ms) for window in self.windows])
 
     def make(self) -> Series:
         """Return a customer's empty series."""
@@ -223,6 +228,11 @@ class Sharing:
         return ValuesReader(index, window, measure, self._readers), spec
 
     def _window(self, asked: AskedWindow | None, spec: SeriesSpec) -> Window:
+        window = self._made(asked, spec)
+        spec.windows.append(window)
+        return window
+
+    def _made(self, asked: AskedWindow | None, spec: SeriesSpec) -> Window:
         if asked is None:
             return Window()
         if isinstance(asked, Last):

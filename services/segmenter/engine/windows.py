@@ -62,6 +62,10 @@ class Window:
         """Whether an event counts at an instant."""
         return event_ms <= at_ms < self.expiry(event_ms, at_ms)
 
+    def reaches(self, at_ms: int) -> int:
+        """Return an instant before which no event counts, at `at_ms` or later."""
+        return 0 if self.longest_ms() == NEVER else at_ms - self.longest_ms()
+
     def changes_ms(self, at_ms: int) -> int:
         """Return the next instant at which the window itself jumps, so that events leave or enter without ageing."""
         return NEVER
@@ -153,6 +157,11 @@ class IntervalWindow(Window):
         """Return when the interval becomes another one, for an event inside; an event outside has left already."""
         self._look(at_ms)
         return self._until_ms if self._start_ms <= event_ms < self._end_ms else event_ms
+
+    def reaches(self, at_ms: int) -> int:
+        """Return the start of the interval: those that follow start later."""
+        self._look(at_ms)
+        return self._start_ms
 
     def changes_ms(self, at_ms: int) -> int:
         """Return when the interval becomes another one."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from schemas.questions import Asked, Explain, Population, Preview, Tally, Timeline, WasMember
+from schemas.questions import Asked, Explain, Population, Portray, Preview, Tally, Timeline, WasMember, WithCard
 from services.segmenter.questions.explaining import Explaining
 from services.segmenter.questions.inquiry import Inquiry, OfEveryone, People, Unknowable
 from services.segmenter.questions.past import Recounting, Remembering
 from services.segmenter.questions.person import Person
+from services.segmenter.questions.portrait import Holders, Portraying
 from services.segmenter.questions.previewing import Previewing
 
 
@@ -34,6 +35,8 @@ ANSWERED_BY: Final[dict[type[Any], Callable[[People, Asked, int], Inquiry]]] = {
     Explain: Explaining,
     WasMember: Remembering,
     Timeline: Recounting,
+    Portray: Portraying,
+    WithCard: Holders,
 }
 
 

@@ -24,7 +24,7 @@ class Life:
     """One customer's memberships of a segment and of what it depends on, from an instant on."""
 
     def __init__(self, plan: Plan, compiled: CompiledSegment, row: Row, facts: Iterable[Fact], start_ms: int) -> None:
-        self._outlook = Outlook(Row(0, manual=row.manual), Live(plan, facts, start_ms), compiled)
+        self._outlook = Outlook(Row(0, manual=row.manual), Live(plan, lambda _: facts, start_ms), compiled)
         self._bound_ms = self._outlook.decide(start_ms)
 
     @property
@@ -47,18 +47,14 @@ def remembered(compiled: CompiledSegment) -> CompiledSegment:
     return compiled
 
 
-def beginning_ms(compiled: CompiledSegment, facts: Iterable[Fact], from_ms: int) -> int:
-    """Return an instant at which a life that is wanted from an instant on may begin: no stay from before it can reach there.
+def beginning_ms(compiled: CompiledSegment, facts: Iterable[Fact], at_ms: int) -> int:
+    """Return an instant, no later than another, before which nothing can have changed: where a whole life begins.
 
-    Without stays that is the instant itself, for facts alone decide. Before the first fact and the first start of a segment
-    nothing changes but by stays that end, each of them once.
+    Before the first fact and the first start or end of a segment, nothing changes but by stays that end, each of them once.
     """
-    stays = [other.min_stay.longest_ms for other in compiled.closure if other.min_stay is not None]
-    if not stays:
-        return from_ms
     edges = [edge for other in compiled.closure for edge in (other.segment.starts_at_ms, other.segment.ends_at_ms) if edge is not None]
-    first_ms = min([from_ms, *edges, *(fact.at_ms for fact in facts)])
-    return max(0, first_ms - 1 - sum(stays))
+    stays = [other.min_stay.longest_ms for other in compiled.closure if other.min_stay is not None]
+    return max(0, min([at_ms, *edges, *(fact.at_ms for fact in facts)]) - 1 - sum(stays))
 
 
 class Remembering(OfOne):
@@ -70,8 +66,7 @@ class Remembering(OfOne):
         segment = self.segment(self.question.segment_id)
         plan = self.people.plans.about(self.tenant, segment)
         compiled, facts = remembered(plan.segments[segment.id]), person.history()
-        first_ms = min([at_ms, *(fact.at_ms for fact in facts)]) - 1
-        life = Life(plan, compiled, person.row, facts, beginning_ms(compiled, facts, first_ms))
+        life = Life(plan, compiled, person.row, facts, beginning_ms(compiled, facts, at_ms))
         yield 1 + person.events
         member, since_ms = life.member, None
         for turn_ms in life.walk(at_ms):
@@ -97,6 +92,7 @@ class Recounting(OfEveryone):
         self._segment: Segment = self.segment(self.question.segment_id)
         self._plan = people.plans.about(self.tenant, self._segment)
         remembered(self._plan.segments[self._segment.id])
+        self._stays = any(other.min_stay is not None for other in self._plan.segments.values())
         self._first = 0
         self._entered = [0] * len(self._instants)
         self._exited = [0] * len(self._instants)
@@ -105,7 +101,9 @@ class Recounting(OfEveryone):
         """Walk through one customer's life and note each entry and exit in its step."""
         plan, instants, facts = self._plan, self._instants, person.history()
         compiled = plan.segments[self._segment.id]
-        life = Life(plan, compiled, person.row, facts, beginning_ms(compiled, facts, instants[0]))
+        # Without stays facts alone decide, and nothing of before matters.
+        start_ms = beginning_ms(compiled, facts, instants[0]) if self._stays else instants[0]
+        life = Life(plan, compiled, person.row, facts, start_ms)
         yield 1 + person.events
         for _ in life.walk(instants[0]):
             yield 1

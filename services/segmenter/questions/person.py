@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 from msgspec.structs import replace
 
 from schemas.facts import Fact
 from services.segmenter.engine.decisions import CLOCK, Customer
-from services.segmenter.engine.live import Live
+from services.segmenter.engine.live import History, Live
 from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.row import Row
 from services.segmenter.rows import decode_row
-from services.segmenter.slots import Slot
+from services.segmenter.slots import Slot, facts_of
 
 
 class Person:
-    """One customer of a partition. `history` reads all facts, including those that are not written yet."""
+    """One customer of a partition. `read` reads facts, including those that are not written yet."""
 
-    __slots__ = ("_slot", "customer_id", "history", "tenant")
+    __slots__ = ("_slot", "customer_id", "read", "tenant")
 
-    def __init__(self, tenant: str, customer_id: str, slot: Slot, history: Callable[[], list[Fact]]) -> None:
+    def __init__(self, tenant: str, customer_id: str, slot: Slot, read: History) -> None:
         self.tenant = tenant
         self.customer_id = customer_id
-        self.history = history
+        self.read = read
         self._slot = slot
 
-    def facts(self) -> Iterator[Fact]:
-        """Yield all facts; nothing is read before it is asked for."""
-        yield from self.history()
+    def history(self) -> list[Fact]:
+        """Return all facts."""
+        return list(self.read(0))
 
     @property
     def live(self) -> Live | None:
@@ -40,6 +38,10 @@ class Person:
     def events(self) -> int:
         """How many facts are kept."""
         return self._slot.events
+
+    def mentions(self, text: bytes) -> bool:
+        """Whether the bytes occur anywhere in the history: quick, for a search that decodes only where they do."""
+        return any(text in chunk for chunk in self._slot.chunks.values()) or self._slot.events > sum(map(facts_of, self._slot.chunks.values()))
 
     @property
     def revision(self) -> int:
@@ -66,7 +68,7 @@ class Person:
         row.entered = {segment_id: since_ms for segment_id, since_ms in row.entered.items() if segment_id in plan.segments}
         pending = known is not None and known.pending is not None
         since_ms = known.pending_ms if known is not None and pending else min(now_ms, slot.deadline_ms)
-        found = Customer(self.tenant, self.customer_id, row, Live(plan, self.history(), since_ms))
+        found = Customer(self.tenant, self.customer_id, row, Live(plan, self.read, since_ms))
         found.decide(plan.segments.values(), since_ms, now_ms, CLOCK, [])
         found.advance(now_ms, [])
         return found

@@ -41,7 +41,7 @@ class Previewing(OfEveryone):
         # An edit ends its segment's stay.
         row.entered = {other: since_ms for other, since_ms in row.entered.items() if other != segment_id}
         before = segment_id in row.members
-        live = Live(self._plan, person.facts(), self.now_ms, person.live)
+        live = Live(self._plan, person.read, self.now_ms, person.live)
         row.members = {other: membership for other, membership in row.members.items() if other in self._plan.segments}
         customer = Customer(self.tenant, person.customer_id, row, live)
         customer.stand(self.now_ms)

@@ -1,0 +1,180 @@
+"""The door lets live records go first, and everything that comes in is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import httpx
+from prometheus_client import CollectorRegistry
+
+from schemas.instants import NEVER
+from schemas.questions import PATH, Asked, Population, Tally, declined, decode_answered, encode
+from services.kit.health import serve
+from services.segmenter.door import Door
+from services.segmenter.metrics import Metrics
+from services.segmenter.ownership import Ownership
+from services.segmenter.settings import SegmenterSettings
+from services.segmenter.writer import Surroundings
+
+
+class Working:
+    """A question of so many slices, each of a millisecond."""
+
+    def __init__(self, slices: int) -> None:
+        self.left, self.spent_s = slices, 0.0
+
+    def work(self, limit: int) -> int:
+        """Compute for a millisecond."""
+        since_s = time.perf_counter()
+        while time.perf_counter() - since_s < 0.001:
+            pass
+        self.spent_s += time.perf_counter() - since_s
+        self.left -= 1
+        return 1 if self.left > 0 else 0
+
+    def answer(self) -> Tally:
+        """Return something."""
+        return Tally(7)
+
+
+class Core:
+    """What a door sees of a partition's core."""
+
+    number, epoch, clock_ms = 0, 3, 0
+
+    def __init__(self, slices: int) -> None:
+        self.inquiries: list[Working] = []
+        self._slices = slices
+
+    def next_deadline_ms(self) -> int:
+        """Return never."""
+        return NEVER
+
+    def inquiry(self, asked: Asked, now_ms: int) -> Working:
+        """Begin to work on a question."""
+        self.inquiries.append(Working(self._slices))
+        return self.inquiries[-1]
+
+
+class Owned:
+    """The pump of one partition, and the ownership of a worker that has it."""
+
+    def __init__(self, core: Core) -> None:
+        self.core, self.pending = core, 0
+        self.lost = False
+
+    @property
+    def pumps(self) -> list[Owned]:
+        """The pumps that are there."""
+        return [] if self.lost else [self]
+
+    def pump(self, number: int) -> Owned | None:
+        """Return the pump of a partition that is owned."""
+        return self if number == 0 and not self.lost else None
+
+
+class Definitions:
+    """Definitions that are read up to 10."""
+
+    async def reached(self, offset: int, timeout_s: float = 10.0) -> None:
+        """Wait for ever for what is not there."""
+        if offset > 10:
+            await asyncio.sleep(60)
+
+
+Post = Callable[..., Any]
+
+
+@asynccontextmanager
+async def door(owned: Owned, now_ms: int = 1_000, **settings: Any) -> AsyncIterator[Post]:
+    """Serve a door; give what posts a question to it."""
+    around = Surroundings(SegmenterSettings.model_validate(settings), cast(Any, Definitions()), Metrics(CollectorRegistry()), lambda: now_ms)
+
+    async def nothing() -> tuple[int, dict[str, Any]]:
+        return 200, {}
+
+    server = await serve("127.0.0.1", 0, nothing, posts={PATH: Door(around, cast(Ownership, owned)).ask})
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.addresses[0][1]}", timeout=30) as http:
+
+            async def post(**more: Any) -> httpx.Response:
+                usual: dict[str, Any] = {"tenant": "demo", "partitions": {0: 3}, "question": Population()}
+                return await http.post(PATH, content=encode(Asked(**(usual | more))))
+
+            yield post
+    finally:
+        await server.cleanup()
+
+
+async def test_while_live_records_wait_a_question_has_a_fifth_of_the_time() -> None:
+    """With records waiting most of the time passes between the slices; without, hardly any."""
+    for pending in (0, 1):
+        core = Core(30)
+        owned = Owned(core)
+        owned.pending = pending
+        async with door(owned) as post:
+            since_s = time.perf_counter()
+            response = await post()
+            elapsed_s = time.perf_counter() - since_s
+        assert bytes(decode_answered(response.content).parts[0].answer) == b'{"count":7}'
+        if pending:
+            # The last slice has nothing to wait for.
+            assert elapsed_s >= 4.5 * core.inquiries[0].spent_s * 29 / 30
+
+
+async def test_others_have_their_turn_between_two_slices() -> None:
+    """Whatever runs on the same loop, however long the question."""
+    turns = 0
+
+    async def beside() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(beside())
+    async with door(Owned(Core(50))) as post:
+        await post()
+    task.cancel()
+    assert turns >= 50
+
+
+async def test_a_slow_question_is_given_up_and_more_than_enough_are_refused() -> None:
+    """Both are 503 with the reason, and afterwards questions are taken again."""
+    owned = Owned(Core(400))
+    async with door(owned, segmenter_question_timeout_s=0.2, segmenter_questions=1) as post:
+        first, second = await asyncio.gather(post(), post())
+        reasons = sorted(declined(response.content) for response in (first, second))
+        assert (first.status_code, second.status_code) == (503, 503)
+        assert reasons == ["1 questions are being worked on", "not answered within 0.2 s"]
+        owned.core._slices = 1
+        assert (await post()).status_code == 200
+
+
+async def test_what_cannot_be_known_is_said() -> None:
+    """Definitions that have not been read, a clock that is behind what was decided."""
+    async with door(Owned(Core(1)), segmenter_question_timeout_s=0.2) as post:
+        assert (await post(definitions=10)).status_code == 200
+        assert (await post(definitions=11)).status_code == 503
+    owned = Owned(Core(1))
+    owned.core.clock_ms = 2_000
+    async with door(owned) as post:
+        response = await post()
+        assert response.status_code == 503
+        assert "1000 ms behind" in declined(response.content)
+
+
+async def test_a_partition_that_is_lost_on_the_way_has_moved() -> None:
+    """Its part is not given, for what was read may be a former owner's."""
+    owned = Owned(Core(200))
+    async with door(owned) as post:
+        asking = asyncio.create_task(post())
+        while not owned.core.inquiries:
+            await asyncio.sleep(0.001)
+        owned.lost = True
+        answered = decode_answered((await asking).content)
+    assert (answered.parts, answered.moved) == ({}, [0])
