@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from schemas.errors import Refusal
-from schemas.facts import Fact, chunk_of, joined
+from schemas.facts import Brief, Fact, chunk_of, joined
 from schemas.instants import NEVER
 from schemas.transitions import Transition, encode_transition
+from services.segmenter.engine.live import History
 from services.segmenter.rows import PROGRESS, Progress, chunk_key, encode, row_key
 from services.segmenter.slots import JOIN_AT, Slot, facts_of, newest
 from services.segmenter.steps import Record, Step
@@ -32,9 +33,12 @@ class Gathering:
         else:
             added.append(fact)
 
-    def history(self, key: bytes, slot: Slot, since_ms: int = 0) -> Iterator[Fact]:
-        """Yield a customer's facts, written or not; many of those from before an instant are left out."""
-        yield from slot.history(since_ms)
+    def history(self, key: bytes, slot: Slot) -> History:
+        """Return what reads a customer's facts, written or not."""
+        return lambda since_ms, items: self._read(key, slot, since_ms, items)
+
+    def _read(self, key: bytes, slot: Slot, since_ms: int, items: bool) -> Iterator[Brief]:  # noqa: FBT001 - as `History` has it
+        yield from slot.history(since_ms, items=items)
         yield from self._added.get(key, ())
 
     def put(self, changelog_key: bytes, value: bytes | None) -> None:

@@ -153,7 +153,7 @@ class Partition:
     def person(self, key: bytes) -> Person | None:
         """Return a customer for a question to read, None for one who is not known."""
         slot = self._slots.get(key)
-        return None if slot is None else Person(*split_key(key), slot, lambda since_ms: self._gathering.history(key, slot, since_ms))
+        return None if slot is None else Person(*split_key(key), slot, self._gathering.history(key, slot))
 
     def inquiry(self, asked: Asked, now_ms: int) -> Inquiry:
         """Return a question about this partition's customers, ready to be worked on as of an instant."""
@@ -268,7 +268,7 @@ class Partition:
         customer: Customer = slot.customer
         out: list[Transition] = []
         customer.settle(out)
-        live = Live(customer.live.plan, lambda since_ms: self._gathering.history(key, slot, since_ms), now_ms)
+        live = Live(customer.live.plan, self._gathering.history(key, slot), now_ms)
         customer.correct(live, now_ms, Cause("correction", fact.event_id, fact.imported), out)
         self._gathering.write_row(key, slot)
         self._close(key, slot, customer, out, now_ms)
@@ -316,7 +316,7 @@ class Partition:
         return slot, customer
 
     def _seen(self, key: bytes, slot: Slot, fact: Fact) -> str:
-        first = next(known for known in self._gathering.history(key, slot) if known.event_id == fact.event_id)
+        first = next(known for known in self._gathering.history(key, slot)(0, True) if isinstance(known, Fact) and known.event_id == fact.event_id)
         if first.same_as(fact):
             return "duplicate"
         raise Refusal("another event of this customer has this event_id and says something else", pointer="/event_id", reason="conflict")
@@ -370,7 +370,7 @@ class Partition:
         row = customer.row if customer is not None else decode_row(slot.row or b"") if slot.row is not None else Row(-1)
         row.deadline_ms = slot.deadline_ms
         former = None if customer is None else customer.live
-        live = Live(plan, lambda since_ms: self._gathering.history(key, slot, since_ms), min(now_ms, slot.deadline_ms), former)
+        live = Live(plan, self._gathering.history(key, slot), min(now_ms, slot.deadline_ms), former)
         customer = slot.customer = Customer(tenant, customer_id, row, live)
         if row.revision != plan.revision:
             self._standings.rescored(plan, key, row, customer.live.scores, adopted=True)
@@ -561,5 +561,5 @@ class Partition:
             slot.customer = None
 
 
-def _nothing(_: int) -> tuple[Fact, ...]:
+def _nothing(_since_ms: int, _items: bool) -> tuple[Fact, ...]:  # noqa: FBT001 - as `History` has it
     return ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from schemas.facts import Fact, facts_in
+from schemas.facts import Brief, briefs_in, facts_in
 from schemas.instants import NEVER
 from services.segmenter.rows import decode_head
 
@@ -34,12 +34,12 @@ class Slot:
         self.revision = -1
         self.customer: Any = None
 
-    def history(self, since_ms: int) -> Iterator[Fact]:
+    def history(self, since_ms: int, *, items: bool) -> Iterator[Brief]:
         """Yield the written facts; chunks that end before an instant are left out, and nothing is decoded before it is asked for."""
         for number, chunk in self.chunks.items():
             if since_ms > 0 and self.newest.get(number, since_ms) < since_ms:
                 continue
-            facts = facts_in(chunk)
+            facts = facts_in(chunk) if items else briefs_in(chunk)
             if number not in self.newest:
                 self.newest[number] = newest(facts)
             yield from facts
@@ -62,7 +62,7 @@ class Slot:
             self.revision, self.deadline_ms = head.revision, head.deadline_ms
 
 
-def newest(facts: Iterable[Fact]) -> int:
+def newest(facts: Iterable[Brief]) -> int:
     """Return the instant of the latest of some facts."""
     return max([fact.at_ms for fact in facts])
 

@@ -129,6 +129,7 @@ class Extractor:
         self._item_place = ITEM_POSITIONS[field.removeprefix(_ITEM)] if field is not None and self._of_items else -1
         self._measured = None if field is None or self._of_items else _Field(metric.event, field, tenant)
         self._subtracts_returns = metric.event == "checkout"
+        self.looks_at_items: bool = self._of_items or bool(self._item_tests)
 
     def of(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> Any:
         """Return what a fact contributes, None for nothing."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from schemas.facts import PROFILE, TYPE_NUMBERS, VOID, Fact
+from schemas.facts import PROFILE, TYPE_NUMBERS, VOID, Brief, Fact
 from schemas.instants import DAY_MS, NEVER
 from schemas.reading import declared_value
 from services.segmenter.engine.features import Feature
@@ -24,8 +24,8 @@ _VOID_REACH_MS: Final = 7 * DAY_MS
 _NOWHEN: Final = (-1, "")
 
 
-History = Callable[[int], Iterable[Fact]]
-"""Yields a customer's facts; those from before an instant may be left out."""
+History = Callable[[int, bool], Iterable[Brief]]
+"""Yields a customer's facts; those from before an instant may be left out, and so may line items unless they are asked for."""
 
 
 class Live(State):
@@ -41,7 +41,7 @@ class Live(State):
         self.plan = plan
         self.ids: set[str] = set()
         self._stamps: dict[str, tuple[int, str]] = {}
-        self.ahead: list[Fact] = []
+        self.ahead: list[Brief] = []
         self.touched: dict[int, Fact] = {}
         """The features that facts since the last look may have changed, each with the last such fact."""
         self._voids: dict[tuple[str, str], list[int]] = {}
@@ -50,7 +50,7 @@ class Live(State):
         """The series that lack events from before an instant, since nobody asks for those, and that instant."""
         places = None if former is None else plan.places_in(former.plan)
         if former is None or places is None:
-            self._learn(sorted(history(0), key=_in_time), at_ms)
+            self._learn(sorted(history(0, True), key=_in_time), at_ms)
         else:
             self._take_over(former, places, history, at_ms)
         self.scores: list[Any] = [None] * len(plan.scored)
@@ -77,7 +77,7 @@ class Live(State):
         self.soonest_ms = NEVER
         self._find_soonest()
 
-    def _learn(self, history: list[Fact], at_ms: int) -> None:
+    def _learn(self, history: list[Brief], at_ms: int) -> None:
         for fact in history:
             if fact.type == VOID:
                 self._voids.setdefault(fact.body, []).append(fact.at_ms)
@@ -106,15 +106,17 @@ class Live(State):
         if missing:
             self.cut |= missing
             since_ms = min(missing.values())
-            self._count(sorted([fact for fact in history(since_ms) if fact.at_ms >= since_ms], key=_in_time), missing)
+            facts = history(since_ms, self.plan.sharing.look_at_items(missing))
+            self._count(sorted([fact for fact in facts if fact.at_ms >= since_ms], key=_in_time), missing)
 
-    def _count(self, history: list[Fact], only: dict[int, int] | None) -> None:
+    def _count(self, history: list[Brief], only: dict[int, int] | None) -> None:
         """Add facts in their order to the series, or to some of them."""
         for fact in history:
             number: int = fact.type
             if number in (PROFILE, VOID):
                 continue
-            fact_ms, body, items = fact.at_ms, fact.body, fact.items
+            fact_ms, body = fact.at_ms, fact.body
+            items: tuple[Any, ...] = fact.items if isinstance(fact, Fact) else ()
             if self._voids and number == _CHECKOUT and self._voided(fact_ms, body):
                 continue
             for feed in self.plan.feeds(number, body):
@@ -253,7 +255,7 @@ class Live(State):
             self._merge(then.profile, stamps, fact)
         return then, next_ms
 
-    def _profile_fact(self, fact: Fact, now_ms: int) -> bool:
+    def _profile_fact(self, fact: Brief, now_ms: int) -> bool:
         """Merge a profile fact, or keep it until its instant; return whether anything changed now."""
         if fact.at_ms > now_ms:
             self.ahead = sorted([*self.ahead, fact], key=_in_time)
@@ -261,7 +263,7 @@ class Live(State):
         self._merge(self.profile, self._stamps, fact)
         return True
 
-    def _merge(self, profile: dict[str, Any], stamps: dict[str, tuple[int, str]], fact: Fact) -> None:
+    def _merge(self, profile: dict[str, Any], stamps: dict[str, tuple[int, str]], fact: Brief) -> None:
         """Merge a profile fact: of each attribute the later instant wins, then the greater id; None removes.
 
         What the tenant declared after it was stored lies there as text; it counts as absent where it does not fit its kind.
@@ -294,5 +296,5 @@ def bits_of(mask: int) -> list[int]:
     return places
 
 
-def _in_time(fact: Fact) -> tuple[int, str]:
+def _in_time(fact: Brief) -> tuple[int, str]:
     return fact.at_ms, fact.event_id

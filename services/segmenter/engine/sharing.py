@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from fractions import Fraction
 from typing import Any, Final
 
@@ -117,6 +117,10 @@ class Sharing:
         if number == _CHECKOUT and body[KIND_PLACE] == "return":
             return self._of_returns
         return self._by_type[number]
+
+    def look_at_items(self, places: Container[int]) -> bool:
+        """Return whether what feeds some of the series looks at line items."""
+        return any([feed.extractor.looks_at_items for feeds in self._by_type for feed in feeds if feed.spec.index in places])
 
     def bit_of(self, condition: MetricCondition | ProfileCondition | Near | Sequence) -> tuple[Any, int]:
         """Return the key of the condition's feature and the condition's bit."""

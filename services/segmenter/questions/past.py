@@ -24,7 +24,7 @@ class Life:
     """One customer's memberships of a segment and of what it depends on, from an instant on."""
 
     def __init__(self, plan: Plan, compiled: CompiledSegment, row: Row, facts: Iterable[Fact], start_ms: int) -> None:
-        self._outlook = Outlook(Row(0, manual=row.manual), Live(plan, lambda _: facts, start_ms), compiled)
+        self._outlook = Outlook(Row(0, manual=row.manual), Live(plan, lambda *_: facts, start_ms), compiled)
         self._bound_ms = self._outlook.decide(start_ms)
 
     @property

@@ -26,7 +26,7 @@ class Person:
 
     def history(self) -> list[Fact]:
         """Return all facts."""
-        return list(self.read(0))
+        return [fact for fact in self.read(0, True) if isinstance(fact, Fact)]
 
     @property
     def live(self) -> Live | None:

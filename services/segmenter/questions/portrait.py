@@ -53,7 +53,7 @@ def portrayed(person: Person, plans: Plans, now_ms: int, events: int) -> Portrai
     figures = Segment(person.tenant, "", 1, "", "", _rule(timezone), 0, 0, 0, 0, 0)
     plan = plans.about(person.tenant, figures)
     history = sorted(person.history(), key=lambda fact: (fact.at_ms, fact.event_id))
-    live = Live(plan, lambda _: history, now_ms)
+    live = Live(plan, lambda *_: history, now_ms)
     compiled = plan.segments[""]
     shown = [
         Figure(encoded(canonical_metric(leaf.condition.metric)), encoded(seen.value))
