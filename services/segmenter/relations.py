@@ -386,6 +386,7 @@ class Relations:
         partition = self._partition
         partition._gathering.put_out(key, slot, out)
         partition._gathering.drop(key, slot)
+        partition._standings.forget(key, slot.customer.row)
         if slot.row is not None:
             self.removed.setdefault(key, slot)
         for held in (partition._slots, partition._pending, partition._lives, partition._stale):
