@@ -144,7 +144,7 @@ class Catalog:
 
     def rule_context(self, tenant: str, *, history_months: int | None = None, max_cost: int | None = None) -> RuleContext:
         """Return what a known tenant's rules are read with, within the limits of whoever saves one."""
-        return RuleContext(self.tenants[tenant].timezone, self._declarations[tenant].kinds, history_months, max_cost, ranks=False)
+        return RuleContext(self.tenants[tenant].timezone, self._declarations[tenant].kinds, history_months, max_cost)
 
     def _fold(self, offset: int, record: Definition) -> None:
         if isinstance(record, TenantPut):

@@ -38,8 +38,7 @@ class Brief(Struct, array_like=True, gc=False):
 
     `type` is a number of `TYPE_NUMBERS`; `body` holds the fields in the vocabulary's order: money in minor units, points as
     integers, absent ones None. For a profile it is `(declared, undeclared)`: typed values by name, and the JSON text of the
-    rest; for a custom event `(name, properties as JSON texts)`; for a void `(receipt_id, store_id)`; for a merge
-    `(into,)`.
+    rest; for a custom event `(name, properties as JSON texts)`; for a void `(receipt_id, store_id)`; for a merge `(into,)`.
     """
 
     type: int

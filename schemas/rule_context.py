@@ -21,15 +21,13 @@ class RuleContext:
     """A tenant as the parser of rules sees it.
 
     `declared` holds the declared attributes and, with `properties.` before their names, the properties of custom events.
-    `history_months` and `max_cost` None are no limit. `ranks`: whether the installation decides ranks, which compare customers of
-    different partitions; a rule with one is refused otherwise.
+    `history_months` and `max_cost` None are no limit.
     """
 
     timezone: str
     declared: Mapping[str, Kind] = field(default_factory=dict)
     history_months: int | None = None
     max_cost: int | None = None
-    ranks: bool = True
 
     def attribute(self, name: str) -> Kind | None:
         """Return the kind of a profile attribute, known, derived or declared; None for any other name."""

@@ -87,8 +87,6 @@ class _Parser:
         if word == "sequence":
             return self.sequence(node["sequence"], here)
         if word == "rank":
-            if not self.context.ranks:
-                raise Refusal("'rank' is not available in this version", pointer=here, reason="unsupported")
             return self.rank(node["rank"], here)
         return _reference(node["segment"], here)
 

@@ -18,6 +18,7 @@ from schemas.definitions import SegmentArchived, SegmentPaused, SegmentPut, Segm
 from schemas.errors import Refusal, listed, shown
 from schemas.instants import Duration
 from schemas.outcomes import Conflict
+from schemas.rankings import Rankings
 from schemas.rule_context import RuleContext
 from schemas.rule_parser import parse_rule
 from schemas.rule_values import duration
@@ -74,6 +75,7 @@ class Shelf:
         self._references: dict[str, dict[str, str]] = {}
         self._referrers: dict[str, set[str]] = {}
         self._families: dict[str, dict[int, str]] = {}
+        self._rankings = Rankings()
 
     def fold(self, offset: int, record: SegmentRecord, context: RuleContext) -> bool:
         """Accept a record, and say whether it may change who is in a segment; raise `Conflict` or `Refusal` when it is refused."""
@@ -141,6 +143,7 @@ class Shelf:
     def _keep(self, segment: Segment, change: VersionChange) -> None:
         moved = self._dependents(segment.id)
         self._remove_from_index(segment.id)
+        self._rankings.keep(segment.id, None if segment.archived else segment.rule)
         if not segment.archived:
             named = self._references[segment.id] = references(segment.rule)
             for target in named:
@@ -174,12 +177,13 @@ class Shelf:
             del self._families[former.tier.family][former.tier.level]
 
     def check(self, candidate: Segment) -> None:
-        """Refuse what names no live segment, a level that is taken, a cycle, and more dependencies than there may be."""
+        """Refuse what names no live segment, a level that is taken, a cycle, and more dependencies or ranks than there may be."""
         for target, place in references(candidate.rule).items():
             known = self.segments.get(target)
             if target != candidate.id and (known is None or known.archived):
                 said = "there is no segment" if known is None else "nobody is in the archived segment"
                 raise Conflict(422, f"{said} {target!r}; refer to one that exists", f"/rule{place}")
+        self._rankings.check(candidate.id, candidate.rule)
         tier = candidate.tier
         holder = None if tier is None else self._families.get(tier.family, {}).get(tier.level)
         if tier is not None and holder not in (None, candidate.id):

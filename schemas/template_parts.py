@@ -26,21 +26,10 @@ class Template(Struct, frozen=True):
     rule: Json
     tier: Tier | None = None
 
-    @property
-    def available(self) -> bool:
-        """Whether this version can save it: a rule with a rank is refused."""
-        return not _names_rank(self.rule)
-
     def body(self) -> Json:
         """Return the body of `POST /v1/segments` that saves it as it is."""
         body: Json = {"id": self.id, "name": self.name, "description": self.description, "rule": self.rule}
         return body if self.tier is None else body | {"tier": {"family": self.tier.family, "level": self.tier.level}}
-
-
-def _names_rank(rule: Any) -> bool:
-    if isinstance(rule, dict):
-        return "rank" in rule or any(_names_rank(member) for member in rule.values())
-    return isinstance(rule, list) and any(_names_rank(member) for member in rule)
 
 
 def all_of(*rules: Json) -> Json:

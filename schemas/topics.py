@@ -13,6 +13,8 @@ from schemas.instants import DAY_MS
 _INPUT_RETENTION_MS: Final = 30 * DAY_MS
 """Input topics are a buffer, not the archive: what was applied lives in the history, and erasure relies on their expiry."""
 
+_HOUR_MS: Final = DAY_MS // 24
+
 FAMILY_OF_TYPE: Final[dict[str, str]] = {
     "checkout": "checkouts",
     "checkout-void": "checkouts",
@@ -88,6 +90,11 @@ class Topics:
         return self.prefix + "definitions"
 
     @property
+    def rankings(self) -> str:
+        """What the segmenters tell each other about ranks: one partition, of no use after an hour."""
+        return self.prefix + "rankings"
+
+    @property
     def deliveries(self) -> str:
         """The state of webhook deliveries, keyed by delivery, partitioned like the transitions."""
         return self.prefix + "deliveries"
@@ -121,6 +128,7 @@ class Topics:
             TopicSpec(self.changes, settings=year),
             TopicSpec(self.dead_letters, settings=year),
             TopicSpec(self.definitions, partitions=1, settings=kept),
+            TopicSpec(self.rankings, partitions=1, settings={"retention.ms": str(_HOUR_MS), "segment.ms": str(_HOUR_MS)}),
             TopicSpec(self.deliveries, settings=compacted | {"cleanup.policy": "compact,delete", "retention.ms": str(30 * DAY_MS)}),
             TopicSpec(self.rows, settings=compacted),
         )

@@ -15,7 +15,7 @@ from schemas.catalog import Segment
 from schemas.errors import shown
 from schemas.instants import from_ms
 from schemas.questions import Explained, Seen
-from schemas.rules import All, Any_, MetricCondition, Near, Not, Rule, conditions
+from schemas.rules import All, Any_, MetricCondition, Near, Not, Rank, Rule, conditions
 from schemas.telling import Teller
 from schemas.vocabulary import Kind
 from schemas.wording import LANGUAGES, MONTHS, Both, Language
@@ -126,7 +126,7 @@ class Speaker:
             return self._say(_NOTHING, text=text)
         if isinstance(condition, Near):
             return self._say(_NOW, text=text, value=f"{value} km")
-        money = isinstance(condition, MetricCondition) and condition.metric.kind is Kind.MONEY
+        money = isinstance(condition, MetricCondition | Rank) and condition.metric.kind is Kind.MONEY
         return self._say(_NOW, text=text, value=self._teller.value(value, Kind.MONEY if money else Kind.TEXT))
 
 

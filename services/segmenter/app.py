@@ -29,6 +29,7 @@ from services.segmenter.ownership import Ownership
 from services.segmenter.partition import Partition
 from services.segmenter.plans import Limits, Plans
 from services.segmenter.projection import Projector
+from services.segmenter.ranks.exchange import Exchange
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.status import Status
 from services.segmenter.tables import add_table
@@ -56,6 +57,7 @@ class Segmenter:
         self.ownership = Ownership(around, make(self.follower), self._projector)
         self._door = Door(around, self.ownership)
         self.app = _faust_app(settings)
+        self._exchange = Exchange(settings, self.ownership, metrics)
         self._watch = Watch(settings, self.app, self.ownership, self._projector)
         self._status = Status(settings, self.app, self.ownership, self._projector, self.follower, self._watch)
         self.app.transport = self.app.producer_transport = Transport(self.app, settings, self.ownership)
@@ -76,6 +78,7 @@ class Segmenter:
             await when_reachable(self.follower.start, what="definitions")
             self.follower.on_change(self.ownership.wake)
             await self._projector.start()
+            await when_reachable(self._exchange.start, what="ranks")
             await self._start_faust()
             await self._watch.start()
             # What is alive now stays alive: collections need not look at it again.
@@ -103,7 +106,7 @@ class Segmenter:
 
     async def _stop(self) -> None:
         await self._watch.stop()
-        await self.ownership.park()
+        await asyncio.gather(self._exchange.stop(), self.ownership.park())
         await self.app.consumer.commit()
         await self._projector.stop(self.settings.segmenter_handover_s)
         await self.ownership.close()

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from schemas.projection import Marker
 from schemas.questions import Asked
+from services.segmenter.ranks.messages import Message, Summary
 from services.segmenter.steps import Record, Step
 
 
@@ -26,8 +27,8 @@ class Inquiry(Protocol):
 class PartitionCore(Protocol):
     """One partition of customers. Pure: no method waits, reads a clock, or knows of Kafka or Redis.
 
-    Life: `restore` of each changelog record in order, `ready` once, then any mix of `apply`, `tick`, `sweep`, `refresh` and
-    `take`. What is read between two steps (`offsets`, `outcomes`, `marker`) includes what has not been taken yet, except
+    Life: `restore` of each changelog record in order, `ready` once, then any mix of `apply`, `tick`, `sweep`, `rank`, `refresh`,
+    `take`, `hear` and `speak`. What is read between two steps (`offsets`, `outcomes`, `marker`) includes what has not been taken yet, except
     `projected`, which answers as of the last step taken.
     """
 
@@ -86,6 +87,19 @@ class PartitionCore(Protocol):
 
     def take(self) -> Step | None:
         """Return what was decided since the last step, None when nothing was and no offset moved."""
+
+    @property
+    def ranks_due(self) -> int:
+        """How many customers `rank` would look at."""
+
+    def rank(self, now_ms: int, limit: int) -> None:
+        """Decide up to `limit` customers over whom a cut has passed."""
+
+    def hear(self, message: Message) -> bool:
+        """Take what another partition or the referee says about ranks; return whether there is something to do or to write."""
+
+    def speak(self, now_ms: int, limit: int) -> list[Summary]:
+        """Return up to `limit` summaries of rankings that others must be told now, by a clock that only times repetitions."""
 
     def projected(self, key: bytes) -> tuple[str, str, int, bytes]:
         """Return tenant, customer, version (grows within an epoch) and what is shown; nothing (empty) removes what is shown."""

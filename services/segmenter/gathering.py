@@ -41,6 +41,10 @@ class Gathering:
         """Return what reads a customer's facts, written or not."""
         return lambda since_ms, items: self._read(key, slot, since_ms, items)
 
+    def facts(self, key: bytes, slot: Slot) -> list[Fact]:
+        """Return all facts of a customer, with their line items."""
+        return [fact for fact in self._read(key, slot, 0, True) if isinstance(fact, Fact)]
+
     def _read(self, key: bytes, slot: Slot, since_ms: int, items: bool) -> Iterator[Brief]:  # noqa: FBT001 - as `History` has it
         yield from slot.history(since_ms, items=items)
         yield from self._added.get(key, ())

@@ -49,6 +49,8 @@ class Metrics:
         # Definitions
         self.sweep_done = gauge("sweep_customers_done", "Customers decided under new definitions, by partition.", "partition")
         self.sweep_total = gauge("sweep_customers_total", "Customers to decide under new definitions, by partition.", "partition")
+        # Ranks
+        self.rank_messages = counter("rank_messages", "Messages about ranks sent to other partitions, by kind.", "kind")
         # The projection
         self.projection_queue = gauge("projection_queue", "Customers whose row in Redis is older than Kafka, by partition.", "partition")
         self.projection_rows = counter("projection_rows", "Customer rows written to Redis.")

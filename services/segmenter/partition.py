@@ -29,18 +29,24 @@ from schemas.transitions import Cause, Transition
 from services.segmenter.engine.decisions import CLOCK, DEFINITION, Customer
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import Plan
+from services.segmenter.engine.rankings import asks_for_ranks
 from services.segmenter.engine.row import Row, listed
 from services.segmenter.gathering import Gathering
 from services.segmenter.plans import Limits, Plans
 from services.segmenter.questions.answers import inquiry
 from services.segmenter.questions.inquiry import Inquiry
 from services.segmenter.questions.person import Person
+from services.segmenter.ranks.messages import Message, Summary
+from services.segmenter.ranks.standings import Standings
 from services.segmenter.relations import Relations, definitions_of, refused
 from services.segmenter.rows import (
     PROGRESS,
     Progress,
+    cuts_key,
+    decode_cuts,
     decode_progress,
     decode_row,
+    encode,
     split_chunk_key,
 )
 from services.segmenter.slots import Slot
@@ -70,6 +76,8 @@ class Partition:
         self._pending: dict[bytes, Slot] = {}
         self._instant_ms = 0
         self._relations = Relations(self)
+        self._standings = Standings(number)
+        self._measured = 0
 
     # ---- what the owner reads
 
@@ -173,11 +181,14 @@ class Partition:
             self._slot(record).restore_chunk(number, value)
         elif key[:1] == b"r":
             self._slot(key[1:]).row = value
+        elif key[:1] == b"c":
+            self._standings.cuts[key[1:].decode()] = {} if value is None else decode_cuts(value)
         else:
             self._relations.restore(key, value)
 
     def ready(self, now_ms: int) -> None:
         """End the restoring and begin a new epoch."""
+        self._rankings(self.plans.catalog.tenants)
         for key, slot in list(self._slots.items()):
             slot.restored()
             if slot.row is None and not slot.chunks:
@@ -185,9 +196,12 @@ class Partition:
                 continue
             if slot.deadline_ms < NEVER:
                 self._deadlines.append((slot.deadline_ms, key))
+            self._stand(key, slot)
             self._stale[key] = None  # what its `until` became after the last row was written is not known
+        self._standings.loaded()
         heapq.heapify(self._deadlines)
         self._progress.epoch += 1
+        self._standings.epoch = self._progress.epoch
         self._gathering.moved = True
 
     def _slot(self, key: bytes) -> Slot:
@@ -324,12 +338,14 @@ class Partition:
         slot = self._slots[key] = Slot()
         slot.revision = plan.revision
         row = self._relations.revived(tenant, customer_id, plan.revision)
+        row.waiting = sorted(self._standings.unsettled(plan))
         customer = slot.customer = Customer(tenant, customer_id, row, Live(plan, _nothing, now_ms))
+        self._standings.waits(key, row)
         self._gathering.project(key, slot)
         return slot, customer
 
     def _seen(self, key: bytes, slot: Slot, fact: Fact) -> str:
-        first = next(known for known in self._gathering.history(key, slot)(0, True) if isinstance(known, Fact) and known.event_id == fact.event_id)
+        first = next(known for known in self._gathering.facts(key, slot) if known.event_id == fact.event_id)
         if first.same_as(fact):
             return "duplicate"
         raise Refusal("another event of this customer has this event_id and says something else", pointer="/event_id", reason="conflict")
@@ -390,7 +406,9 @@ class Partition:
         live = Live(plan, self._gathering.history(key, slot), min(now_ms, slot.deadline_ms), former)
         customer = slot.customer = Customer(tenant, customer_id, row, live)
         if row.revision != plan.revision:
-            customer.adopt(now_ms, out)
+            self._standings.rescored(plan, key, row, customer.live.scores, adopted=True)
+            customer.adopt(now_ms, out, self._standings.ranks(key, row), self._standings.unsettled(plan))
+            self._standings.waits(key, row)
             slot.revision = plan.revision
             self._gathering.write_row(key, slot)
         else:
@@ -401,6 +419,11 @@ class Partition:
 
     def _close(self, key: bytes, slot: Slot, customer: Customer, out: list[Transition], now_ms: int) -> None:
         """Keep what came of a look at a customer."""
+        live = customer.live
+        if live.rescored:
+            live.rescored = False
+            if self._standings.rescored(live.plan, key, customer.row, live.scores):
+                self._gathering.write_row(key, slot)
         deadline_ms = customer.soonest_ms
         if deadline_ms < slot.deadline_ms or slot.deadline_ms <= now_ms:
             slot.deadline_ms = deadline_ms
@@ -441,11 +464,12 @@ class Partition:
         """Decide up to `limit` customers under definitions that are new to them; return whether more are left."""
         self._moved_to(now_ms)
         catalog, progress = self.plans.catalog, self._progress
-        if self._sweep is None:
+        if self._sweep is None or (self._swept.done >= self._swept.total and self._swept.offset < catalog.offset):
             if progress.swept >= catalog.offset:
                 return False
             changed = {tenant for tenant, revision in catalog.revisions.items() if revision > progress.swept}
             keys = [key for key in self._slots if split_key(key)[0] in changed] if changed else []
+            self._rankings(changed)
             self._sweep, self._swept = iter(keys), projection.Sweep(catalog.offset, 0, len(keys))
         for key in itertools.islice(self._sweep, limit):
             self._swept.done += 1
@@ -454,10 +478,70 @@ class Partition:
                 self._look(key, now_ms)
         if self._swept.done < self._swept.total:
             return True
-        progress.swept = self._swept.offset
-        self._sweep = None
-        self._gathering.moved = True
-        return progress.swept < catalog.offset
+        self._measured = self._swept.offset
+        self._end_sweep()
+        return self._measured < catalog.offset
+
+    def _end_sweep(self) -> None:
+        """Everybody has been decided, unless segments wait for a cut."""
+        if self._sweep is not None and self._measured == self._swept.offset and not self._standings.waiting:
+            self._progress.swept = self._swept.offset
+            self._sweep = None
+            self._gathering.moved = True
+
+    # ---- ranks
+
+    def ranks_known(self, tenant: str) -> Iterable[str]:
+        """Return the names of a tenant's ranks that have cuts in force."""
+        return self._standings.cuts.get(tenant, {})
+
+    def _rankings(self, tenants: Iterable[str]) -> None:
+        """Keep the rankings of the definitions in force, also of tenants without customers here: others wait to hear so."""
+        for tenant in tenants:
+            if self._standings.knows(tenant) or any(map(asks_for_ranks, self.plans.catalog.segments[tenant].values())):
+                self._standings.under(self.plans.of(tenant))
+
+    def _stand(self, key: bytes, slot: Slot) -> None:
+        tenant, _ = split_key(key)
+        if slot.row is not None and self._standings.knows(tenant):
+            self._standings.restored(self.plans.of(tenant), key, decode_row(slot.row))
+
+    @property
+    def ranks_due(self) -> int:
+        """How many customers `rank` would look at."""
+        return self._standings.due
+
+    def rank(self, now_ms: int, limit: int) -> None:
+        """Decide up to `limit` customers over whom a cut has passed, or for whom there is one at last."""
+        self._moved_to(now_ms)
+        for key in self._standings.take_due(limit):
+            slot = self._slots.get(key)
+            if slot is not None:
+                self._rank(key, slot, now_ms)
+        if not self._standings.due:
+            self._end_sweep()
+
+    def _rank(self, key: bytes, slot: Slot, now_ms: int) -> None:
+        standings = self._standings
+        row = slot.customer.row if slot.customer is not None else decode_row(slot.row or b"")
+        unsettled = standings.unsettled(self.plans.of(split_key(key)[0]))
+        if standings.ranks(key, row) == row.ranks and unsettled.issuperset(row.waiting):
+            return
+        customer = self._look(key, now_ms)
+        out: list[Transition] = []
+        customer.ranked(standings.ranks(key, customer.row), unsettled, now_ms, out)
+        standings.waits(key, customer.row)
+        self._gathering.write_row(key, slot)
+        self._close(key, slot, customer, out, now_ms)
+        self._until_moved(key, customer)
+
+    def hear(self, message: Message) -> bool:
+        """Take what others say about ranks; return whether there is something to do or to write."""
+        return self._standings.hear(message) or self._standings.due > 0
+
+    def speak(self, now_ms: int, limit: int) -> list[Summary]:
+        """Return up to `limit` summaries that others must have now; each is repeated until it is answered."""
+        return self._standings.speak(now_ms, max(self._measured, self._progress.swept), limit)
 
     def refresh(self, now_ms: int, limit: int) -> list[bytes]:
         """Find the `until` of up to `limit` customers anew; return those whose projection changed. Work for idle moments."""
@@ -492,6 +576,8 @@ class Partition:
         """Return everything since the last step, None when there is nothing to write."""
         self._settle()
         gathering = self._gathering
+        for tenant, cuts in self._standings.take_cuts():
+            gathering.put(cuts_key(tenant), encode(cuts) if cuts else None)
         if gathering.empty:
             return None
         self._progress.definitions = max(self._progress.definitions, self.plans.catalog.offset)

@@ -9,7 +9,7 @@ of the id. Whatever concerns somebody else is sent on as a move, in the transact
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
@@ -285,7 +285,7 @@ class Relations:
             customer, out = partition._open(key, slot, tenant, customer_id, now_ms)
             customer.leave(now_ms, Cause("merge", move.fact.event_id, move.fact.imported), out)
             row = customer.row
-            facts, manual = [*self._history(key, slot), move.fact], row.manual
+            facts, manual = [*partition._gathering.facts(key, slot), move.fact], row.manual
             stone = Stone(row.seq, row.last_at_ms, erasure=row.erasure)
             self._drop(key, slot, out)
         stone.number, stone.customer_id = move.number, customer_id
@@ -323,7 +323,7 @@ class Relations:
                 self._send_home(move)
                 return
             slot, customer = partition._create(key, partition.plans.of(tenant), tenant, customer_id, now_ms)
-        joined = _joined(self._history(key, slot), facts)
+        joined = _joined(partition._gathering.facts(key, slot), facts)
         manual = dict(customer.row.manual)
         for segment_id, (include, exclude) in move.manual.items():
             mine = manual.get(segment_id, (-1, -1))
@@ -349,7 +349,7 @@ class Relations:
         customer, out = partition._open(key, slot, tenant, move.customer_id, now_ms)
         row, cause = customer.row, Cause("erase", move.event_id, move.imported)
         row.erasure = _erasure(row.erasure, move)
-        kept = [fact for fact in self._history(key, slot) if fact.accepted_ms > move.heard_ms and fact.at_ms > move.at_ms]
+        kept = [fact for fact in partition._gathering.facts(key, slot) if fact.accepted_ms > move.heard_ms and fact.at_ms > move.at_ms]
         if kept:
             partition._close(key, slot, customer, out, now_ms)
             self._tell(move, row.seq)
@@ -376,7 +376,7 @@ class Relations:
         """Give a customer this history, and decide everything by it."""
         partition, customer, out = self._partition, slot.customer, list[Transition]()
         partition._gathering.rewrite(key, slot, facts)
-        customer.correct(Live(customer.live.plan, lambda _, __: facts, now_ms), now_ms, cause, out)
+        customer.correct(Live(customer.live.plan, lambda *_: facts, now_ms), now_ms, cause, out)
         partition._gathering.project(key, slot)
         partition._close(key, slot, customer, out, now_ms)
         partition._until_moved(key, customer)
@@ -386,15 +386,13 @@ class Relations:
         partition = self._partition
         partition._gathering.put_out(key, slot, out)
         partition._gathering.drop(key, slot)
+        partition._standings.forget(key, slot.customer.row)
         if slot.row is not None:
             self.removed.setdefault(key, slot)
         for held in (partition._slots, partition._pending, partition._lives, partition._stale):
             held.pop(key, None)
 
     # ---- small things
-
-    def _history(self, key: bytes, slot: Slot) -> list[Fact]:
-        return cast("list[Fact]", list(self._partition._gathering.history(key, slot)(0, True)))
 
     def _go(self, key: bytes) -> None:
         """Have the projection forget an id, and remember that until it has."""

@@ -1,8 +1,9 @@
 """What a partition writes into its changelog, and how: rows, chunks of history, and the progress.
 
-Keys: `p` for the progress; `r` and the record key for a row; `h`, the record key, NUL and four bytes of number for a chunk of
-history; `s`, `l` and `g` for what `relations` keeps. Ids have no control characters, so NUL ends the key. An event adds one small
-chunk; sixteen of those are joined into one without decoding, so an event is rewritten once, not each time its customer buys.
+Keys: `p` for the progress; `r` and the record key for a row; `c` and a tenant for the cuts of its ranks; `h`, the record key, NUL and
+four bytes of number for a chunk of history; `s`, `l` and `g` for what `relations` keeps. Ids have no control characters, so NUL ends
+the key. An event adds one small chunk; sixteen of those are joined into one without decoding, so an event is rewritten once, not each
+time its customer buys.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from services.segmenter.engine.rankings import Cut
 from services.segmenter.engine.row import Row
 
 PROGRESS: Final = b"p"
@@ -48,11 +50,17 @@ class Progress(Struct, array_like=True):
 
 decode_head: Final = msgspec.msgpack.Decoder(RowHead).decode
 decode_progress: Final = msgspec.msgpack.Decoder(Progress).decode
+decode_cuts: Final = msgspec.msgpack.Decoder(dict[str, Cut]).decode
 
 
 def row_key(key: bytes) -> bytes:
     """Return the changelog key of a customer's row."""
     return b"r" + key
+
+
+def cuts_key(tenant: str) -> bytes:
+    """Return the changelog key of where a tenant's ranks end."""
+    return b"c" + tenant.encode()
 
 
 def chunk_key(key: bytes, number: int) -> bytes:

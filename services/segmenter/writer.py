@@ -2,7 +2,7 @@
 
 Order of a step: change in memory, one transaction, acknowledgement to Faust, projection. Whatever is pending when a transaction
 ends goes into the next one, so groups form by themselves under load. Live records come first, then deadlines, then backfill,
-then refreshes; the last two never hold a live record up for more than a slice.
+then ranks, then refreshes; the last three never hold a live record up for more than a slice.
 
 Invariants: every record is applied exactly once, in the order of its topic; memory is ahead of Kafka by at most one step; any
 failure ends the process, for memory is then of no use and a successor reads the truth.
@@ -128,7 +128,7 @@ class Pump:
         self._refresh_next_s = 0.0
         self._next_commit_s = 0.0
         self._live_pace = Pace(settings.segmenter_slice_ms)
-        self._tick_pace, self._sweep_pace, self._refresh_pace = (Pace(settings.segmenter_background_slice_ms) for _ in range(3))
+        self._tick_pace, self._sweep_pace, self._rank_pace, self._refresh_pace = (Pace(settings.segmenter_background_slice_ms) for _ in range(4))
         self._task: asyncio.Task[None] | None = None
 
     # ---- life
@@ -255,7 +255,7 @@ class Pump:
                 await self._commit()
 
     def _idle_work(self) -> bool:
-        return self._swept_at != self._around.definitions.catalog.offset or self._refreshes()
+        return self._swept_at != self._around.definitions.catalog.offset or self.core.ranks_due > 0 or self._refreshes()
 
     def _refreshes(self) -> bool:
         return self.core.stale > 0 and (not self._around.behind or time.perf_counter() >= self._refresh_next_s)
@@ -324,6 +324,11 @@ class Pump:
                             units.append(limit)
                         else:
                             self._swept_at = offset
+                elif core.ranks_due:
+                    limit = min(self._rank_pace.limit, core.ranks_due)
+                    with self._slice(self._rank_pace) as units:
+                        core.rank(now_ms, limit)
+                        units.append(limit)
                 else:
                     limit = min(self._refresh_pace.limit, core.stale)
                     with self._slice(self._refresh_pace) as units:

@@ -120,7 +120,7 @@ def test_amounts_of_a_rule_never_pass_through_a_float(api: Api, projected: Proje
         ({"id": "x", "name": "x", "rule": {"all": [RULE, {"segment": "nowhere"}]}}, 422, "/rule/all/1/segment"),
         ({"id": "x", "name": "x", "rule": {"segment": "x"}}, 422, "/rule/segment"),
         ({"id": "x", "name": "x", "rule": {**RULE, "metric": {**RULE["metric"], "window": {"last": "P26M"}}}}, 422, "/rule/metric/window/last"),
-        ({"id": "x", "name": "x", "rule": {"any": [RULE, RANK]}}, 422, "/rule/any/1/rank"),
+        ({"id": "x", "name": "x", "rule": {"any": [RULE, {"rank": RANK["rank"] | {"top": 3}}]}}, 422, "/rule/any/1/rank"),
         ({"id": "x", "name": "x", "rule": {"any": [SEQUENCE] * 199}}, 422, "/rule/any/181"),
         ({"id": "x", "name": "x", "rule": {"profile": "hat_size", "op": "gt", "value": 3}}, 422, "/rule/profile"),
         (

@@ -24,6 +24,7 @@ from services.kit.settings import load
 from services.segmenter.__main__ import run
 from services.segmenter.app import build_app
 from services.segmenter.core import MakePartition
+from services.segmenter.ranks.messages import Message, Summary
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.steps import Record, Step
 
@@ -40,6 +41,7 @@ class CountingPartition:
         self.epoch = 0
         self.clock_ms = 0
         self.stale = 0
+        self.ranks_due = 0
         self.offsets: dict[str, int] = {}
         self.outcomes: dict[str, dict[str, int]] = {}
         self.counts: dict[bytes, int] = {}
@@ -119,6 +121,17 @@ class CountingPartition:
 
     def refresh(self, now_ms: int, limit: int) -> list[bytes]:
         """Return nothing: its projection changes by records only."""
+        return []
+
+    def rank(self, now_ms: int, limit: int) -> None:
+        """Do nothing: it compares nobody."""
+
+    def hear(self, message: Message) -> bool:
+        """Return False: it compares nobody."""
+        return False
+
+    def speak(self, now_ms: int, limit: int) -> list[Summary]:
+        """Return nothing: it compares nobody."""
         return []
 
     def take(self) -> Step | None:

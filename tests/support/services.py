@@ -71,7 +71,6 @@ class Stack:
             "ROLLCALL_REDIS_PREFIX": self.prefix,
             "ROLLCALL_TOPIC_PREFIX": self.prefix,
             "ROLLCALL_PARTITIONS": str(PARTITIONS),
-            "ROLLCALL_DATA_DIR": str(self.folder / "data"),
             "ROLLCALL_LOG_LEVEL": "WARNING",
             "ROLLCALL_WEBHOOK_ALLOW": "127.0.0.1/32",
             "BENCH_RUN": self.prefix.strip("-") or "run",
@@ -79,9 +78,17 @@ class Stack:
         }
 
     def start(self, name: str, *module: str, wait: bool = True) -> None:
-        """Start `python -m module…` as a service, on the port it had before, and wait until it is ready unless told not to."""
+        """Start `python -m module…` as a service, on the port it had before, and wait until it is ready unless told not to.
+
+        A number after a service's name tells several of one kind apart.
+        """
+        service = name.rstrip("0123456789").upper()
         port = self.ports.setdefault(name, free_port(set(self.ports.values())))
-        environment = self.environment() | {f"ROLLCALL_{name.upper()}_HOST": "127.0.0.1", f"ROLLCALL_{name.upper()}_PORT": str(port)}
+        environment = self.environment() | {
+            f"ROLLCALL_{service}_HOST": "127.0.0.1",
+            f"ROLLCALL_{service}_PORT": str(port),
+            "ROLLCALL_DATA_DIR": str(self.folder / f"data-{name}"),
+        }
         with (self.folder / f"{self.prefix}{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen((sys.executable, "-m", *module), env=environment, stdout=log, stderr=log)
         if wait:

@@ -34,23 +34,33 @@ class Written(NamedTuple):
     value: bytes | None
 
 
+class Among(NamedTuple):
+    """Which partition of how many, under definitions that they share."""
+
+    number: int
+    partitions: int
+    catalog: Catalog
+
+
 class Simulation:
     """One tenant, one partition, a clock that moves when told."""
 
-    def __init__(self, tenant: Mapping[str, str], now_ms: int, *, live_customers: int = 20_000) -> None:
+    def __init__(self, tenant: Mapping[str, str], now_ms: int, *, live_customers: int = 20_000, among: Among | None = None) -> None:
         self.tenant = tenant["id"]
         self.now_ms = now_ms
-        self.limits = Limits(1, live_customers=live_customers)
-        self.catalog = Catalog()
+        self.number, partitions, self.catalog = Among(0, 1, Catalog()) if among is None else among
+        self.limits = Limits(partitions, live_customers=live_customers)
         self.changelog: dict[bytes, bytes] = {}
         self.transitions: list[dict[str, Any]] = []
         self.dead_letters: list[tuple[bytes, dict[str, str]]] = []
         self._ends: dict[str, int] = {}
-        self.define(TenantPut(tenant=self.tenant, at_ms=now_ms, timezone=tenant["timezone"], currency=tenant["currency"], country=tenant["country"]))
+        if self.tenant not in self.catalog.tenants:
+            zone, currency, country = tenant["timezone"], tenant["currency"], tenant["country"]
+            self.define(TenantPut(tenant=self.tenant, at_ms=now_ms, timezone=zone, currency=currency, country=country))
         self.partition = self._started()
 
     def _started(self) -> Partition:
-        partition = Partition(0, Plans(self.catalog), TOPICS, self.limits)
+        partition = Partition(self.number, Plans(self.catalog), TOPICS, self.limits)
         for key, value in self.changelog.items():
             partition.restore(key, value)
         partition.ready(self.now_ms)
@@ -151,6 +161,12 @@ class Simulation:
         """Decide everyone under the definitions in force."""
         while self.partition.sweep(self.now_ms, 100):
             pass
+        self._write()
+
+    def rank(self) -> None:
+        """Decide everyone who is due by a cut."""
+        while self.partition.ranks_due:
+            self.partition.rank(self.now_ms, 100)
         self._write()
 
     def refresh(self) -> None:

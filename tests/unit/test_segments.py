@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas import rankings
 from schemas import segments as module
 from schemas import versions as versions_module
 from schemas.catalog import Catalog, Outcome, Segment
@@ -276,6 +277,28 @@ def test_a_segment_depends_on_a_bounded_number_of_others(monkeypatch: pytest.Mon
         assert desk.save(segment_id, *before).accepted
     assert said(desk.save("e", "d")) == (422, "/rule")
     assert desk.save("e", "c").accepted
+
+
+def test_a_tenant_ranks_by_a_bounded_number_of_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each holds a place for every customer: more are refused with the place, edits of what is there are not, archived ones count no more."""
+    monkeypatch.setattr(rankings, "MAX_RANKINGS", 2)
+    monkeypatch.setattr(rankings, "MAX_RANKS", 3)
+
+    def ranked(event: str, top: int = 1, order: str = "desc") -> Any:
+        return {"any": [{"rank": {"metric": {"measure": "count", "event": event}, "order": order, "top": top}}]}
+
+    desk = Desk()
+    assert desk.save("a", rule=ranked("checkout")).accepted
+    assert desk.save("b", rule=ranked("visit")).accepted
+    assert desk.save("c", rule=ranked("visit", top=2)).accepted
+    assert said(desk.save("d", rule=ranked("points"))) == (422, "/rule/any/0/rank")
+    assert said(desk.save("d", rule=ranked("visit", order="asc"))) == (422, "/rule/any/0/rank")
+    assert said(desk.save("d", rule=ranked("visit", top=3))) == (422, "/rule/any/0/rank")
+    assert desk.save("d", rule=ranked("visit")).accepted, "it is there already"
+    assert desk.save("a", rule=ranked("points")).accepted
+    assert desk.archive("a").accepted
+    assert desk.save("e", rule=ranked("email-open")).accepted
+    assert not desk.restore("a").accepted
 
 
 def test_versions_say_what_was_in_force_when() -> None:

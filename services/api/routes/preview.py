@@ -11,10 +11,10 @@ from schemas.instants import iso
 from schemas.outcomes import Conflict
 from schemas.questions import Preview as Question
 from schemas.questions import Previewed
-from schemas.rules import Rule, canonical
+from schemas.rules import Rank, Rule, canonical, conditions
 from schemas.segments import edited, unsaved
 from services.api.drafts import checked_rule
-from services.api.errors import absent, conflicting
+from services.api.errors import Refused, absent, conflicting
 from services.api.question_shapes import Preview, PreviewBody
 from services.api.routes.common import AS_OF, SEGMENT_BODY
 from services.api.web import Answer, Call, RouteSpec, answer
@@ -26,6 +26,7 @@ async def preview(call: Call) -> Response:
     """Count who would be in."""
     body = await call.body(PreviewBody)
     rule = checked_rule(call, body.rule)
+    _check_ranks(call, rule)
     try:
         call.catalog.check(_draft(call, body.replaces, rule))
     except Conflict as conflict:
@@ -35,6 +36,18 @@ async def preview(call: Call) -> Response:
     sample = [customer_id for part in parts for customer_id in part.sample][:_SAMPLE]
     sums = {name: sum(getattr(part, name) for part in parts) for name in ("count", "of", "enters", "leaves")}
     return answer(Preview(sample=sample, as_of=iso(as_of_ms), **sums))
+
+
+def _check_ranks(call: Call, rule: Rule) -> None:
+    """Refuse a rank that no live segment asks for: where it ends is found when one is saved."""
+    asked = [(pointer, one) for pointer, one in conditions(rule) if isinstance(one, Rank)]
+    if not asked:
+        return
+    known = {one for segment in call.catalog.live_segments(call.tenant) if segment.rule is not None for _, one in conditions(segment.rule)}
+    for pointer, one in asked:
+        if one not in known:
+            said = "no live segment asks for this rank, so it is not known yet who is foremost; it is found when a segment with it is saved"
+            raise Refused(422, said, pointer=f"/rule{pointer}/rank")
 
 
 def _draft(call: Call, replaces: str | None, rule: Rule) -> Segment:

@@ -10,10 +10,8 @@ from schemas.templates import TEMPLATES
 from services.api.shapes import TemplatePage, TemplateView
 from services.api.web import Answer, Call, RouteSpec, answer
 
-_SAVED: Final = [template for template in TEMPLATES if template.available]
-
 _PAGE: Final = TemplatePage(
-    [TemplateView(id=template.id, group=template.group, name_fr=template.name_fr, segment=template.body()) for template in _SAVED], None
+    [TemplateView(id=template.id, group=template.group, name_fr=template.name_fr, segment=template.body()) for template in TEMPLATES], None
 )
 
 
@@ -23,10 +21,10 @@ async def list_all(_: Call) -> Response:
 
 
 _FIRST: Final[dict[str, Any]] = {
-    "id": _SAVED[0].id,
-    "group": _SAVED[0].group,
-    "name_fr": _SAVED[0].name_fr,
-    "segment": _SAVED[0].body(),
+    "id": TEMPLATES[0].id,
+    "group": TEMPLATES[0].group,
+    "name_fr": TEMPLATES[0].name_fr,
+    "segment": TEMPLATES[0].body(),
 }
 
 ROUTES: Final = (

@@ -22,6 +22,7 @@ from services.segmenter.engine.row import Row
 _NO_CAUSES: Final[dict[str, Cause]] = {}
 CLOCK: Final = Cause("clock")
 DEFINITION: Final = Cause("definition")
+RANK: Final = Cause("rank")
 
 
 def _cause(fact: Fact) -> Cause:
@@ -45,7 +46,7 @@ class Customer:
         self.pending_ms = 0
         self.fresh = False
         """Nothing was ever decided: the first decision looks at every segment."""
-        self._left_out: frozenset[str] = frozenset()
+        self._left_out = frozenset(row.waiting)
         """Segments that are not to be decided yet, though they depend on one that is."""
         self._stays: dict[str, int] = {}
         """Until when a `min_stay` holds the customer, by segment."""
@@ -127,14 +128,15 @@ class Customer:
             compiled = plan.segments[segment_id]
             out.append(self._transition(segment_id, compiled.version, at_ms, now_ms, cause, entered=False, until_ms=NEVER))
 
-    def adopt(self, now_ms: int, out: list[Transition]) -> None:
+    def adopt(self, now_ms: int, out: list[Transition], ranks: list[str], unsettled: frozenset[str]) -> None:
         """Decide every segment under a plan that is new to this customer.
 
         The live state was built at the row's deadline, or now if that is later. Segments that did not change since the row
-        was decided are stepped through their own deadlines first; the rest, and the archived, are decided now.
+        was decided are stepped through their own deadlines first; the rest, and the archived, are decided now, by the `ranks` that
+        hold. Of the rest, those that are `unsettled` stay as they are until the cuts of their ranks are known (`ranked`).
         """
         plan, row = self.live.plan, self.row
-        settled = [compiled for compiled in plan.segments.values() if compiled.segment.offset < row.revision]
+        settled = [compiled for compiled in plan.segments.values() if compiled.segment.offset < row.revision and compiled.id not in row.waiting]
         self._left_out = frozenset(plan.segments.keys() - {compiled.id for compiled in settled})
         if row.deadline_ms <= now_ms:
             self.decide(settled, row.deadline_ms, now_ms, CLOCK, out)
@@ -143,12 +145,33 @@ class Customer:
             self.decide(settled, deadline_ms, now_ms, CLOCK, out)
         for segment_id in row.entered.keys() & self._left_out:
             self._end_stay(segment_id)
-        self._left_out = frozenset()
+        self._wait_for(self._left_out & unsettled)
+        row.ranks = ranks
+        self._see_ranks()
         for segment_id in sorted(row.members.keys() - plan.segments.keys()):
             self._exit_archived(segment_id, now_ms, out)
         self.decide(plan.segments.values(), now_ms, now_ms, DEFINITION, out)
         row.manual = {segment_id: entry for segment_id, entry in row.manual.items() if segment_id in plan.segments}
         row.revision = plan.revision
+
+    def _wait_for(self, segments: frozenset[str]) -> None:
+        self._left_out = segments
+        self.row.waiting = sorted(segments)
+
+    def ranked(self, ranks: list[str], unsettled: frozenset[str], now_ms: int, out: list[Transition]) -> None:
+        """Let these be the ranks that hold, and decide what looks at them; deadlines have passed, nothing is pending.
+
+        Segments that waited for a cut and do no longer are decided first, under their last version.
+        """
+        plan = self.live.plan
+        self.row.ranks = ranks
+        flipped = self._see_ranks()
+        released = self._left_out - unsettled
+        if released:
+            self._wait_for(self._left_out & unsettled)
+            self.decide([plan.segments[segment_id] for segment_id in released], now_ms, now_ms, DEFINITION, out)
+        affected = {compiled.id: compiled for bit in bits_of(flipped) for compiled in plan.dependents[bit]}
+        self.decide(affected.values(), now_ms, now_ms, RANK, out)
 
     def decide(
         self,
@@ -173,7 +196,7 @@ class Customer:
     def _changed(self, segments: Iterable[CompiledSegment], at_ms: int) -> list[CompiledSegment]:
         """Find the segments that the customer enters or leaves, and take note of it in the row."""
         row = self.row
-        waiting = {compiled.order: compiled for compiled in segments}
+        waiting = {compiled.order: compiled for compiled in segments if compiled.id not in self._left_out}
         orders = list(waiting)
         heapify(orders)
         changed: list[CompiledSegment] = []
@@ -201,7 +224,17 @@ class Customer:
         """Bring the memberships to what holds at an instant and tell nobody: for a customer who is only looked at."""
         self._changed(self.live.plan.segments.values(), at_ms)
 
+    def _see_ranks(self) -> int:
+        """Show the ranks that hold to the rules that ask for them; return the bits that flipped."""
+        bits = self.live.plan.rank_bits
+        standing = 0
+        for name in self.row.ranks:
+            if name in bits:
+                standing |= 1 << bits[name]
+        return self.live.stand(standing)
+
     def _see_members(self) -> None:
+        self._see_ranks()
         for segment_id in self.row.members:
             self._see(self.live.plan.segments.get(segment_id))
 

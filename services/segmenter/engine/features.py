@@ -21,12 +21,13 @@ _REMEMBERED: Final = 10_000
 
 
 class Feature:
-    """A reader and the tests that share it, by bit. `index` is its place in the plan."""
+    """A reader and the tests that share it, by bit. `index` is its place in the plan, `score` that among the scores it keeps, or -1."""
 
     def __init__(self, index: int, reader: Reader, tests: dict[int, Test]) -> None:
         self.index = index
         self.reader = reader
         self.tests = tests
+        self.score = -1
         self.missing = self._mask(None)
 
     def observe(self, state: State, now_ms: int) -> tuple[int, int, int]:
@@ -94,6 +95,9 @@ class RankedFeature(Feature):
     def observe(self, state: State, now_ms: int) -> tuple[int, int, int]:
         """Return mask, bound and room: of what only adds up, the distance to the next boundary above."""
         value = self.reader.current(state, now_ms)
+        if self.score >= 0 and value is not None:
+            # Others are compared with the very value: it has no room, and stands until it is another.
+            return self.mask_of(value), self.reader.until(state, now_ms, value, value, value + 1), 0
         mask, until_ms, high = self._region(state, now_ms, value)
         if value is None or not self.reader.adds_up(state):
             return mask, until_ms, 0

@@ -53,6 +53,9 @@ class Live(State):
             self._learn(sorted(history(0, True), key=_in_time), at_ms)
         else:
             self._take_over(former, places, history, at_ms)
+        self.scores: list[Any] = [None] * len(plan.scored)
+        self.rescored = True
+        """Whether scores may have changed since this was last set to False."""
         size = len(plan.features)
         self.bounds = [NEVER] * size
         self.rooms = [0] * size
@@ -63,8 +66,9 @@ class Live(State):
                 self._observe(feature, at_ms)
             if not self.ids:
                 # Nothing known is the same at every instant, and every newcomer begins so.
-                plan.blank_masks = list(self.masks)
+                plan.blank_masks, plan.blank_scores = list(self.masks), list(self.scores)
         else:
+            self.scores = list(plan.blank_scores)
             self.masks = list(plan.blank_masks)
             for mask in self.masks:
                 self.truth |= mask
@@ -165,6 +169,13 @@ class Live(State):
                         continue
                 touched[index] = fact
 
+    def stand(self, bits: int) -> int:
+        """Let these be the bits of the ranks that hold; return those that flipped."""
+        flipped = self.standing ^ bits
+        self.standing = bits
+        self.truth ^= flipped
+        return flipped
+
     def settle(self, now_ms: int) -> dict[int, Fact]:
         """Observe what the facts since the last look touched; return the bits that flipped, each with the last of its facts."""
         flipped: dict[int, Fact] = {}
@@ -223,6 +234,9 @@ class Live(State):
         mask, until_ms, room = feature.observe(self, at_ms)
         self.bounds[index] = until_ms
         self.rooms[index] = room
+        if feature.score >= 0:
+            self.scores[feature.score] = feature.reader.current(self, at_ms)
+            self.rescored = True
         before = self.masks[index]
         if mask != before:
             self.truth ^= before ^ mask
@@ -235,6 +249,7 @@ class Live(State):
         if not due:
             return self, next_ms
         then = State(self.series)
+        then.standing = self.standing
         then.profile, stamps = dict(self.profile), dict(self._stamps)
         for fact in due:
             self._merge(then.profile, stamps, fact)

@@ -21,6 +21,7 @@ from services.segmenter.engine.attributes import SpanOfLifeReader
 from services.segmenter.engine.calendar import calendar_of
 from services.segmenter.engine.extract import Vocabulary
 from services.segmenter.engine.features import Feature
+from services.segmenter.engine.rankings import Ranking, rank_name, ranking_name, score_name, size_of
 from services.segmenter.engine.series import Series
 from services.segmenter.engine.sharing import Feed, Sharing
 from services.segmenter.engine.tree import Group, Leaf, Node, formula
@@ -33,7 +34,8 @@ class CompiledSegment:
 
     `order` is its place among the tenant's segments. `life` is the leaf that holds while `starts_at` ≤ t < `ends_at`. `higher`
     are the higher levels of its family, `followers` the segments that depend on it, `closure` all that it depends on and itself,
-    in their order. `member_bit` is set while the customer is a member, for those that refer to it; -1 when none does.
+    in their order. `member_bit` is set while the customer is a member, for those that refer to it; -1 when none does. `ranks` are
+    the names of those that it, or what it depends on, asks for.
     """
 
     def __init__(self, segment: Segment, order: int, tree: Node | None, leaves: list[Leaf], life: Leaf | None) -> None:
@@ -52,6 +54,7 @@ class CompiledSegment:
         self.followers: list[CompiledSegment] = []
         self.closure: list[CompiledSegment] = [self]
         self.member_bit = -1
+        self.ranks: frozenset[str] = frozenset()
 
 
 class Plan:
@@ -68,15 +71,21 @@ class Plan:
         self.exponent: int = currency_exponent(tenant.currency)
         self.sharing = Sharing(Vocabulary(self.calendar, self.exponent, self.declared))
         self._member_bits: dict[str, int] = {}
+        self.rankings: dict[str, Ranking] = {}
+        self._ranked: dict[str, Any] = {}
+        self.rank_bits: dict[str, int] = {}
+        """The bit of each rank, by its name."""
         live = ordered([segment for segment in everything if not segment.archived])
         drafted = [(segment, None if segment.rule is None else self._tree(segment.rule, ""), self._life(segment)) for segment in live]
         self.sharing.finish()
+        self.scored: list[Feature] = self.sharing.scored
         self.features: list[Feature] = self.sharing.features
         self.profile_features: list[Feature] = self.sharing.profile_features
         self.blank: list[Series] = [spec.blank for spec in self.sharing.series]
         """The series of a customer without facts."""
         self.blank_masks: list[int] | None = None
         """The masks of a customer without facts, once they have been found; those of `clocked` features change all the same."""
+        self.blank_scores: list[Any] = []
         self.clocked = [self.sharing.feature(key) for key in dict.fromkeys(life[0] for _, _, life in drafted if life is not None)]
         self.number = next(_numbers)
         self._former = -1
@@ -85,6 +94,8 @@ class Plan:
         self.dependents: list[list[CompiledSegment]] = [[] for _ in range(self.sharing.bits)]
         for order, (segment, tree, life) in enumerate(drafted):
             self._compile(segment, order, tree, life)
+        for ranking in self.rankings.values():
+            ranking.place = self.sharing.feature(self._ranked[ranking.name]).score
         self._connect()
 
     def places_in(self, former: Plan) -> list[int] | None:
@@ -119,6 +130,11 @@ class Plan:
         compiled = self.segments[segment.id] = CompiledSegment(segment, order, node, leaves, living)
         for bit in {leaf.bit for leaf in leaves} | ({living.bit} if living is not None else set()):
             self.dependents[bit].append(compiled)
+        asked = [leaf.condition for leaf in leaves if isinstance(leaf.condition, Rank)]
+        for rank in asked:
+            ranking = self.rankings[ranking_name(rank)]
+            ranking.since = min(ranking.since, segment.offset)
+        compiled.ranks = frozenset([rank_name(ranking_name(rank), size_of(rank)) for rank in asked])
 
     def _connect(self) -> None:
         """Connect segments with those that they depend on, in their order: so those have been connected before."""
@@ -135,6 +151,7 @@ class Plan:
             for needed in {other.id: other for other in [*named, *compiled.higher]}.values():
                 needed.followers.append(compiled)
                 closure.update({other.order: other for other in needed.closure})
+                compiled.ranks |= needed.ranks
             compiled.closure = [closure[order] for order in sorted(closure)]
 
     def _tree(self, rule: Rule, path: str) -> Any:
@@ -149,15 +166,25 @@ class Plan:
                 self._member_bits[rule.segment] = self.sharing.free_bit()
             return path, rule, None, self._member_bits[rule.segment]
         if isinstance(rule, Rank):
-            raise TypeError("the fold of the definitions refuses ranks")
+            return path, rule, None, self._rank_bit(rule)
         key, bit = self.sharing.bit_of(rule)
         return path, rule, key, bit
+
+    def _rank_bit(self, rule: Rank) -> int:
+        name, size = ranking_name(rule), size_of(rule)
+        if name not in self.rankings:
+            self.rankings[name] = Ranking(name, score_name(rule.metric), descending=rule.order == "desc")
+            self._ranked[name] = self.sharing.keep_score(rule.metric)
+        bits = self.rankings[name].bits
+        if size not in bits:
+            bits[size] = self.rank_bits[rank_name(name, size)] = self.sharing.free_bit()
+        return bits[size]
 
     def _resolved(self, tree: Any, leaves: list[Leaf]) -> Node:
         if tree[0] in ("all", "any", "not"):
             return Group(tree[0], [self._resolved(member, leaves) for member in tree[1]])
         path, condition, key, bit = tree
         named = condition.segment if isinstance(condition, SegmentRef) else ""
-        leaf = Leaf(path, condition, bit, None if named else self.sharing.feature(key), named)
+        leaf = Leaf(path, condition, bit, None if key is None else self.sharing.feature(key), named)
         leaves.append(leaf)
         return leaf

@@ -19,11 +19,12 @@ _STEPS: Final = 64
 
 
 class State:
-    """A customer as readers see one: a series for each that the plan keeps, and the profile."""
+    """A customer as readers see one: a series for each that the plan keeps, the profile, and the bits of the ranks that hold."""
 
     def __init__(self, series: list[Series]) -> None:
         self.series = series
         self.profile: dict[str, Any] = {}
+        self.standing = 0
 
 
 class Reader:

@@ -6,13 +6,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 from schemas.amounts import decimal_text, short_text
-from schemas.rules import MetricCondition, Near, ProfileCondition, value_json
+from schemas.rules import MetricCondition, Near, ProfileCondition, Rank, value_json
 from schemas.transitions import ConditionValue
 from schemas.vocabulary import Kind
 from services.segmenter.engine.extract import decimals
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.operators import distance_km
 from services.segmenter.engine.plan import CompiledSegment
+from services.segmenter.engine.rankings import ranking_name, size_of
 from services.segmenter.engine.tree import Leaf
 
 _SHOWN_DECIMALS: Final = 6
@@ -26,6 +27,8 @@ def condition_values(compiled: CompiledSegment, live: Live, at_ms: int) -> list[
 
 def _seen(leaf: Leaf, live: Live, at_ms: int) -> ConditionValue:
     condition, feature = leaf.condition, leaf.feature
+    if isinstance(condition, Rank):
+        return _ranked(leaf, condition, live)
     if feature is None:
         member = bool(live.truth >> leaf.bit & 1)
         return ConditionValue(leaf.path, member, "eq", True, member)
@@ -43,6 +46,15 @@ def _seen(leaf: Leaf, live: Live, at_ms: int) -> ConditionValue:
         value = live.profile.get(condition.attribute) if spanned else _shown(found, _kept_as(condition), live.plan.exponent)
         return ConditionValue(leaf.path, value, condition.op, value_json(condition.value, condition.kind), holds)
     return ConditionValue(leaf.path, found, "eq", True, holds)
+
+
+def _ranked(leaf: Leaf, condition: Rank, live: Live) -> ConditionValue:
+    """Return the score, and the size of the rank; where the others stand is not known here."""
+    place = live.plan.rankings[ranking_name(condition)].place
+    kind = condition.metric.kind
+    size = condition.top if condition.percent is None else size_of(condition)
+    op = "top" if condition.order == "desc" else "bottom"
+    return ConditionValue(leaf.path, _shown(live.scores[place], kind, live.plan.exponent), op, size, bool(live.truth >> leaf.bit & 1))
 
 
 def _kept_as(condition: ProfileCondition) -> Kind:

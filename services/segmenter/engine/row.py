@@ -7,6 +7,7 @@ from msgspec import Struct
 from schemas.facts import Fact
 from schemas.instants import NEVER
 from schemas.manual import ManualEntry
+from services.segmenter.engine.rankings import KeptScore
 
 
 class Erasure(Struct, array_like=True):
@@ -31,7 +32,9 @@ class Row(Struct, array_like=True, gc=False):
     `revision`: the tenant's definitions under which every segment was decided. `deadline_ms`: not later than the next
     instant at which anything flips by itself. `seq` and `last_at_ms`: the last transition's. `members`: segment →
     (since, until). `manual`: segment → (definition offset of the include entry, of the exclude entry), -1 for none. `entered`:
-    segment with a `min_stay` → the last entry that still holds the customer. `erasure`: of an earlier life under this id.
+    segment with a `min_stay` → the last entry that still holds the customer. `scores`: the exact value of each metric that a
+    rank orders by. `ranks`: those that hold. `waiting`: segments that have not been decided under their last version, for a cut
+    is missing. `erasure`: of an earlier life under this id.
     """
 
     revision: int
@@ -42,6 +45,9 @@ class Row(Struct, array_like=True, gc=False):
     manual: dict[str, tuple[int, int]] = {}
     entered: dict[str, int] = {}
     erasure: Erasure | None = None
+    scores: dict[str, KeptScore] = {}
+    ranks: list[str] = []
+    waiting: list[str] = []
 
 
 def listed(row: Row, entry: ManualEntry) -> bool:

@@ -85,6 +85,7 @@ class _Draft:
         self.bits: dict[tuple[str, Any], int] = {}
         self.tests: dict[int, Test] = {}
         self.feature: Feature | None = None
+        self.scored = False
 
     def bit(self, found: Test, free: int) -> int:
         """Return the bit of a test, the free one if it is new."""
@@ -101,6 +102,7 @@ class Sharing:
         self.series: list[SeriesSpec] = []
         self.features: list[Feature] = []
         self.profile_features: list[Feature] = []
+        self.scored: list[Feature] = []
         self.bits = 0
         self._calendar = tenant.calendar
         self._drafts: dict[Any, _Draft] = {}
@@ -129,6 +131,13 @@ class Sharing:
         """Return the bit of a truth that is not a condition's, such as whether a segment's time has come."""
         return self._taken(self._draft(key, lambda: reader), Test("eq", True))
 
+    def keep_score(self, metric: Metric) -> Any:
+        """Have the exact value of a metric kept for each customer; return the key of its feature."""
+        if metric not in self._drafts:
+            self._drafts[metric] = self._metric(metric)
+        self._drafts[metric].scored = True
+        return metric
+
     def free_bit(self) -> int:
         """Return a bit that no feature sets."""
         self.bits += 1
@@ -152,6 +161,9 @@ class Sharing:
             feature = _feature(len(self.features), draft)
             draft.feature = feature
             self.features.append(feature)
+            if draft.scored:
+                feature.score = len(self.scored)
+                self.scored.append(feature)
             for spec in draft.series:
                 spec.features.append(feature)
             if not draft.series:

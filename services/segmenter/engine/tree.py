@@ -12,7 +12,7 @@ from services.segmenter.engine.verdict import Verdict, conjunction, disjunction,
 
 
 class Leaf:
-    """A condition of a compiled rule: its place in the rule, what it says, its bit and its feature; `member_of` is a segment instead."""
+    """A condition of a compiled rule: its place in the rule, what it says, its bit and its feature; a segment (`member_of`) or a rank has none."""
 
     def __init__(self, path: str, condition: Condition | None, bit: int, feature: Feature | None, member_of: str = "") -> None:
         self.path = path
@@ -22,8 +22,12 @@ class Leaf:
         self.member_of = member_of
 
     def verdict(self, state: State, at_ms: int, members: Mapping[str, Verdict]) -> Verdict:
-        """Return the condition's verdict; `members` has those of the segments that it may name."""
-        return members[self.member_of] if self.feature is None else self.feature.verdict(state, at_ms, self.bit)
+        """Return the condition's verdict; `members` has those of the segments that it may name. What a rank says stands."""
+        if self.member_of:
+            return members[self.member_of]
+        if self.feature is None:
+            return Verdict(state.standing >> self.bit & 1 == 1, NEVER)
+        return self.feature.verdict(state, at_ms, self.bit)
 
 
 class Group:

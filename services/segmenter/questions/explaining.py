@@ -11,12 +11,13 @@ from typing import Any, Final
 from schemas.facts import PROFILE, Fact
 from schemas.instants import NEVER
 from schemas.questions import Counts, Explained, Seen, encoded
-from schemas.rules import Near, ProfileCondition, Sequence
+from schemas.rules import Near, ProfileCondition, Rank, Sequence
 from schemas.vocabulary import DERIVED_ATTRIBUTES
 from services.segmenter.engine.decisions import Customer
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.outlook import HORIZON_MS, by_hand
 from services.segmenter.engine.plan import CompiledSegment
+from services.segmenter.engine.rankings import ranking_name
 from services.segmenter.engine.ratios import RatioReader
 from services.segmenter.engine.readers import AverageReader, CountReader, DaysReader, Reader, SumReader
 from services.segmenter.engine.reasons import condition_values
@@ -41,7 +42,7 @@ class Explaining(OfOne):
     def look(self, person: Person) -> Generator[int, None, Explained]:
         """Look at a copy of the customer, brought to now."""
         segment = self.segment(self.question.segment_id)
-        if person.revision <= segment.answers_from:
+        if person.revision <= segment.answers_from or segment.id in person.row.waiting:
             raise Unknowable(f"segment {segment.id} version {segment.version} is being backfilled; this is not known yet")
         plan = self.people.plans.about(self.tenant, segment)
         customer, now_ms = person.at_work(plan, self.now_ms), self.now_ms
@@ -83,6 +84,8 @@ def counting(leaf: Leaf, live: Live, history: Iterable[Fact], at_ms: int) -> Ite
     Of a profile's condition that is the last event that said something of the attribute; of a sequence both its events.
     """
     condition, feature = leaf.condition, leaf.feature
+    if isinstance(condition, Rank):
+        feature = live.plan.scored[live.plan.rankings[ranking_name(condition)].place]
     if feature is None or condition is None:
         return
     if isinstance(condition, ProfileCondition | Near):
@@ -163,8 +166,10 @@ def _attribute(condition: ProfileCondition | Near) -> str:
 def flip_ms(leaf: Leaf, customer: Customer, at_ms: int) -> int:
     """Return the first instant after `at_ms` at which a condition answers otherwise if nothing new happens, `NEVER` beyond the horizon."""
     live, feature = customer.live, leaf.feature
-    if feature is None:
+    if leaf.member_of:
         return customer.until(live.plan.segments[leaf.member_of], at_ms)
+    if feature is None:
+        return NEVER  # what others will do to a rank is not known
     before, bound_ms = _verdict(live, leaf, at_ms)
     while bound_ms <= at_ms + HORIZON_MS:
         holds, next_ms = _verdict(live, leaf, bound_ms)

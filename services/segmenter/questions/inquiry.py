@@ -38,6 +38,9 @@ class People(Protocol):
     def keys(self) -> Iterable[bytes]:
         """Return the record keys of all customers."""
 
+    def ranks_known(self, tenant: str) -> Iterable[str]:
+        """Return the names of the ranks of which it is known where they end."""
+
     def person(self, key: bytes) -> Person | None:
         """Return a customer to look at, None for one who is not known."""
 

@@ -16,7 +16,7 @@ from services.segmenter.engine.live import Live
 from services.segmenter.engine.outlook import HORIZON_MS, Outlook
 from services.segmenter.engine.plan import CompiledSegment, Plan
 from services.segmenter.engine.row import Row
-from services.segmenter.questions.inquiry import OfEveryone, OfOne, People
+from services.segmenter.questions.inquiry import OfEveryone, OfOne, People, Unknowable
 from services.segmenter.questions.person import Person
 
 
@@ -40,6 +40,13 @@ class Life:
             yield at_ms
 
 
+def remembered(compiled: CompiledSegment) -> CompiledSegment:
+    """Return a segment whose past can be told; raises `Unknowable` for one that depends on a rank: others stood elsewhere then."""
+    if compiled.ranks:
+        raise Unknowable(f"segment {compiled.id} depends on a rank, and who was foremost in the past is not known")
+    return compiled
+
+
 def beginning_ms(compiled: CompiledSegment, facts: Iterable[Fact], at_ms: int) -> int:
     """Return an instant, no later than another, before which nothing can have changed: where a whole life begins.
 
@@ -58,7 +65,7 @@ class Remembering(OfOne):
         at_ms: int = self.question.at_ms
         segment = self.segment(self.question.segment_id)
         plan = self.people.plans.about(self.tenant, segment)
-        compiled, facts = plan.segments[segment.id], person.history()
+        compiled, facts = remembered(plan.segments[segment.id]), person.history()
         life = Life(plan, compiled, person.row, facts, beginning_ms(compiled, facts, at_ms))
         yield 1 + person.events
         member, since_ms = life.member, None
@@ -84,6 +91,7 @@ class Recounting(OfEveryone):
         self._instants: list[int] = self.question.instants_ms
         self._segment: Segment = self.segment(self.question.segment_id)
         self._plan = people.plans.about(self.tenant, self._segment)
+        remembered(self._plan.segments[self._segment.id])
         self._stays = any(other.min_stay is not None for other in self._plan.segments.values())
         self._first = 0
         self._entered = [0] * len(self._instants)

@@ -11,7 +11,7 @@ from schemas.rule_parser import parse_rule
 from schemas.segments import edited, unsaved
 from services.segmenter.engine.decisions import Customer
 from services.segmenter.engine.live import Live
-from services.segmenter.questions.inquiry import OfEveryone, People
+from services.segmenter.questions.inquiry import OfEveryone, People, Unknowable
 from services.segmenter.questions.person import Person
 
 _SAMPLE: Final = 10
@@ -24,6 +24,8 @@ class Previewing(OfEveryone):
         super().__init__(people, asked, now_ms)
         self._segment = self._draft()
         self._plan = people.plans.draft(self._segment)
+        if not self._plan.segments[self._segment.id].ranks <= set(people.ranks_known(self.tenant)):
+            raise Unknowable("where a rank of this rule ends is not known: it is found when a segment with it is saved")
         self._count = self._of = self._enters = self._leaves = 0
         self._sample: list[str] = []
 
