@@ -22,7 +22,7 @@ from tests.support.simulation import exact_json
 
 Json = dict[str, Any]
 
-_LOOKS = int(os.environ.get("ROLLCALL_TEST_WORLDS", "60"))
+_LOOKS = int(os.environ.get("ROLLCALL_TEST_WORLDS", "45"))
 _APART = ("rank",)
 """Decided between customers: a rank's segments answer when the partitions have agreed."""
 _SEGMENTS = 5

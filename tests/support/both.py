@@ -145,13 +145,18 @@ class Both:
             outcome = "dead_lettered/too_late"
         else:
             outcome = "applied"
-        before = Counter(self.simulation.outcomes())
+        before, told, known_before = Counter(self.simulation.outcomes()), len(self.simulation.transitions), self.simulation.memberships().keys()
         self.simulation.post(document)
         said = Counter(self.simulation.outcomes()) - before
         assert said == Counter([outcome]), f"{said} and not {outcome}: {document}"
         if outcome == "applied":
             self.accepted[document["customer_id"], document["event_id"]] = document
             assert self.judge.accept(document, self.now)
+        # A void corrects what is known; where nothing is, it is an event like another.
+        kind = {"profile": "profile", "checkout-void": "correction"}.get(document["type"], "event")
+        kind = kind if document["customer_id"] in known_before or kind == "profile" else "event"
+        causes = [t["cause"] for t in self.simulation.transitions[told:] if t["cause"]["kind"] not in ("clock", "definition")]
+        assert all(cause == {"kind": kind, "event_id": document["event_id"]} for cause in causes), causes
         return outcome
 
     def pass_to(self, at: int) -> None:

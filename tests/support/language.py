@@ -275,9 +275,10 @@ def _streams(draw: st.DrawFn, tenant: Json, anchor: int, segments: Sequence[Json
 @st.composite
 def some(draw: st.DrawFn, tenant: Json, anchor: int, segments: Sequence[Json]) -> list[Json]:
     """A few documents, most often about what one segment asks."""
-    aims = _aims([draw(st.sampled_from(segments))]) if segments else []
-    if aims and draw(st.integers(0, 7)):
-        aim, times = draw(st.sampled_from(aims)), draw(st.sampled_from([2, 3, 1, 4]))
+    about: list[Json] = [draw(st.sampled_from(segments))] if segments else []
+    if (aims := _aims(about)) and draw(st.integers(0, 7)) > 0:
+        aim: _Aim = draw(st.sampled_from(aims))
+        times = draw(st.sampled_from([2, 3, 1, 4]))
         return [document for _ in range(times) for document in draw(_about(aim, tenant, anchor))]
     return [draw(strategies.documents(tenant, anchor))]
 

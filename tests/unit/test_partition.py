@@ -249,3 +249,29 @@ def test_nobody_becomes_known_by_being_taken_off_a_list(shop: Simulation) -> Non
     shop.by_hand("quiet", "exclude", ["somebody"], present=True)
     shop.by_hand("quiet", "exclude", ["somebody"], present=False)
     assert shop.members("quiet") == {"somebody"}
+
+
+def test_what_is_decided_again_is_the_same_to_the_byte(shop: Simulation) -> None:
+    """Whoever takes over before a step was written applies the same records, and puts out the same ids and bytes."""
+    shop.post(checkout("a", NOW))
+    values = [json.dumps(checkout(name, NOW) | {"tenant": "demo"}).encode() for name in ("b", "c")]
+    steps = []
+    for partition in (shop.twin(), shop.twin()):
+        partition.apply("checkouts", [Written(1 + i, None, value) for i, value in enumerate(values)], NOW)
+        step = partition.take()
+        assert step is not None
+        steps.append(step.changes)
+    assert steps[0] == steps[1] != []
+
+
+def test_live_state_is_kept_of_so_many_and_no_more() -> None:
+    """Of those not looked at for longest nothing is held but rows and history; they answer as before."""
+    simulation = Simulation(TENANT, NOW, live_customers=3)
+    simulation.save(REGULARS)
+    for number in range(10):
+        simulation.post(checkout("a", NOW, customer=f"c{number}"))
+    lively = [key for key in simulation.partition.keys() if (person := simulation.partition.person(key)) and person.live is not None]  # noqa: SIM118 - no mapping
+    assert len(lively) == 3
+    for number in range(10):
+        simulation.post(checkout("b", NOW, customer=f"c{number}"))
+    assert len(simulation.members("regulars")) == 10
