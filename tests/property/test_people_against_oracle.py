@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.oracle import clock, model
 from tests.oracle.stays import Stays
-from tests.property.test_engine_against_oracle import sequences_are_whole
 from tests.property.test_language_against_oracle import decided, judged
 from tests.support import language, strategies
+from tests.support.both import sequences_are_whole
 from tests.support.cluster import Cluster
 
 Json = dict[str, Any]

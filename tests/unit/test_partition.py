@@ -227,3 +227,51 @@ def test_a_void_in_the_step_of_its_checkout_takes_it_back(shop: Simulation) -> N
     assert shop.members("regulars") == set()
     shop.post(checkout("c", NOW))
     assert shop.members("regulars") == {"718"}
+
+
+def test_a_look_that_changes_nothing_leaves_no_instant_behind(shop: Simulation) -> None:
+    """An hour after a look at nobody, a late fact is decided as of now and not as of the look."""
+    shop.refresh()
+    shop.sweep()
+    shop.oversleep_to(NOW + 1)
+    assert shop.partition.take() is None
+    shop.now_ms = NOW + 3_600_000
+    shop.post(checkout("a", NOW - DAY_MS), checkout("b", NOW - DAY_MS))
+    assert [transition["at"] for transition in shop.transitions] == [iso(shop.now_ms)]
+
+
+def test_nobody_becomes_known_by_being_taken_off_a_list(shop: Simulation) -> None:
+    """Whoever was never on one is no customer for that, and in no segment of those who lack something."""
+    shop.save({"id": "quiet", "rule": {"metric": {"measure": "count", "event": "checkout"}, "op": "lt", "value": 1}})
+    shop.by_hand("quiet", "exclude", ["nobody"], present=False)
+    assert shop.memberships() == {}
+    assert shop.outcomes() == {"duplicate": 1}
+    shop.by_hand("quiet", "exclude", ["somebody"], present=True)
+    shop.by_hand("quiet", "exclude", ["somebody"], present=False)
+    assert shop.members("quiet") == {"somebody"}
+
+
+def test_what_is_decided_again_is_the_same_to_the_byte(shop: Simulation) -> None:
+    """Whoever takes over before a step was written applies the same records, and puts out the same ids and bytes."""
+    shop.post(checkout("a", NOW))
+    values = [json.dumps(checkout(name, NOW) | {"tenant": "demo"}).encode() for name in ("b", "c")]
+    steps = []
+    for partition in (shop.twin(), shop.twin()):
+        partition.apply("checkouts", [Written(1 + i, None, value) for i, value in enumerate(values)], NOW)
+        step = partition.take()
+        assert step is not None
+        steps.append(step.changes)
+    assert steps[0] == steps[1] != []
+
+
+def test_live_state_is_kept_of_so_many_and_no_more() -> None:
+    """Of those not looked at for longest nothing is held but rows and history; they answer as before."""
+    simulation = Simulation(TENANT, NOW, live_customers=3)
+    simulation.save(REGULARS)
+    for number in range(10):
+        simulation.post(checkout("a", NOW, customer=f"c{number}"))
+    lively = [key for key in simulation.partition.keys() if (person := simulation.partition.person(key)) and person.live is not None]  # noqa: SIM118 - no mapping
+    assert len(lively) == 3
+    for number in range(10):
+        simulation.post(checkout("b", NOW, customer=f"c{number}"))
+    assert len(simulation.members("regulars")) == 10
