@@ -275,3 +275,11 @@ def test_live_state_is_kept_of_so_many_and_no_more() -> None:
     for number in range(10):
         simulation.post(checkout("b", NOW, customer=f"c{number}"))
     assert len(simulation.members("regulars")) == 10
+
+
+def test_at_never_falls_though_the_clock_does(shop: Simulation) -> None:
+    """A clock that is set back under a running worker: what is decided then bears the instant of the last decision."""
+    shop.post(checkout("a", NOW - 1, receipt_id="r", store_id="s"), checkout("b", NOW - 1))
+    shop.now_ms = NOW - 1_000
+    shop.post({"type": "checkout-void", "event_id": "v", "customer_id": "718", "occurred_at": iso(NOW - 1), "receipt_id": "r", "store_id": "s"})
+    assert [(transition["change"], transition["at"]) for transition in shop.transitions] == [("entered", iso(NOW)), ("exited", iso(NOW))]
