@@ -283,3 +283,20 @@ def test_at_never_falls_though_the_clock_does(shop: Simulation) -> None:
     shop.now_ms = NOW - 1_000
     shop.post({"type": "checkout-void", "event_id": "v", "customer_id": "718", "occurred_at": iso(NOW - 1), "receipt_id": "r", "store_id": "s"})
     assert [(transition["change"], transition["at"]) for transition in shop.transitions] == [("entered", iso(NOW)), ("exited", iso(NOW))]
+
+
+def test_voids_and_edits_end_a_stay_at_once(shop: Simulation) -> None:
+    """An entry protects for a month; not against its correction, and not against the next version, though that says the same."""
+    kept = REGULARS | {"id": "kept", "min_stay": "P1M"}
+    shop.save(kept)
+    shop.post(checkout("a", NOW), checkout("b", NOW, receipt_id="b", store_id="s"))
+    assert shop.members("kept") == {"718"}
+    shop.post({"type": "checkout-void", "event_id": "v", "customer_id": "718", "occurred_at": iso(NOW), "receipt_id": "b", "store_id": "s"})
+    assert shop.members("kept") == set()
+    assert {transition["cause"]["kind"] for transition in shop.transitions if transition["change"] == "exited"} == {"correction"}
+    shop.post(checkout("c", NOW))
+    shop.pass_to(NOW + 20 * DAY_MS)
+    assert (shop.members("kept"), shop.members("regulars")) == ({"718"}, set())
+    shop.save(kept, replaces=1)
+    assert shop.members("kept") == set()
+    assert shop.transitions[-1]["cause"] == {"kind": "definition"}
