@@ -300,3 +300,12 @@ def test_voids_and_edits_end_a_stay_at_once(shop: Simulation) -> None:
     shop.save(kept, replaces=1)
     assert shop.members("kept") == set()
     assert shop.transitions[-1]["cause"] == {"kind": "definition"}
+
+
+def test_until_looks_400_days_ahead_and_no_further(shop: Simulation) -> None:
+    """An end that is a millisecond further away is none."""
+    for name, further_ms in (("near", 0), ("far", 1)):
+        everyone = {"metric": {"measure": "count", "event": "checkout"}, "op": "gte", "value": 0}
+        shop.save({"id": name, "rule": everyone, "ends_at": iso(NOW + 400 * DAY_MS + further_ms)})
+    shop.post(checkout("a", NOW))
+    assert {name: until for name, (_, until) in shop.memberships()["718"].items()} == {"near": NOW + 400 * DAY_MS, "far": None}
