@@ -9,8 +9,10 @@ import pytest
 
 from schemas.instants import DAY_MS, NEVER, iso
 from schemas.partitions import record_key
+from schemas.questions import Preview, Previewed
 from services.segmenter.partition import Partition
 from services.segmenter.plans import Limits, Plans
+from tests.support.asking import ask
 from tests.support.simulation import TOPICS, Simulation, Written
 
 NOW = 1_795_342_500_000
@@ -297,6 +299,8 @@ def test_voids_and_edits_end_a_stay_at_once(shop: Simulation) -> None:
     shop.post(checkout("c", NOW))
     shop.pass_to(NOW + 20 * DAY_MS)
     assert (shop.members("kept"), shop.members("regulars")) == ({"718"}, set())
+    found = ask(shop, Preview(kept["rule"], "kept"), Previewed)
+    assert (found.count, found.enters, found.leaves) == (0, 0, 1), "a preview knows"
     shop.save(kept, replaces=1)
     assert shop.members("kept") == set()
     assert shop.transitions[-1]["cause"] == {"kind": "definition"}
