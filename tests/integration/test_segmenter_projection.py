@@ -19,6 +19,7 @@ from schemas.projection import Keys, Marker, decode_marker, decode_memberships, 
 from services.kit.clock import now_ms
 from services.segmenter.metrics import Metrics
 from services.segmenter.projection import Lane, Projector
+from services.segmenter.projection_scripts import ROWS
 from services.segmenter.settings import SegmenterSettings
 from tests.support.counting import CountingPartition
 from tests.support.stack import LocalValkey
@@ -155,6 +156,22 @@ async def test_a_former_owner_changes_nothing(owner: Owner, view: View, valkey_u
     later.count("1")
     await eventually(lambda: _row(view, "1", "even"))
     await later.projector.stop(1)
+
+
+async def test_the_later_version_of_a_row_stays(view: View) -> None:
+    """Of one owner's rows the greater version wins, of two owners' the later owner's, in whatever order they are written."""
+    row, marker = view.keys.customer("demo", "demo:1"), view.keys.marker(3)
+
+    async def write(epoch: int, version: int, segment: str) -> str:
+        await view.redis.eval(ROWS, 2, marker, row, epoch, ":3", view.keys.prefix + "m:demo:", "demo:1", version, encode({segment: (1, 2)}))
+        return await view.row("1")
+
+    assert await write(1, 2, "odd") == "odd"
+    assert await write(1, 1, "even") == "odd"
+    assert await write(1, 2, "even") == "odd"
+    assert await write(2, 1, "even") == "even"
+    assert await write(1, 3, "odd") == "even"
+    assert (await view.members("odd"), await view.members("even")) == (0, 1)
 
 
 async def test_a_new_owner_heals_what_its_predecessor_left_half_done(owner: Owner, view: View, valkey_url: str) -> None:

@@ -205,18 +205,19 @@ class Machine(RuleBasedStateMachine):
         assert not self.swept or len(self.both.simulation.transitions) == told
         self.posted(self.named(data, document | {"occurred_at": clock.moment(self.both.now + beyond).isoformat()}))
 
-    @rule(data=st.data(), first=st.booleans())
-    def void(self, data: st.DataObject, first: bool) -> None:  # noqa: FBT001 - drawn
+    @rule(data=st.data(), order=st.sampled_from(["after", "after", "before", "long after"]))
+    def void(self, data: st.DataObject, order: str) -> None:
         """A checkout counts as if it had never been; also when the void comes first."""
-        known = [
-            document for document in self.both.accepted.values() if document["type"] == "checkout" and {"store_id", "receipt_id"} <= document.keys()
-        ]
-        if first or not known:
-            document = data.draw(strategies.documents(self.tenant, self.both.now, kinds=["checkout"])) | {"store_id": "7", "receipt_id": "r1"}
-            self.posted(self.named(data, data.draw(language._voids(document, self.both.now))))
-            self.posted(self.named(data, document))
-        else:
+        known = [one for one in self.both.accepted.values() if one["type"] == "checkout" and {"store_id", "receipt_id"} <= one.keys()]
+        if order == "long after" and known:
             self.posted(self.named(data, data.draw(language._voids(data.draw(st.sampled_from(known)), self.both.now))))
+            return
+        for document in data.draw(language.some(self.tenant, self.both.now, list(self.both.live.values()))):
+            self.count += 1
+            one = self.named(data, document | ({"store_id": "7", "receipt_id": f"r{self.count}"} if document["type"] == "checkout" else {}))
+            void = self.named(data, data.draw(language._voids(one, self.both.now))) if document["type"] == "checkout" else one
+            for each in (void, one) if order == "before" else (one, void):
+                self.both.post(each)
 
     # ---- what time and operators do
 

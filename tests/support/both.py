@@ -205,6 +205,7 @@ class Both:
             assert {name: since for name, (since, _) in mine.items()} == {name: since for name, (since, _) in memberships[customer].items()}
             found = {name: until if until is not None and until <= limit else None for name, (_, until) in memberships[customer].items()}
             expected = self.judge.outlook(mine, customer, days)
+            assert all(until is None or until <= self.now + HORIZON_DAYS * clock.DAY for _, until in memberships[customer].values())
             assert found == expected, f"at {self.now} {customer}: engine {found}, judge {expected}"
 
     def transitions_knew_until(self, since: int, days: int) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from schemas.instants import DAY_MS, NEVER, iso
 from schemas.partitions import record_key
+from schemas.questions import Preview, Previewed
 from services.segmenter.partition import Partition
 from services.segmenter.plans import Limits, Plans
+from tests.support.asking import ask
 from tests.support.simulation import TOPICS, Simulation, Written
 
 NOW = 1_795_342_500_000
@@ -275,3 +277,39 @@ def test_live_state_is_kept_of_so_many_and_no_more() -> None:
     for number in range(10):
         simulation.post(checkout("b", NOW, customer=f"c{number}"))
     assert len(simulation.members("regulars")) == 10
+
+
+def test_at_never_falls_though_the_clock_does(shop: Simulation) -> None:
+    """A clock that is set back under a running worker: what is decided then bears the instant of the last decision."""
+    shop.post(checkout("a", NOW - 1, receipt_id="r", store_id="s"), checkout("b", NOW - 1))
+    shop.now_ms = NOW - 1_000
+    shop.post({"type": "checkout-void", "event_id": "v", "customer_id": "718", "occurred_at": iso(NOW - 1), "receipt_id": "r", "store_id": "s"})
+    assert [(transition["change"], transition["at"]) for transition in shop.transitions] == [("entered", iso(NOW)), ("exited", iso(NOW))]
+
+
+def test_voids_and_edits_end_a_stay_at_once(shop: Simulation) -> None:
+    """An entry protects for a month; not against its correction, and not against the next version, though that says the same."""
+    kept = REGULARS | {"id": "kept", "min_stay": "P1M"}
+    shop.save(kept)
+    shop.post(checkout("a", NOW), checkout("b", NOW, receipt_id="b", store_id="s"))
+    assert shop.members("kept") == {"718"}
+    shop.post({"type": "checkout-void", "event_id": "v", "customer_id": "718", "occurred_at": iso(NOW), "receipt_id": "b", "store_id": "s"})
+    assert shop.members("kept") == set()
+    assert {transition["cause"]["kind"] for transition in shop.transitions if transition["change"] == "exited"} == {"correction"}
+    shop.post(checkout("c", NOW))
+    shop.pass_to(NOW + 20 * DAY_MS)
+    assert (shop.members("kept"), shop.members("regulars")) == ({"718"}, set())
+    found = ask(shop, Preview(kept["rule"], "kept"), Previewed)
+    assert (found.count, found.enters, found.leaves) == (0, 0, 1), "a preview knows"
+    shop.save(kept, replaces=1)
+    assert shop.members("kept") == set()
+    assert shop.transitions[-1]["cause"] == {"kind": "definition"}
+
+
+def test_until_looks_400_days_ahead_and_no_further(shop: Simulation) -> None:
+    """An end that is a millisecond further away is none."""
+    for name, further_ms in (("near", 0), ("far", 1)):
+        everyone = {"metric": {"measure": "count", "event": "checkout"}, "op": "gte", "value": 0}
+        shop.save({"id": name, "rule": everyone, "ends_at": iso(NOW + 400 * DAY_MS + further_ms)})
+    shop.post(checkout("a", NOW))
+    assert {name: until for name, (_, until) in shop.memberships()["718"].items()} == {"near": NOW + 400 * DAY_MS, "far": None}
