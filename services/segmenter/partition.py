@@ -370,6 +370,8 @@ class Partition:
             raise Refusal(f"no segment {entry.segment_id!r}", pointer="/segment_id", reason="unknown_segment")
         cause = Cause("manual", entry.event_id)
         slot = self._slots.get(key)
+        if slot is None and not entry.present:
+            return "duplicate"  # who is taken off a list without ever having been on one is not known for that
         if slot is None:
             slot, customer = self._create(key, plan, entry.tenant, entry.customer_id, now_ms)
             out: list[Transition] = []
@@ -575,6 +577,7 @@ class Partition:
     def take(self) -> Step | None:
         """Return everything since the last step, None when there is nothing to write."""
         self._settle()
+        self._instant_ms = 0
         gathering = self._gathering
         for tenant, cuts in self._standings.take_cuts():
             gathering.put(cuts_key(tenant), encode(cuts) if cuts else None)
@@ -585,7 +588,6 @@ class Partition:
         self._forget()
         self._gathering = Gathering()
         self._relations.removed.clear()
-        self._instant_ms = 0
         return step
 
     def _forget(self) -> None:

@@ -71,15 +71,23 @@ class Stays:
 
     def until(self, segment_id: str, customer: str, horizon_days: int = 400) -> int | None:
         """The next instant at which membership flips if nothing new happens and ranks stay, None beyond the horizon."""
+        return self.outlook([segment_id], customer, horizon_days)[segment_id]
+
+    def outlook(self, segment_ids: Collection[str], customer: str, horizon_days: int = 400) -> dict[str, int | None]:
+        """The same of several segments."""
         person = self.history.survivor(customer)
         ahead = copy.copy(self)
         ahead.members, ahead.changes, ahead._entered, ahead._ranks_at = dict(self.members), [], dict(self._entered), self.at
+        found: dict[str, int | None] = dict.fromkeys(segment_ids)
         for instant in ahead._turns(self.at + horizon_days * clock.DAY, {person}):
             ahead.at = instant
             ahead._decide({person})
-            if (person in ahead.members[segment_id]) is not (person in self.members[segment_id]):
-                return instant
-        return None
+            for segment_id, until in found.items():
+                if until is None and (person in ahead.members[segment_id]) is not (person in self.members[segment_id]):
+                    found[segment_id] = instant
+            if None not in found.values():
+                break
+        return found
 
     def _turns(self, end: int, people: Collection[str]) -> Iterator[int]:
         """The instants up to an end at which time alone might change something for these; while they are taken, new stays come to theirs."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.oracle import clock, model
 from tests.support import strategies
+from tests.support.both import sequences_are_whole
 from tests.support.simulation import Simulation
 
 Json = dict[str, Any]
@@ -41,17 +42,6 @@ def accepted(simulation: Simulation, history: model.History, document: Json) -> 
     simulation.post(document)
     if simulation.outcomes().get("applied", 0) > before:
         history.add(document)
-
-
-def sequences_are_whole(simulation: Simulation) -> None:
-    """For each customer `seq` has no gap and `at` never falls; each segment's transitions alternate, beginning with an entry."""
-    for customer in {transition["customer_id"] for transition in simulation.transitions}:
-        mine = [transition for transition in simulation.transitions if transition["customer_id"] == customer]
-        assert [transition["seq"] for transition in mine] == list(range(1, len(mine) + 1))
-        assert [transition["at"] for transition in mine] == sorted(transition["at"] for transition in mine)
-        for segment in {transition["segment_id"] for transition in mine}:
-            changes = [transition["change"] for transition in mine if transition["segment_id"] == segment]
-            assert changes == ["entered", "exited"] * (len(changes) // 2) + ["entered"] * (len(changes) % 2)
 
 
 @settings(max_examples=_LOOKS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import given, settings
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from tests.oracle import clock, model
 from tests.oracle.stays import Stays
 from tests.support import language
+from tests.support.both import iso, netted
 from tests.support.language import World
 from tests.support.simulation import Simulation
 
@@ -61,15 +61,6 @@ class Pair:
         return sorted({at + beside for at in found for beside in (-1, 0, 1) if at + beside > start})
 
 
-def netted(changes: Iterable[tuple[str, str, str, str]]) -> dict[tuple[str, str, str], str]:
-    """Return what changed at each instant (instant, segment, customer): facts and list entries may come and go at one."""
-    found: dict[tuple[str, str, str], str] = {}
-    for at, segment_id, customer, change in changes:
-        if found.pop((at, segment_id, customer), None) is None:
-            found[at, segment_id, customer] = change
-    return found
-
-
 def decided(simulation: Simulation) -> dict[tuple[str, str, str], str]:
     """What the service put out."""
     return netted((change["at"], change["segment_id"], change["customer_id"], change["change"]) for change in simulation.transitions)
@@ -77,7 +68,7 @@ def decided(simulation: Simulation) -> dict[tuple[str, str, str], str]:
 
 def judged(judge: Stays) -> dict[tuple[str, str, str], str]:
     """What the judge decided, in the same words."""
-    return netted((clock.moment(change.at).isoformat(timespec="milliseconds").replace("+00:00", "Z"), *change[1:]) for change in judge.changes)
+    return netted((iso(change.at), *change[1:]) for change in judge.changes)
 
 
 @settings(max_examples=_LOOKS)

@@ -234,7 +234,7 @@ class _Aim(NamedTuple):
 
 def _aims(segments: Sequence[Json]) -> list[_Aim]:
     aims = []
-    for leaf in (leaf for segment in segments for leaf in conditions(segment["rule"])):
+    for leaf in (leaf for segment in segments if segment["rule"] is not None for leaf in conditions(segment["rule"])):
         if "sequence" in leaf:
             first, then, within = (leaf["sequence"][name] for name in ("first", "then", "within"))
             aims += [_Aim(first, window, then, within) for window in (leaf["sequence"].get("window") or {}, {"last": within})]
@@ -266,15 +266,31 @@ def _streams(draw: st.DrawFn, tenant: Json, anchor: int, segments: Sequence[Json
             ends = {"customer_id": old} | ({"into": into} if kind == "merge" else {})
             came.append(draw(_told(anchor - draw(st.sampled_from([0, 1, _HOUR, 3 * clock.DAY])))) | ends | {"type": f"customer-{kind}"})
         elif kind == "aimed" and aims:
-            aim = draw(st.sampled_from(aims))
-            edges = [*_edges(aim.window, anchor, tenant["timezone"]), anchor - draw(st.sampled_from([0, _HOUR, clock.DAY, 9 * clock.DAY]))]
-            came.append(draw(_aimed(aim.asked, edges, tenant, anchor)))
-            if aim.then and draw(st.booleans()):
-                began = clock.instant(came[-1]["occurred_at"])
-                edges = [began, clock.later(began, aim.within, tenant["timezone"])]
-                came.append(draw(_aimed(aim.then, edges, tenant, anchor)) | {"customer_id": came[-1]["customer_id"]})
+            came += draw(_about(draw(st.sampled_from(aims)), tenant, anchor))
         else:
             came.append(draw(strategies.documents(tenant, anchor)))
+    return came
+
+
+@st.composite
+def some(draw: st.DrawFn, tenant: Json, anchor: int, segments: Sequence[Json]) -> list[Json]:
+    """A few documents, most often about what one segment asks."""
+    aims = _aims([draw(st.sampled_from(segments))]) if segments else []
+    if aims and draw(st.integers(0, 7)):
+        aim, times = draw(st.sampled_from(aims)), draw(st.sampled_from([2, 3, 1, 4]))
+        return [document for _ in range(times) for document in draw(_about(aim, tenant, anchor))]
+    return [draw(strategies.documents(tenant, anchor))]
+
+
+@st.composite
+def _about(draw: st.DrawFn, aim: _Aim, tenant: Json, anchor: int) -> list[Json]:
+    """A document that a condition asks about, and of a sequence perhaps what comes after."""
+    edges = [*_edges(aim.window, anchor, tenant["timezone"]), anchor - draw(st.sampled_from([0, _HOUR, clock.DAY, 9 * clock.DAY]))]
+    came = [draw(_aimed(aim.asked, edges, tenant, anchor))]
+    if aim.then and draw(st.booleans()):
+        began = clock.instant(came[-1]["occurred_at"])
+        edges = [began, clock.later(began, aim.within, tenant["timezone"])]
+        came.append(draw(_aimed(aim.then, edges, tenant, anchor)) | {"customer_id": came[-1]["customer_id"]})
     return came
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from schemas.catalog import Catalog
+from schemas.catalog import Catalog, Outcome
 from schemas.definitions import AttributePut, SegmentArchived, SegmentPut, TenantPut, Tier, encode_definition
 from schemas.instants import NEVER, parse_instant
 from schemas.manual import ManualEntry, encode_manual
@@ -66,20 +66,28 @@ class Simulation:
         partition.ready(self.now_ms)
         return partition
 
+    def twin(self) -> Partition:
+        """Return the partition as whoever takes it over would find it; the one at work stays as it is."""
+        return self._started()
+
     def restart(self) -> None:
         """Lose everything in memory and come back from the changelog."""
         self.partition = self._started()
         self._write()
 
+    def attempt(self, record: Any) -> Outcome:
+        """Append a definition, and return what the fold says of it."""
+        return self.catalog.apply(self.catalog.offset, encode_definition(record))
+
     def define(self, record: Any) -> None:
         """Append a definition; fail when the fold refuses it."""
-        outcome = self.catalog.apply(self.catalog.offset, encode_definition(record))
+        outcome = self.attempt(record)
         assert outcome.accepted, outcome
 
-    def save(self, segment: Mapping[str, Any], *, replaces: int = 0, sweep: bool = True) -> None:
-        """Save a segment as the API would, its manual lists included, and decide everyone under it."""
+    def put(self, segment: Mapping[str, Any], *, replaces: int = 0) -> Outcome:
+        """Append a segment as the API would, and return what the fold says of it."""
         rule = segment.get("rule")
-        self.define(
+        return self.attempt(
             SegmentPut(
                 tenant=self.tenant,
                 at_ms=self.now_ms,
@@ -94,6 +102,11 @@ class Simulation:
                 ends_at_ms=_instant(segment.get("ends_at")),
             )
         )
+
+    def save(self, segment: Mapping[str, Any], *, replaces: int = 0, sweep: bool = True) -> None:
+        """Save a segment, its manual lists included, and decide everyone under it; fail when the fold refuses it."""
+        outcome = self.put(segment, replaces=replaces)
+        assert outcome.accepted, outcome
         if sweep:
             self.sweep()
         for entries in ("include", "exclude"):
@@ -192,11 +205,12 @@ class Simulation:
         """Return who is in a segment according to the projection."""
         return {customer for customer, memberships in self.memberships().items() if segment_id in memberships}
 
-    def memberships(self) -> dict[str, dict[str, tuple[int, int | None]]]:
-        """Return, for each customer, the segments with (since, until) according to the projection."""
+    def memberships(self, twin: Partition | None = None) -> dict[str, dict[str, tuple[int, int | None]]]:
+        """Return, for each customer, the segments with (since, until) according to the projection, or to that of a twin."""
         found = {}
-        for key in list(self.partition.keys()):
-            _, customer, _, blob = self.partition.projected(key)
+        partition = twin or self.partition
+        for key in partition.keys():  # noqa: SIM118 - no mapping
+            _, customer, _, blob = partition.projected(key)
             found[customer] = {s: (since, None if until >= NEVER else until) for s, (since, until) in decode_memberships(blob).items()}
         return found
 

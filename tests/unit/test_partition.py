@@ -227,3 +227,25 @@ def test_a_void_in_the_step_of_its_checkout_takes_it_back(shop: Simulation) -> N
     assert shop.members("regulars") == set()
     shop.post(checkout("c", NOW))
     assert shop.members("regulars") == {"718"}
+
+
+def test_a_look_that_changes_nothing_leaves_no_instant_behind(shop: Simulation) -> None:
+    """An hour after a look at nobody, a late fact is decided as of now and not as of the look."""
+    shop.refresh()
+    shop.sweep()
+    shop.oversleep_to(NOW + 1)
+    assert shop.partition.take() is None
+    shop.now_ms = NOW + 3_600_000
+    shop.post(checkout("a", NOW - DAY_MS), checkout("b", NOW - DAY_MS))
+    assert [transition["at"] for transition in shop.transitions] == [iso(shop.now_ms)]
+
+
+def test_nobody_becomes_known_by_being_taken_off_a_list(shop: Simulation) -> None:
+    """Whoever was never on one is no customer for that, and in no segment of those who lack something."""
+    shop.save({"id": "quiet", "rule": {"metric": {"measure": "count", "event": "checkout"}, "op": "lt", "value": 1}})
+    shop.by_hand("quiet", "exclude", ["nobody"], present=False)
+    assert shop.memberships() == {}
+    assert shop.outcomes() == {"duplicate": 1}
+    shop.by_hand("quiet", "exclude", ["somebody"], present=True)
+    shop.by_hand("quiet", "exclude", ["somebody"], present=False)
+    assert shop.members("quiet") == {"somebody"}

@@ -28,6 +28,7 @@ from schemas.definitions import (
 from schemas.dependencies import ordered
 from schemas.instants import Duration
 from schemas.vocabulary import Kind
+from tests.support.graph import State, depends_on, sound
 
 TENANT = TenantPut(tenant="demo", at_ms=1, timezone="Europe/Paris", currency="EUR", country="FR")
 
@@ -378,30 +379,6 @@ IDS = "abcdef"
 TIERS = st.none() | st.tuples(st.sampled_from(["f", "g"]), st.integers(1, 3))
 ACTS = st.tuples(st.just("save"), st.sampled_from(IDS), st.sets(st.sampled_from([*IDS, "zz"]), max_size=2), TIERS)
 ACTS |= st.tuples(st.sampled_from(["archive", "restore"]), st.sampled_from(IDS), st.just(set()), st.none())
-State = dict[str, tuple[frozenset[str], tuple[str, int] | None, bool]]
-
-
-def sound(state: State) -> bool:
-    """Whether a set of segments is what the product allows, by looking at everything: references, levels and every way around."""
-    live = {name: (refers, tier) for name, (refers, tier, archived) in state.items() if not archived}
-    if any(not refers <= live.keys() for refers, _ in live.values()):
-        return False
-    tiers = [tier for _, tier in live.values() if tier is not None]
-    if len(tiers) != len(set(tiers)):
-        return False
-    reach = {name: depends_on(name, live) for name in live}
-    for _ in live:
-        reach = {name: onto | {far for near in onto for far in reach[near]} for name, onto in reach.items()}
-    return all(name not in onto for name, onto in reach.items())
-
-
-def depends_on(name: str, live: dict[str, tuple[frozenset[str], tuple[str, int] | None]]) -> set[str]:
-    """Return what a segment depends on as the product's contract says it: references, those they imply, and higher levels."""
-    refers, tier = live[name]
-    found = set(refers)
-    for family, level in [one for one in [tier, *(live[target][1] for target in refers)] if one is not None]:
-        found |= {other for other, (_, its) in live.items() if its is not None and its[0] == family and its[1] > level}
-    return found
 
 
 @given(st.lists(ACTS, max_size=40))
