@@ -76,7 +76,8 @@ class Tier(Struct, frozen=True, forbid_unknown_fields=True):
 class SegmentPut(Struct, tag_field="record", tag="segment", kw_only=True):
     """Save a segment: `replaces` is the version that the writer saw, 0 to create.
 
-    `rule` is the canonical JSON of the rule, None for a manual segment. `resets` names the manual lists that start anew.
+    `rule` is the canonical JSON of the rule, None for a manual segment. `resets` names the manual lists that start anew, and
+    `announces` how many of their entries will follow into each partition.
     `min_stay` is an ISO 8601 duration; the segment has members from `starts_at_ms` on and before `ends_at_ms`, None for always.
     """
 
@@ -92,6 +93,7 @@ class SegmentPut(Struct, tag_field="record", tag="segment", kw_only=True):
     min_stay: str | None = None
     starts_at_ms: int | None = None
     ends_at_ms: int | None = None
+    announces: dict[Literal["include", "exclude"], dict[int, int]] = msgspec.field(default_factory=dict)
 
 
 class SegmentArchived(Struct, tag_field="record", tag="segment-archived", kw_only=True):

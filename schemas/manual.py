@@ -15,7 +15,7 @@ class ManualEntry(Struct, kw_only=True):
     """Put on or take off one list of a segment for one customer.
 
     `since` is the offset of the definition that the list belongs to: replacing the whole list raises the segment's own, and
-    with it every older entry ends without being touched.
+    with it every older entry ends without being touched. `announced`: that definition has counted this entry.
     """
 
     event_id: EventId
@@ -25,6 +25,7 @@ class ManualEntry(Struct, kw_only=True):
     entries: Literal["include", "exclude"]
     present: bool
     since: int
+    announced: bool = False
 
 
 _decoder: Final = msgspec.json.Decoder(ManualEntry)

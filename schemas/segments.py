@@ -8,7 +8,7 @@ refused here, where definitions are put in order, since of two writers neither a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -35,7 +35,8 @@ class Segment(Struct, frozen=True):
     """The last version of a segment.
 
     `offset` is where it was saved: a partition that has been swept past it answers for it. `include_since` and
-    `exclude_since` are the offsets since which manual entries count. `paused_ms` is since when no webhook is pushed, None
+    `exclude_since` are the offsets since which manual entries count, and `announced` says how many of them each partition waits
+    for: list → partition → entries. `paused_ms` is since when no webhook is pushed, None
     when they are; `last_pause` the pause before, from and until. `moved` is where a segment that this one depends on was last
     saved, archived or restored.
     """
@@ -59,6 +60,7 @@ class Segment(Struct, frozen=True):
     paused_ms: int | None = None
     last_pause: tuple[int, int] | None = None
     moved: int = -1
+    announced: Mapping[str, Mapping[int, int]] = {}
 
     @property
     def answers_from(self) -> int:
@@ -238,6 +240,10 @@ def saved(offset: int, record: SegmentPut, rule: Rule | None, current: Segment |
         ends_at_ms=record.ends_at_ms,
         paused_ms=None if current is None else current.paused_ms,
         last_pause=None if current is None else current.last_pause,
+        announced={}
+        if current is None
+        else {name: count for name, count in current.announced.items() if name not in record.resets}
+        | {name: count for name, count in record.announces.items() if name in record.resets},
     )
 
 
@@ -260,7 +266,7 @@ def restored(offset: int, at_ms: int, current: Segment) -> Segment:
     """Return the version that brings an archived segment back, with empty lists and not paused."""
     return replace(
         resumed(at_ms, current), version=current.version + 1, archived=False, offset=offset, updated_ms=at_ms,
-        include_since=offset, exclude_since=offset,
+        include_since=offset, exclude_since=offset, announced={},
     )  # fmt: skip
 
 

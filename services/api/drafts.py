@@ -13,6 +13,7 @@ from schemas.definitions import SegmentPut
 from schemas.errors import Refusal
 from schemas.events import has_control
 from schemas.instants import parse_instant
+from schemas.partitions import partition_of, record_key
 from schemas.rule_parser import parse_rule
 from schemas.rule_values import duration
 from schemas.rules import MAX_COST, Rule, canonical
@@ -52,6 +53,7 @@ class Draft:
             min_stay=None if min_stay is None else str(min_stay),
             starts_at_ms=None if body.starts_at is None else parse_instant(body.starts_at, "/starts_at"),
             ends_at_ms=None if body.ends_at is None else parse_instant(body.ends_at, "/ends_at"),
+            announces={} if current is None else _announced(call, self.edits),
         )
         self.saved(0)
 
@@ -116,6 +118,16 @@ def checked_rule(call: Call, rule: Any) -> Rule:
         return parse_rule(rule, context)
     except Refusal as refusal:
         raise refused(refusal, "/rule") from None
+
+
+def _announced(call: Call, edits: list[Edit]) -> dict[ListName, dict[int, int]]:
+    """Count the entries that will follow: each partition decides the difference once it has its own."""
+    found: dict[ListName, dict[int, int]] = {}
+    for name, customer_id, _ in edits:
+        partition = partition_of(record_key(call.tenant, customer_id), call.desk.settings.partitions)
+        counts = found.setdefault(name, {})
+        counts[partition] = counts.get(partition, 0) + 1
+    return found
 
 
 def _edits(body: SegmentReplace) -> list[Edit]:

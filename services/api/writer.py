@@ -122,8 +122,8 @@ class Writer:
         except _LOST as error:
             raise unavailable(f"the definitions cannot be read ({error!r})", 2) from None
 
-    async def entries(self, segment: Segment, edits: Sequence[Edit], nonce: bytes) -> Offsets:
-        """Write manual entries and return the position behind them.
+    async def entries(self, segment: Segment, edits: Sequence[Edit], nonce: bytes, *, announced: bool = False) -> Offsets:
+        """Write manual entries, `announced` by the segment's definition or not, and return the position behind them.
 
         The nonce tells one request's entries from another's: put on, taken off and put on again are three events.
         """
@@ -132,7 +132,7 @@ class Writer:
         for index, edit in enumerate(edits):
             if index % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
-            entry = _entry(segment, edit, nonce)
+            entry = _entry(segment, edit, nonce, announced=announced)
             key = record_key(entry.tenant, entry.customer_id)
             lanes.setdefault(partition_of(key, self._settings.partitions), []).append((key, encode_manual(entry)))
         try:
@@ -196,7 +196,7 @@ class Writer:
         return producer
 
 
-def _entry(segment: Segment, edit: Edit, nonce: bytes) -> ManualEntry:
+def _entry(segment: Segment, edit: Edit, nonce: bytes, *, announced: bool) -> ManualEntry:
     entries, customer_id, present = edit
     since = segment.include_since if entries == "include" else segment.exclude_since
     parts = (segment.tenant, segment.id, entries, customer_id, str(since), str(present))
@@ -209,6 +209,7 @@ def _entry(segment: Segment, edit: Edit, nonce: bytes) -> ManualEntry:
         entries=entries,
         present=present,
         since=since,
+        announced=announced,
     )
 
 

@@ -42,7 +42,9 @@ from services.segmenter.relations import Relations, definitions_of, refused
 from services.segmenter.rows import (
     PROGRESS,
     Progress,
+    came_key,
     cuts_key,
+    decode_came,
     decode_cuts,
     decode_progress,
     decode_row,
@@ -133,7 +135,7 @@ class Partition:
         heap = self._deadlines
         while heap and ((slot := self._slots.get(heap[0][1])) is None or slot.deadline_ms != heap[0][0]):
             heapq.heappop(heap)
-        return heap[0][0] if heap else NEVER
+        return min(heap[0][0] if heap else NEVER, self._standings.lists.next_ms())
 
     def projected(self, key: bytes) -> tuple[str, str, int, bytes]:
         """Return tenant, customer, version and what is shown of a customer as of the last step taken, nothing of one who is gone."""
@@ -183,12 +185,15 @@ class Partition:
             self._slot(key[1:]).row = value
         elif key[:1] == b"c":
             self._standings.cuts[key[1:].decode()] = {} if value is None else decode_cuts(value)
+        elif key[:1] == b"e":
+            self._standings.lists.restore(key[1:].decode(), None if value is None else decode_came(value))
         else:
             self._relations.restore(key, value)
 
     def ready(self, now_ms: int) -> None:
         """End the restoring and begin a new epoch."""
         self._rankings(self.plans.catalog.tenants)
+        self._hold(self.plans.catalog.tenants, now_ms)
         for key, slot in list(self._slots.items()):
             slot.restored()
             if slot.row is None and not slot.chunks:
@@ -359,7 +364,12 @@ class Partition:
             return "forwarded"
         if entry.tenant not in self.plans.catalog.tenants:
             raise Refusal(f"no tenant {entry.tenant!r}", pointer="/tenant", reason="unknown_tenant")
-        return self._relations.entry_met(topic, record, entry, now_ms) or self._entry(key, entry, now_ms)
+        outcome = self._relations.entry_met(topic, record, entry, now_ms) or self._entry(key, entry, now_ms)
+        if entry.announced:
+            self._standings.unsettled(self.plans.of(entry.tenant))
+            if self._standings.lists.count(entry):
+                self._release([entry.tenant])
+        return outcome
 
     def _entry(self, key: bytes, entry: ManualEntry, now_ms: int) -> str:
         """Take in a manual entry of a customer who lives here."""
@@ -445,8 +455,11 @@ class Partition:
         self._moved_to(now_ms)
         count = 0
         while count < limit and self.next_deadline_ms() <= now_ms:
-            _, key = heapq.heappop(self._deadlines)
-            self._look(key, now_ms)
+            if self._standings.lists.next_ms() <= now_ms:
+                self._release(self._standings.lists.lose_patience(now_ms))
+            else:
+                _, key = heapq.heappop(self._deadlines)
+                self._look(key, now_ms)
             count += 1
         return count
 
@@ -472,6 +485,7 @@ class Partition:
             changed = {tenant for tenant, revision in catalog.revisions.items() if revision > progress.swept}
             keys = [key for key in self._slots if split_key(key)[0] in changed] if changed else []
             self._rankings(changed)
+            self._hold(changed, now_ms)
             self._sweep, self._swept = iter(keys), projection.Sweep(catalog.offset, 0, len(keys))
         for key in itertools.islice(self._sweep, limit):
             self._swept.done += 1
@@ -485,11 +499,27 @@ class Partition:
         return self._measured < catalog.offset
 
     def _end_sweep(self) -> None:
-        """Everybody has been decided, unless segments wait for a cut."""
-        if self._sweep is not None and self._measured == self._swept.offset and not self._standings.waiting:
+        """Everybody has been decided, unless segments wait for a cut or a list."""
+        standings = self._standings
+        if self._sweep is not None and self._measured == self._swept.offset and not standings.waiting and not standings.lists.waiting:
             self._progress.swept = self._swept.offset
             self._sweep = None
             self._gathering.moved = True
+
+    # ---- lists that are replaced
+
+    def _hold(self, tenants: Iterable[str], now_ms: int) -> None:
+        """Wait for the entries that were announced, but not for ever."""
+        catalog, lists = self.plans.catalog, self._standings.lists
+        for tenant in tenants:
+            lists.under(tenant, catalog.revisions[tenant], catalog.segments.get(tenant, {}).values())
+        lists.hold(tenants, now_ms)
+
+    def _release(self, tenants: Iterable[str]) -> None:
+        for tenant in tenants:
+            self._standings.release(tenant)
+        self._gathering.moved = True
+        self._end_sweep()
 
     # ---- ranks
 
@@ -505,7 +535,8 @@ class Partition:
 
     def _stand(self, key: bytes, slot: Slot) -> None:
         tenant, _ = split_key(key)
-        if slot.row is not None and self._standings.knows(tenant):
+        # Beyond what was swept, a row may wait for a list.
+        if slot.row is not None and (self._standings.knows(tenant) or self.plans.catalog.revisions[tenant] > self._progress.swept):
             self._standings.restored(self.plans.of(tenant), key, decode_row(slot.row))
 
     @property
@@ -581,6 +612,8 @@ class Partition:
         gathering = self._gathering
         for tenant, cuts in self._standings.take_cuts():
             gathering.put(cuts_key(tenant), encode(cuts) if cuts else None)
+        for name, came in self._standings.lists.take():
+            gathering.put(came_key(name), None if came is None else encode(came))
         if gathering.empty:
             return None
         self._progress.definitions = max(self._progress.definitions, self.plans.catalog.offset)

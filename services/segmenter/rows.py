@@ -1,7 +1,8 @@
 """What a partition writes into its changelog, and how: rows, chunks of history, and the progress.
 
-Keys: `p` for the progress; `r` and the record key for a row; `c` and a tenant for the cuts of its ranks; `h`, the record key, NUL and
-four bytes of number for a chunk of history; `s`, `l` and `g` for what `relations` keeps. Ids have no control characters, so NUL ends
+Keys: `p` for the progress; `r` and the record key for a row; `c` and a tenant for the cuts of its ranks; `e` and tenant, segment and list
+for the entries of a list that came; `h`, the record key, NUL and four bytes of number for a chunk of history; `s`, `l` and `g` for what
+`relations` keeps. Ids have no control characters, so NUL ends
 the key. An event adds one small chunk; sixteen of those are joined into one without decoding, so an event is rewritten once, not each
 time its customer buys.
 """
@@ -48,8 +49,16 @@ class Progress(Struct, array_like=True):
     decisions: int = 0
 
 
+class Came(Struct, array_like=True, frozen=True):
+    """How many entries of a list have come of those that the definition at `since` announced."""
+
+    since: int
+    entries: int
+
+
 decode_head: Final = msgspec.msgpack.Decoder(RowHead).decode
 decode_progress: Final = msgspec.msgpack.Decoder(Progress).decode
+decode_came: Final = msgspec.msgpack.Decoder(Came).decode
 decode_cuts: Final = msgspec.msgpack.Decoder(dict[str, Cut]).decode
 
 
@@ -61,6 +70,11 @@ def row_key(key: bytes) -> bytes:
 def cuts_key(tenant: str) -> bytes:
     """Return the changelog key of where a tenant's ranks end."""
     return b"c" + tenant.encode()
+
+
+def came_key(name: str) -> bytes:
+    """Return the changelog key of the entries of a list that came."""
+    return b"e" + name.encode()
 
 
 def chunk_key(key: bytes, number: int) -> bytes:

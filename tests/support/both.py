@@ -61,11 +61,13 @@ class Both:
         assert outcome.accepted is self.fits(segment), outcome
         if not outcome.accepted:
             return False
-        # A list that is replaced ends with the sweep, and its new entries come one by one.
-        self.live[segment["id"]] = segment | kept | {name: [] for name in LISTS if name in segment} | {"version": version}
-        self._defined(sweep=sweep)
-        for name in LISTS:
-            for customer in segment.get(name) or ():
+        # The lists of a new segment come one by one; those that replace others are waited for.
+        lists = {name: segment[name] for name in LISTS if name in segment}
+        first = former is None
+        self.live[segment["id"]] = segment | kept | {name: [] if first else listed for name, listed in lists.items()} | {"version": version}
+        self._defined(None if first else segment, sweep=sweep)
+        for name, listed in lists.items() if first else ():
+            for customer in listed:
                 self.by_hand(segment["id"], name, customer, present=True)
         return True
 
@@ -114,13 +116,19 @@ class Both:
             self.history.name(segment_id, [customer])
         self.judge.define(list(self.live.values()), self.now)
 
-    def _defined(self, *, sweep: bool = True) -> None:
+    def _defined(self, replaced: Json | None = None, *, sweep: bool = True) -> None:
         """Have everybody decided, each once: what the service puts out is the difference, and for nothing but the definition."""
         started = len(self.simulation.transitions)
         before = self._members()
+        if replaced is not None:
+            for name in LISTS:
+                self.history.name(replaced["id"], replaced.get(name) or ())
         self.judge.define(list(self.live.values()), self.now)
         if sweep:
             self.simulation.sweep()
+        if replaced is not None:
+            self.simulation.fill(replaced)
+        if sweep:
             said = [(t["segment_id"], t["customer_id"], t["change"]) for t in self.simulation.transitions[started:]]
             after = self._members()
             assert sorted(said) == sorted([(*one, "entered") for one in after - before] + [(*one, "exited") for one in before - after])

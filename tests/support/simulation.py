@@ -6,9 +6,10 @@ The changelog is a dict, as compaction leaves it; `restart` builds a new partiti
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -16,6 +17,7 @@ from schemas.catalog import Catalog, Outcome
 from schemas.definitions import AttributePut, SegmentArchived, SegmentPut, TenantPut, Tier, encode_definition
 from schemas.instants import NEVER, parse_instant
 from schemas.manual import ManualEntry, encode_manual
+from schemas.partitions import partition_of, record_key
 from schemas.projection import decode_memberships
 from schemas.topics import Topics
 from schemas.vocabulary import Kind
@@ -24,6 +26,7 @@ from services.segmenter.plans import Limits, Plans
 from services.segmenter.steps import Step
 
 TOPICS = Topics()
+LISTS: Final = ("include", "exclude")
 
 
 class Written(NamedTuple):
@@ -95,7 +98,8 @@ class Simulation:
                 replaces=replaces,
                 name=segment["id"],
                 rule=None if rule is None else exact_json(rule),
-                resets=[name for name in ("include", "exclude") if name in segment],
+                resets=[name for name in LISTS if name in segment],
+                announces={name: self._homes(segment[name]) for name in LISTS if replaces and segment.get(name)},
                 tier=None if segment.get("tier") is None else Tier(**segment["tier"]),
                 min_stay=segment.get("min_stay"),
                 starts_at_ms=_instant(segment.get("starts_at")),
@@ -109,8 +113,17 @@ class Simulation:
         assert outcome.accepted, outcome
         if sweep:
             self.sweep()
-        for entries in ("include", "exclude"):
-            self.by_hand(segment["id"], entries, segment.get(entries) or (), present=True)
+        self.fill(segment)
+
+    def fill(self, segment: Mapping[str, Any]) -> None:
+        """Write the entries that a definition has announced, and decide whoever waited for them."""
+        for entries in LISTS:
+            self.by_hand(segment["id"], entries, dict.fromkeys(segment.get(entries) or ()), present=True, announced=True)
+        self.rank()
+
+    def _homes(self, customers: Iterable[str]) -> dict[int, int]:
+        homes = [partition_of(record_key(self.tenant, customer), self.limits.partitions) for customer in dict.fromkeys(customers)]
+        return dict(Counter(homes))
 
     def declare(self, name: str, kind: str) -> None:
         """Declare an attribute, or a property of custom events."""
@@ -124,7 +137,7 @@ class Simulation:
         self.define(SegmentArchived(tenant=self.tenant, at_ms=self.now_ms, segment_id=segment_id, replaces=current.version))
         self.sweep()
 
-    def by_hand(self, segment_id: str, entries: Any, customers: Iterable[str], *, present: bool) -> None:
+    def by_hand(self, segment_id: str, entries: Any, customers: Iterable[str], *, present: bool, announced: bool = False) -> None:
         """Put customers on a manual list, or take them off."""
         current = self.catalog.segment(self.tenant, segment_id)
         assert current is not None
@@ -138,6 +151,7 @@ class Simulation:
                 entries=entries,
                 present=present,
                 since=since,
+                announced=announced,
             )
             self._apply(TOPICS.manual_entries, [encode_manual(entry)])
 

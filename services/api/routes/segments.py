@@ -106,7 +106,7 @@ async def _save(call: Call, draft: Draft, status: int) -> Response:
     position: str | UnsetType = UNSET
     if draft.edits:
         try:
-            position = encode_position(await call.desk.writer.entries(segment, draft.edits, call.desk.randomness(16)))
+            position = encode_position(await call.desk.writer.entries(segment, draft.edits, call.desk.randomness(16), announced=True))
         except Refused as error:
             detail = f'version {segment.version} was saved, its lists were not: send them again with PUT and If-Match: "{segment.version}"'
             raise Refused(503, f"{detail} ({error.detail})", {**error.headers, "ETag": f'"{segment.version}"'}) from None

@@ -133,7 +133,7 @@ class Customer:
 
         The live state was built at the row's deadline, or now if that is later. Segments that did not change since the row
         was decided are stepped through their own deadlines first; the rest, and the archived, are decided now, by the `ranks` that
-        hold. Of the rest, those that are `unsettled` stay as they are until the cuts of their ranks are known (`ranked`).
+        hold. Of the rest, those that are `unsettled` stay as they are until their lists and the cuts of their ranks are there (`ranked`).
         """
         plan, row = self.live.plan, self.row
         settled = [compiled for compiled in plan.segments.values() if compiled.segment.offset < row.revision and compiled.id not in row.waiting]
@@ -161,7 +161,7 @@ class Customer:
     def ranked(self, ranks: list[str], unsettled: frozenset[str], now_ms: int, out: list[Transition]) -> None:
         """Let these be the ranks that hold, and decide what looks at them; deadlines have passed, nothing is pending.
 
-        Segments that waited for a cut and do no longer are decided first, under their last version.
+        Segments that waited for a cut or a list and do no longer are decided first, under their last version.
         """
         plan = self.live.plan
         self.row.ranks = ranks

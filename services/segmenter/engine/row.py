@@ -34,7 +34,7 @@ class Row(Struct, array_like=True, gc=False):
     (since, until). `manual`: segment → (definition offset of the include entry, of the exclude entry), -1 for none. `entered`:
     segment with a `min_stay` → the last entry that still holds the customer. `scores`: the exact value of each metric that a
     rank orders by. `ranks`: those that hold. `waiting`: segments that have not been decided under their last version, for a cut
-    is missing. `erasure`: of an earlier life under this id.
+    or the entries of a list are missing. `erasure`: of an earlier life under this id.
     """
 
     revision: int

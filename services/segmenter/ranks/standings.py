@@ -17,6 +17,7 @@ from schemas.partitions import split_key
 from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.rankings import Cut, kept_score, rank_name
 from services.segmenter.engine.row import Row
+from services.segmenter.lists import Lists
 from services.segmenter.ranks.messages import Message, Question, Ruling, Summary, entry_in
 from services.segmenter.ranks.table import Table, within
 
@@ -29,12 +30,13 @@ class Standings:
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
+        self.lists = Lists(partition)
         self.epoch = 0
         self.cuts: Cuts = {}
         self._moved: dict[str, None] = {}
         """Tenants whose cuts are others than those that were written."""
         self.waiting: dict[bytes, None] = {}
-        """Customers with segments that wait for a cut."""
+        """Customers with segments that wait for a cut, or for a list."""
         self._plans: dict[str, Plan] = {}
         self._tables: dict[str, dict[str, Table]] = {}
         self._unsettled: dict[str, frozenset[str]] = {}
@@ -94,9 +96,15 @@ class Standings:
         self._unsettled[tenant] = frozenset([compiled.id for compiled in segments if not compiled.ranks <= cuts.keys()])
 
     def unsettled(self, plan: Plan) -> frozenset[str]:
-        """Return the segments that cannot be decided under their last version yet: a rank that they depend on has no cut."""
+        """Return the segments that cannot be decided under their last version yet.
+
+        A rank that they depend on has no cut, or the new entries of their lists are still to come.
+        """
+        tenant = plan.tenant.id
         self.under(plan)
-        return self._unsettled[plan.tenant.id]
+        self.lists.under(tenant, plan.revision, (compiled.segment for compiled in plan.segments.values()))
+        listed = self.lists.of(tenant)
+        return self._unsettled[tenant] | listed if listed else self._unsettled[tenant]
 
     def restored(self, plan: Plan, key: bytes, row: Row) -> None:
         """Take in a customer as the row says; `loaded` follows after the last."""
@@ -144,11 +152,15 @@ class Standings:
         return after != before
 
     def waits(self, key: bytes, row: Row) -> None:
-        """Take note of whether segments of a customer wait for a cut."""
+        """Take note of whether segments of a customer wait for a cut, or for a list."""
         if row.waiting:
             self.waiting[key] = None
         else:
             self.waiting.pop(key, None)
+
+    def release(self, tenant: str) -> None:
+        """Have those looked at who wait, for something is there at last."""
+        self._due.update(dict.fromkeys([key for key in self.waiting if split_key(key)[0] == tenant]))
 
     def forget(self, key: bytes, row: Row) -> None:
         """Take a customer out, who is no more."""
@@ -220,8 +232,7 @@ class Standings:
             self._force(table.tenant, after)
         if first:
             self._settle(table.tenant)
-            waits = [key for key in self.waiting if split_key(key)[0] == table.tenant]
-            self._due.update(dict.fromkeys(waits))
+            self.release(table.tenant)
         return after != known
 
     def speak(self, now_ms: int, measured: int, limit: int) -> list[Summary]:
