@@ -52,7 +52,7 @@ def portrayed(person: Person, plans: Plans, now_ms: int, events: int) -> Portrai
     timezone, history_from_ms = plans.catalog.tenants[person.tenant].timezone, plans.history_from_ms(person.tenant, now_ms)
     figures = Segment(person.tenant, "", 1, "", "", _rule(timezone), 0, 0, 0, 0, 0)
     plan = plans.draft(figures, now_ms)
-    history = sorted(person.history(), key=lambda fact: (fact.at_ms, fact.event_id))
+    history = sorted(plan.kept(person.history(), history_from_ms), key=lambda fact: (fact.at_ms, fact.event_id))
     live = Live(plan, lambda *_: history, now_ms)
     compiled = plan.segments[""]
     shown = [
