@@ -9,9 +9,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.facts import PROFILE
 from schemas.instants import Duration
-from schemas.questions import Explain, Explained, Portrait, Portray, Timeline, WasMember
+from schemas.questions import Explain, Portray, Timeline, WasMember
 from tests.oracle import clock, model
 from tests.support import strategies
 from tests.support.asking import ask
