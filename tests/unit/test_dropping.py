@@ -39,7 +39,9 @@ def simulation() -> Simulation:
 
 def test_only_what_nothing_looks_at_goes(simulation: Simulation) -> None:
     """Of events those that no metric without an end sees; never what the profile says, and never before its time with its slack."""
-    simulation.save({"id": "ever", "rule": {"metric": EVER["metric"] | {"where": [{"field": "total", "op": "gt", "value": 5}]}, "op": "gte", "value": 1}})
+    simulation.save(
+        {"id": "ever", "rule": {"metric": EVER["metric"] | {"where": [{"field": "total", "op": "gt", "value": 5}]}, "op": "gte", "value": 1}}
+    )
     simulation.save({"id": "visited", "rule": {"metric": {"measure": "count", "event": "visit"}, "op": "gte", "value": 1}})
     simulation.pass_to(parse_instant("2026-06-23T11:59:59Z"))
     simulation.drop()
