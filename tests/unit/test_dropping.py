@@ -20,7 +20,8 @@ EVER: Json = {"metric": {"measure": "count", "event": "checkout"}, "op": "gte", 
 
 def event(event_id: str, at_ms: int, kind: str = "checkout", **rest: Any) -> Json:
     """An event of the customer."""
-    body: Json = {"checkout": {"total": "5.00"}, "visit": {"store_id": "7"}, "profile": {"attributes": {"city": "Lyon"}}}[kind]
+    bodies: dict[str, Json] = {"checkout": {"total": "5.00"}, "visit": {"store_id": "7"}, "profile": {"attributes": {"city": "Lyon"}}}
+    body = bodies.get(kind, {})
     return {"event_id": event_id, "customer_id": "c", "type": kind, "occurred_at": iso(at_ms)} | body | rest
 
 
@@ -54,6 +55,20 @@ def test_only_what_nothing_looks_at_goes(simulation: Simulation) -> None:
     assert written(simulation) == {"profile"}
     simulation.restart()
     assert simulation.partition.customers == 1
+
+
+def test_a_void_lasts_as_long_as_the_checkout(simulation: Simulation) -> None:
+    """A metric that goes on looking at the checkout goes on seeing that it was voided."""
+    simulation.save({"id": "bought", "rule": EVER | {"value": 2}})
+    receipt = {"store_id": "7", "receipt_id": "r"}
+    simulation.post(event("second", NOW, **receipt), event("void", NOW, "checkout-void", **receipt))
+    simulation.pass_to(NOW + 100 * DAY_MS)
+    simulation.drop()
+    simulation.restart()
+    simulation.post(event("visit", simulation.now_ms, "visit"))
+    assert simulation.members("bought") == set()
+    simulation.post(event("third", simulation.now_ms))
+    assert simulation.members("bought") == {"c"}
 
 
 def test_a_new_metric_does_not_count_what_happens_to_be_kept_still(simulation: Simulation) -> None:
