@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.facts import facts_in
 from schemas.instants import DAY_MS, Duration, iso, parse_instant
 from schemas.questions import Explain, Explained
+from services.segmenter.engine.windows import FixedWindow, Window
 from tests.support.asking import ask
 from tests.support.simulation import Simulation
 
@@ -120,3 +123,21 @@ def test_a_round_comes_once_a_week(simulation: Simulation) -> None:
     assert simulation.partition.drop(simulation.now_ms, 1)
     simulation.restart()
     assert simulation.partition.drops_due(simulation.now_ms)
+
+
+_INSTANTS = st.integers(1, 12)
+
+
+@given(st.lists(_INSTANTS).map(sorted), _INSTANTS, _INSTANTS, _INSTANTS, st.integers(0, 13))
+def test_a_window_that_stays_counts_from_an_instant_on(times: list[int], since: int, start: int, end: int, at: int) -> None:
+    """At every instant, also before it; and an event counts by itself if and only if it is among those that do."""
+    windows: list[tuple[Window, set[int]]] = [
+        (Window(since), {time for time in times if since <= time <= at}),
+        (FixedWindow(start, end, since), {time for time in times if max(since, start) <= time < end and time <= at}),
+    ]
+    for window, expected in windows:
+        assert set(times[window.left(times, at) : window.entered(times, at)]) == expected
+        assert window.entered(times, at) >= window.left(times, at)
+        assert {time for time in times if window.counts(time, at)} == expected
+        assert all(window.keeps(time) for time in expected)
+        assert all(time >= window.reaches(at) for time in expected)
