@@ -7,7 +7,7 @@ sends its record, waits until its own fold has read it back, and asks `outcome` 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from zoneinfo import available_timezones
 
@@ -18,6 +18,7 @@ from schemas.declarations import Attribute, Declarations
 from schemas.definitions import AttributePut, Definition, EndpointDeleted, EndpointPut, KeyPut, KeyRevoked, TenantPut, decode_definition
 from schemas.dependencies import ordered
 from schemas.errors import Refusal
+from schemas.lifetimes import NOTHING, Lifetime
 from schemas.outcomes import Conflict, Outcome
 from schemas.rule_context import RuleContext
 from schemas.segments import Segment, Shelf
@@ -132,6 +133,11 @@ class Catalog:
         """Return the versions of a segment that are kept, the oldest first."""
         shelf = self._shelves.get(tenant)
         return () if shelf is None else shelf.versions.of(segment_id)
+
+    def lifetimes(self, tenant: str) -> Mapping[Lifetime, int]:
+        """Return since when each metric and sequence that no time ends has been asked for by the tenant's live segments."""
+        shelf = self._shelves.get(tenant)
+        return NOTHING if shelf is None else shelf.lifetimes.since_ms
 
     def attributes(self, tenant: str) -> list[Attribute]:
         """Return what the tenant has declared, by name."""

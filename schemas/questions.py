@@ -51,7 +51,8 @@ class Counts(Struct, frozen=True):
 class Seen(Struct, frozen=True):
     """What a condition sees: its place in the rule, its value, and until when it holds or does not if nothing new happens.
 
-    `events` are the newest of those that count, `total` how many there are.
+    `events` are the newest of those that count, `total` how many there are. `history_from_ms`: from when on it counts what no time ends,
+    None for what the clock lets go.
     """
 
     path: str
@@ -62,6 +63,7 @@ class Seen(Struct, frozen=True):
     until_ms: int | None
     events: list[Counts]
     total: int
+    history_from_ms: int | None = None
 
 
 class Explained(Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from schemas.definitions import SegmentArchived, SegmentPaused, SegmentPut, SegmentRecord, SegmentRestored, SegmentResumed, Tier
 from schemas.errors import Refusal, listed, shown
 from schemas.instants import Duration
+from schemas.lifetimes import Lifetimes
 from schemas.outcomes import Conflict
 from schemas.rankings import Rankings
 from schemas.rule_context import RuleContext
@@ -74,6 +75,7 @@ class Shelf:
     def __init__(self) -> None:
         self.segments: dict[str, Segment] = {}
         self.versions = Versions()
+        self.lifetimes = Lifetimes()
         self._references: dict[str, dict[str, str]] = {}
         self._referrers: dict[str, set[str]] = {}
         self._families: dict[str, dict[int, str]] = {}
@@ -145,7 +147,9 @@ class Shelf:
     def _keep(self, segment: Segment, change: VersionChange) -> None:
         moved = self._dependents(segment.id)
         self._remove_from_index(segment.id)
-        self._rankings.keep(segment.id, None if segment.archived else segment.rule)
+        rule = None if segment.archived else segment.rule
+        self._rankings.keep(segment.id, rule)
+        self.lifetimes.keep(segment.id, rule, segment.updated_ms)
         if not segment.archived:
             named = self._references[segment.id] = references(segment.rule)
             for target in named:

@@ -42,7 +42,7 @@ class ConditionView(Struct):
     """One condition of the rule: its place, what it asks in words, what it sees, and until when that stands if nothing new happens.
 
     `events` are the newest 20 of those that count, `events_total` how many there are. Of a profile's condition that is the event that
-    said the attribute last.
+    said the attribute last. `history_from`: of a metric or sequence that no time ends, the instant from which on it counts.
     """
 
     path: str
@@ -54,6 +54,7 @@ class ConditionView(Struct):
     until: Until
     events: list[CountedEvent]
     events_total: int
+    history_from: OptionalInstant = None
 
 
 class Explanation(Struct, kw_only=True):

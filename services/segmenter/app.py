@@ -121,12 +121,11 @@ def build_app(settings: SegmenterSettings, make: Callable[[Follower], MakePartit
 
 
 def _maker(settings: SegmenterSettings, follower: Follower) -> MakePartition:
-    plans = Plans(follower.catalog)
+    plans = Plans(follower.catalog, Duration(settings.segmenter_history_months, 0))
     limits = Limits(
         partitions=settings.partitions,
         live_customers=settings.segmenter_live_customers,
         events_per_customer=settings.segmenter_events_per_customer,
-        history=Duration(settings.segmenter_history_months, 0),
     )
     return lambda number: Partition(number, plans, settings.topics, limits)
 

@@ -28,7 +28,7 @@ class PartitionCore(Protocol):
     """One partition of customers. Pure: no method waits, reads a clock, or knows of Kafka or Redis.
 
     Life: `restore` of each changelog record in order, `ready` once, then any mix of `apply`, `tick`, `sweep`, `rank`, `refresh`,
-    `take`, `hear` and `speak`. What is read between two steps (`offsets`, `outcomes`, `marker`) includes what has not been taken yet, except
+    `drop`, `take`, `hear` and `speak`. What is read between two steps (`offsets`, `outcomes`, `marker`) includes what has not been taken yet, except
     `projected`, which answers as of the last step taken.
     """
 
@@ -84,6 +84,12 @@ class PartitionCore(Protocol):
 
     def refresh(self, now_ms: int, limit: int) -> list[bytes]:
         """Find the `until` of up to `limit` customers anew; return those to project again."""
+
+    def drops_due(self, now_ms: int) -> bool:
+        """Whether `drop` has something to look at."""
+
+    def drop(self, now_ms: int, limit: int) -> bool:
+        """Let go of what has left the history of up to `limit` customers; return whether more are left."""
 
     def take(self) -> Step | None:
         """Return what was decided since the last step, None when nothing was and no offset moved."""

@@ -19,13 +19,14 @@ from schemas import projection
 from schemas.decoding import decode_event
 from schemas.errors import Refusal
 from schemas.facts import MERGE, VOID, Fact
-from schemas.instants import DAY_MS, NEVER, Duration
+from schemas.instants import DAY_MS, NEVER
 from schemas.manual import ManualEntry, decode_manual
 from schemas.partitions import partition_of, record_key, split_key
 from schemas.questions import Asked
 from schemas.reading import check_admission
 from schemas.topics import Topics
 from schemas.transitions import Cause, Transition
+from services.segmenter.dropping import Dropping
 from services.segmenter.engine.decisions import CLOCK, DEFINITION, Customer
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import Plan
@@ -54,8 +55,8 @@ from services.segmenter.rows import (
 from services.segmenter.slots import Slot
 from services.segmenter.steps import Record, Step
 
-_LATEST_ROUGHLY_MS: Final = 20 * 28 * DAY_MS
-"""An event younger than this is inside any kept history: spares the calendar for almost every event."""
+_SHORTEST_MONTH_MS: Final = 27 * DAY_MS
+"""Less than any month, also where clocks are set forward: an event younger than the history's months of these spares the calendar."""
 
 
 class Partition:
@@ -79,6 +80,7 @@ class Partition:
         self._instant_ms = 0
         self._relations = Relations(self)
         self._standings = Standings(number)
+        self._dropping = Dropping(self)
         self._measured = 0
 
     # ---- what the owner reads
@@ -156,11 +158,6 @@ class Partition:
         as_of_ms = min(now_ms, self.next_deadline_ms() - 1)
         sweep = self._swept if self._sweep is not None else None
         return projection.Marker(progress.epoch, as_of_ms, dict(progress.offsets), progress.swept, len(self._slots), sweep)
-
-    @property
-    def history_kept(self) -> Duration:
-        """How long facts are kept."""
-        return self._limits.history
 
     def person(self, key: bytes) -> Person | None:
         """Return a customer for a question to read, None for one who is not known."""
@@ -333,9 +330,9 @@ class Partition:
             self._stale[key] = None
 
     def _admit(self, slot: Slot | None, plan: Plan, fact: Fact, now_ms: int) -> None:
-        limits = self._limits
-        if fact.at_ms < now_ms - _LATEST_ROUGHLY_MS and plan.calendar.plus(fact.at_ms, limits.history) <= now_ms:
-            raise Refusal(f"older than the kept history of {limits.history}", pointer="/occurred_at", reason="too_late")
+        limits, history = self._limits, self.plans.history
+        if fact.at_ms < now_ms - history.months * _SHORTEST_MONTH_MS and plan.calendar.plus(fact.at_ms, history) <= now_ms:
+            raise Refusal(f"older than the kept history of {history}", pointer="/occurred_at", reason="too_late")
         if slot is not None and slot.events >= limits.events_per_customer:
             raise Refusal(f"the customer has {slot.events} kept events, the most there may be", pointer="/customer_id", reason="customer_limit")
 
@@ -596,6 +593,25 @@ class Partition:
     def stale(self) -> int:
         """How many customers wait for their `until` to be found anew."""
         return len(self._stale)
+
+    @property
+    def dropped_ms(self) -> int:
+        """When the last whole round of `drop` began."""
+        return self._progress.dropped_ms
+
+    @dropped_ms.setter
+    def dropped_ms(self, at_ms: int) -> None:
+        self._progress.dropped_ms = at_ms
+        self._gathering.moved = True
+
+    def drops_due(self, now_ms: int) -> bool:
+        """Whether `drop` has something to look at."""
+        return self._dropping.due(now_ms)
+
+    def drop(self, now_ms: int, limit: int) -> bool:
+        """Let go of what has left the history of up to `limit` customers; return whether more are left. Work for idle moments."""
+        self._moved_to(now_ms)
+        return self._dropping.work(now_ms, limit)
 
     @staticmethod
     def _has_members(slot: Slot) -> bool:

@@ -10,7 +10,9 @@ from typing import Final
 from schemas.catalog import Catalog, Segment
 from schemas.dependencies import closure
 from schemas.instants import Duration
+from schemas.lifetimes import Lifetime
 from schemas.reading import Facts
+from services.segmenter.engine.calendar import calendar_of
 from services.segmenter.engine.plan import Plan
 
 KEPT_HISTORY: Final = Duration(25, 0)
@@ -28,14 +30,14 @@ class Limits:
     partitions: int
     live_customers: int = 20_000
     events_per_customer: int = 50_000
-    history: Duration = KEPT_HISTORY
 
 
 class Plans:
     """The compiled plan of each tenant, made anew when its segments change. Shared by all partitions of a process."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, history: Duration = KEPT_HISTORY) -> None:
         self.catalog = catalog
+        self.history = history
         self._plans: dict[str, Plan] = {}
         self._facts: dict[str, Facts] = {}
         self._about: OrderedDict[tuple[str, str], Plan] = OrderedDict()
@@ -58,14 +60,24 @@ class Plans:
             self._about.popitem(last=False)
         return known
 
-    def draft(self, segment: Segment) -> Plan:
-        """Return the plan of a segment as it may be saved one day, and of those that it depends on."""
+    def draft(self, segment: Segment, now_ms: int) -> Plan:
+        """Return the plan of a segment as it might be saved now, and of those that it depends on."""
         known = self.catalog.segments.get(segment.tenant, {})
-        return self._compiled(segment.tenant, closure(known, segment))
+        return self._compiled(segment.tenant, closure(known, segment), now_ms)
 
-    def _compiled(self, tenant: str, segments: Iterable[Segment]) -> Plan:
+    def history_from_ms(self, tenant: str, now_ms: int) -> int:
+        """Return the instant that a known tenant's history goes back to, as of now."""
+        return max(0, calendar_of(self.catalog.tenants[tenant].timezone).ago(now_ms, self.history))
+
+    def _compiled(self, tenant: str, segments: Iterable[Segment], draft_ms: int | None = None) -> Plan:
+        """Compile segments: all in force, or drafts as of an instant among them."""
         declared = {attribute.name: attribute.kind for attribute in self.catalog.attributes(tenant)}
-        return Plan(self.catalog.tenants[tenant], segments, self.catalog.revisions[tenant], declared)
+        since_ms = self.catalog.lifetimes(tenant)
+
+        def counts_from(asked: Lifetime) -> int:
+            return self.history_from_ms(tenant, since_ms[asked] if draft_ms is None else since_ms.get(asked, draft_ms))
+
+        return Plan(self.catalog.tenants[tenant], segments, self.catalog.revisions[tenant], declared, counts_from)
 
     def facts(self, tenant: str) -> Facts | None:
         """Return the reader of a tenant's events, None for a tenant that is not known."""

@@ -37,7 +37,7 @@ class Progress(Struct, array_like=True):
     `epoch` grows with each owner. `offsets`: next offset of each input topic; `outcomes`: what became of its records, by
     outcome, `gap` being offsets that hold no record (transaction markers, or expired before anyone read them). `clock_ms`: the
     latest instant decided at. `definitions`: the catalog offset decided under; `swept`: every customer is decided under it.
-    `decisions`: how many merges and erasures were decided here.
+    `decisions`: how many merges and erasures were decided here. `dropped_ms`: everybody has been rid of what had left the history then.
     """
 
     epoch: int = 0
@@ -47,6 +47,7 @@ class Progress(Struct, array_like=True):
     definitions: int = 0
     swept: int = 0
     decisions: int = 0
+    dropped_ms: int = 0
 
 
 class Came(Struct, array_like=True, frozen=True):

@@ -2,7 +2,7 @@
 
 Order of a step: change in memory, one transaction, acknowledgement to Faust, projection. Whatever is pending when a transaction
 ends goes into the next one, so groups form by themselves under load. Live records come first, then deadlines, then backfill,
-then ranks, then refreshes; the last three never hold a live record up for more than a slice.
+then ranks, then refreshes, then what has left the history; these four never hold a live record up for more than a slice.
 
 Invariants: every record is applied exactly once, in the order of its topic; memory is ahead of Kafka by at most one step; any
 failure ends the process, for memory is then of no use and a successor reads the truth.
@@ -128,7 +128,9 @@ class Pump:
         self._refresh_next_s = 0.0
         self._next_commit_s = 0.0
         self._live_pace = Pace(settings.segmenter_slice_ms)
-        self._tick_pace, self._sweep_pace, self._rank_pace, self._refresh_pace = (Pace(settings.segmenter_background_slice_ms) for _ in range(4))
+        self._tick_pace, self._sweep_pace, self._rank_pace, self._refresh_pace, self._drop_pace = (
+            Pace(settings.segmenter_background_slice_ms) for _ in range(5)
+        )
         self._task: asyncio.Task[None] | None = None
 
     # ---- life
@@ -255,10 +257,13 @@ class Pump:
                 await self._commit()
 
     def _idle_work(self) -> bool:
-        return self._swept_at != self._around.definitions.catalog.offset or self.core.ranks_due > 0 or self._refreshes()
+        return self._swept_at != self._around.definitions.catalog.offset or self.core.ranks_due > 0 or self._refreshes() or self._drops()
 
     def _refreshes(self) -> bool:
         return self.core.stale > 0 and (not self._around.behind or time.perf_counter() >= self._refresh_next_s)
+
+    def _drops(self) -> bool:
+        return not self._around.behind and self.core.drops_due(self._around.now_ms())
 
     def _more_to_do(self) -> bool:
         return bool(self._chunks) or self._idle_work() or self.core.next_deadline_ms() <= self._around.now_ms()
@@ -329,12 +334,17 @@ class Pump:
                     with self._slice(self._rank_pace) as units:
                         core.rank(now_ms, limit)
                         units.append(limit)
-                else:
+                elif core.stale and self._refreshes():
                     limit = min(self._refresh_pace.limit, core.stale)
                     with self._slice(self._refresh_pace) as units:
                         self._again += core.refresh(now_ms, limit)
                         units.append(limit)
                     self._refresh_next_s = time.perf_counter() + _REFRESH_EVERY_S
+                elif self._drops():
+                    limit = self._drop_pace.limit
+                    with self._slice(self._drop_pace) as units:
+                        if core.drop(now_ms, limit):
+                            units.append(limit)
                 await asyncio.sleep(0)
             spent_s = self._computed_s - since_s
             if spent_s > (beside_s if self._chunks else self._group_s) or core.next_deadline_ms() <= self._around.now_ms():

@@ -51,7 +51,7 @@ def test_a_member_is_explained(shop: Installation) -> None:
     bought, city = found["conditions"]
     assert bought | {"events": None} == {
         "path": "/all/0", "text": "at least 2 checkouts in the last 30 days", "value": 2, "op": "gte", "threshold": 2, "holds": True,
-        "until": leaves, "events": None, "events_total": 2,
+        "until": leaves, "events": None, "events_total": 2, "history_from": None,
     }  # fmt: skip
     assert bought["events"] == [
         {"event_id": second["event_id"], "occurred_at": second["occurred_at"], "leaves_at": iso(START_MS + 27 * DAY_MS)},

@@ -112,7 +112,7 @@ def sequence(asked: Json, history: History, customer: str, at: int) -> bool:
     """Whether some `first` in the window was followed in time; or, of what does not happen, whether one's time is over without."""
     for first in _seen(asked["first"], history, customer, at):
         begun = clock.instant(first["occurred_at"])
-        if not windows.is_inside(asked.get("window"), begun, at, history.zone):
+        if begun < history.counts_from(asked) or not windows.is_inside(asked.get("window"), begun, at, history.zone):
             continue
         end = clock.later(begun, asked["within"], history.zone)
         followed = any(

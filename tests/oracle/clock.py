@@ -89,6 +89,16 @@ def later(at: int, duration: str, zone: str) -> int:
     return at + exact
 
 
+def earlier(at: int, duration: str, zone: str) -> int:
+    """The instant a duration before another: months in local time, then the exact rest."""
+    months, exact = parts(duration)
+    if months:
+        here = local(at, zone).replace(tzinfo=None, fold=0)
+        moved = month_later(here.date(), -months)
+        at = from_local(here.replace(year=moved.year, month=moved.month, day=moved.day), zone)
+    return at - exact
+
+
 def day_later(day: date, duration: str, zone: str) -> int:
     """The instant a duration after the midnight that begins a date."""
     months, exact = parts(duration)

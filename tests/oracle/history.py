@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tests.oracle import clock
+from tests.oracle import clock, keeping
 
 Json = dict[str, Any]
 _WEEK = 7 * clock.DAY
@@ -14,11 +14,14 @@ _WEEK = 7 * clock.DAY
 class History:
     """All documents of a tenant that were accepted, in the order in which they were."""
 
-    def __init__(self, tenant: Json, declared: Mapping[str, str] | None = None) -> None:
+    def __init__(self, tenant: Json, declared: Mapping[str, str] | None = None, kept: str | None = None) -> None:
         self.tenant = tenant
         self.zone: str = tenant["timezone"]
         # The type of each declared attribute by its name, and of each property of custom events as `properties.x`.
         self.declared = dict(declared or {})
+        # How long documents are kept, None for ever; and what of that is counted all the same.
+        self.kept = kept
+        self._counts_from: dict[str, int] = {}
         self.documents: dict[str, list[Json]] = {}
         self.known: set[str] = set()
         self._accepted: list[Json] = []
@@ -52,6 +55,23 @@ class History:
         if document["type"] == "customer-merge":
             self._merge(customer, self.survivor(document["into"]))
         return True
+
+    def too_late(self, document: Json, at: int) -> bool:
+        """Whether a document that is told at an instant has left the history."""
+        return self.kept is not None and clock.later(clock.instant(document["occurred_at"]), self.kept, self.zone) <= at
+
+    def define(self, segments: Iterable[Json], at: int) -> None:
+        """Hear that from an instant on these are the live segments: what one of them asks for without an end counts from what is kept then.
+
+        What was asked for just before goes on counting from where it did.
+        """
+        asked = {keeping.name(one) for segment in segments for one in keeping.endless(segment.get("rule"))}
+        begin = 0 if self.kept is None else clock.earlier(at, self.kept, self.zone)
+        self._counts_from = {name: self._counts_from.get(name, begin) for name in asked}
+
+    def counts_from(self, asked: Json) -> int:
+        """From when on events count for a metric or sequence."""
+        return self._counts_from.get(keeping.name(asked), 0)
 
     def survivor(self, customer: str) -> str:
         """Whom an id means today, after all merges."""

@@ -42,7 +42,8 @@ def matches(asked: Json, document: Json, history: History) -> list[Json | None] 
 def seen_by(metric: Json, history: History, customer: str, at: int) -> Iterator[tuple[Json, list[Json | None]]]:
     """The events that count for a metric at an instant, in order, with the line items that do."""
     for document in history.of(customer, at, metric["event"]):
-        if windows.is_inside(metric.get("window"), clock.instant(document["occurred_at"]), at, history.zone):
+        happened = clock.instant(document["occurred_at"])
+        if happened >= history.counts_from(metric) and windows.is_inside(metric.get("window"), happened, at, history.zone):
             items = matches(metric, document, history)
             if items is not None:
                 yield document, items

@@ -123,6 +123,14 @@ class CountingPartition:
         """Return nothing: its projection changes by records only."""
         return []
 
+    def drops_due(self, now_ms: int) -> bool:
+        """Return False: it keeps counts, and no history."""
+        return False
+
+    def drop(self, now_ms: int, limit: int) -> bool:
+        """Return False."""
+        return False
+
     def rank(self, now_ms: int, limit: int) -> None:
         """Do nothing: it compares nobody."""
 

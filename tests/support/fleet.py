@@ -22,10 +22,13 @@ STEP_MS = 10
 class Fleet:
     """Partitions of one tenant, each a simulation, with a referee. `dice` decides what happens to messages; None: nothing does."""
 
-    def __init__(self, tenant: Mapping[str, str], now_ms: int, partitions: int, dice: random.Random | None = None, **limits: int) -> None:
+    def __init__(
+        self, tenant: Mapping[str, str], now_ms: int, partitions: int, dice: random.Random | None = None, live_customers: int = 20_000
+    ) -> None:
         self.catalog = Catalog()
         self.tenant = tenant["id"]
-        self.parts = [Simulation(tenant, now_ms, among=Among(number, partitions, self.catalog), **limits) for number in range(partitions)]
+        shares = [Among(number, partitions, self.catalog) for number in range(partitions)]
+        self.parts = [Simulation(tenant, now_ms, live_customers=live_customers, among=share) for share in shares]
         self.sent: list[Message] = []
         self._referee = Referee(partitions)
         self._dice = dice

@@ -14,15 +14,15 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from schemas.catalog import Catalog, Outcome
-from schemas.definitions import AttributePut, SegmentArchived, SegmentPut, TenantPut, Tier, encode_definition
-from schemas.instants import NEVER, parse_instant
+from schemas.definitions import AttributePut, SegmentArchived, SegmentPut, SegmentRestored, TenantPut, Tier, encode_definition
+from schemas.instants import NEVER, Duration, parse_instant
 from schemas.manual import ManualEntry, encode_manual
 from schemas.partitions import partition_of, record_key
 from schemas.projection import decode_memberships
 from schemas.topics import Topics
 from schemas.vocabulary import Kind
 from services.segmenter.partition import Partition
-from services.segmenter.plans import Limits, Plans
+from services.segmenter.plans import KEPT_HISTORY, Limits, Plans
 from services.segmenter.steps import Step
 
 TOPICS = Topics()
@@ -48,11 +48,13 @@ class Among(NamedTuple):
 class Simulation:
     """One tenant, one partition, a clock that moves when told."""
 
-    def __init__(self, tenant: Mapping[str, str], now_ms: int, *, live_customers: int = 20_000, among: Among | None = None) -> None:
+    def __init__(
+        self, tenant: Mapping[str, str], now_ms: int, *, live_customers: int = 20_000, history: Duration = KEPT_HISTORY, among: Among | None = None
+    ) -> None:
         self.tenant = tenant["id"]
         self.now_ms = now_ms
         self.number, partitions, self.catalog = Among(0, 1, Catalog()) if among is None else among
-        self.limits = Limits(partitions, live_customers=live_customers)
+        self.limits, self.history = Limits(partitions, live_customers=live_customers), history
         self.changelog: dict[bytes, bytes] = {}
         self.transitions: list[dict[str, Any]] = []
         self.dead_letters: list[tuple[bytes, dict[str, str]]] = []
@@ -63,7 +65,7 @@ class Simulation:
         self.partition = self._started()
 
     def _started(self) -> Partition:
-        partition = Partition(self.number, Plans(self.catalog), TOPICS, self.limits)
+        partition = Partition(self.number, Plans(self.catalog, self.history), TOPICS, self.limits)
         for key, value in self.changelog.items():
             partition.restore(key, value)
         partition.ready(self.now_ms)
@@ -137,6 +139,13 @@ class Simulation:
         self.define(SegmentArchived(tenant=self.tenant, at_ms=self.now_ms, segment_id=segment_id, replaces=current.version))
         self.sweep()
 
+    def bring_back(self, segment_id: str) -> None:
+        """Restore an archived segment."""
+        current = self.catalog.segment(self.tenant, segment_id)
+        assert current is not None
+        self.define(SegmentRestored(tenant=self.tenant, at_ms=self.now_ms, segment_id=segment_id, replaces=current.version))
+        self.sweep()
+
     def by_hand(self, segment_id: str, entries: Any, customers: Iterable[str], *, present: bool, announced: bool = False) -> None:
         """Put customers on a manual list, or take them off."""
         current = self.catalog.segment(self.tenant, segment_id)
@@ -200,6 +209,12 @@ class Simulation:
         """Find every `until` anew."""
         while self.partition.stale:
             self.partition.refresh(self.now_ms, 100)
+        self._write()
+
+    def drop(self) -> None:
+        """Let go of what has left the history."""
+        while self.partition.drop(self.now_ms, 100):
+            pass
         self._write()
 
     def _write(self) -> Step | None:

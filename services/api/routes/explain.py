@@ -90,7 +90,8 @@ def _shown(call: Call, customer_id: str, survivor: str, segment: Segment, found:
 def _condition(seen: Seen, text: str) -> ConditionView:
     events = [CountedEvent(one.event_id, iso(one.at_ms), instant_or_none(one.leaves_ms)) for one in seen.events]
     return ConditionView(
-        seen.path, text, seen.value, seen.op, seen.threshold, seen.holds, instant_or_none(seen.until_ms), events, seen.total
+        seen.path, text, seen.value, seen.op, seen.threshold, seen.holds, instant_or_none(seen.until_ms), events, seen.total,
+        instant_or_none(seen.history_from_ms),
     )  # fmt: skip
 
 
@@ -108,7 +109,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
             "path": "/all/0", "text": "at least 4 checkouts in the last 3 months", "value": 4, "op": "gte", "threshold": 4, "holds": True,
             "until": _UNTIL,
             "events": [{"event_id": "evt-991", "occurred_at": "2026-11-20T08:00:00.000Z", "leaves_at": "2027-02-20T08:00:00.000Z"}],
-            "events_total": 4,
+            "events_total": 4, "history_from": None,
         },
     ],
     "included": False,

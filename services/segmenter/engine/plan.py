@@ -14,6 +14,7 @@ from typing import Any
 from schemas.amounts import currency_exponent
 from schemas.catalog import Segment, Tenant
 from schemas.dependencies import ordered
+from schemas.facts import PROFILE, Fact
 from schemas.instants import NEVER, Duration
 from schemas.rules import All, Any_, Not, Rank, Rule, SegmentRef
 from schemas.vocabulary import Kind
@@ -23,7 +24,7 @@ from services.segmenter.engine.extract import Vocabulary
 from services.segmenter.engine.features import Feature
 from services.segmenter.engine.rankings import Ranking, rank_name, ranking_name, score_name, size_of
 from services.segmenter.engine.series import Series
-from services.segmenter.engine.sharing import Feed, Sharing
+from services.segmenter.engine.sharing import CountsFrom, Feed, Sharing
 from services.segmenter.engine.tree import Group, Leaf, Node, formula
 
 _numbers = count()
@@ -60,7 +61,7 @@ class CompiledSegment:
 class Plan:
     """Everything compiled for one tenant at one revision of its segments."""
 
-    def __init__(self, tenant: Tenant, segments: Iterable[Segment], revision: int, declared: Mapping[str, Kind]) -> None:
+    def __init__(self, tenant: Tenant, segments: Iterable[Segment], revision: int, declared: Mapping[str, Kind], counts_from: CountsFrom) -> None:
         """Compile the segments that are not archived; `revision` is the offset after the last definition that changed one."""
         everything = list(segments)
         self.archived = {segment.id: segment for segment in everything if segment.archived}
@@ -69,7 +70,7 @@ class Plan:
         self.declared = declared
         self.calendar = calendar_of(tenant.timezone)
         self.exponent: int = currency_exponent(tenant.currency)
-        self.sharing = Sharing(Vocabulary(self.calendar, self.exponent, self.declared))
+        self.sharing = Sharing(Vocabulary(self.calendar, self.exponent, self.declared), counts_from)
         self._member_bits: dict[str, int] = {}
         self.rankings: dict[str, Ranking] = {}
         self._ranked: dict[str, Any] = {}
@@ -110,6 +111,13 @@ class Plan:
             return None
         known = {spec.key: spec.index for spec in former.sharing.series}
         return [known.get(spec.key, -1) for spec in self.sharing.series]
+
+    def kept(self, facts: Iterable[Fact], from_ms: int) -> list[Fact]:
+        """Return what is kept of some facts where history goes back to an instant: of older ones what no time ends looks at.
+
+        Besides, everything that is no event: what was said of the profile last, and voids, which mean checkouts of an id merged later.
+        """
+        return [fact for fact in facts if fact.at_ms >= from_ms or fact.type >= PROFILE or self.sharing.keeps(fact)]
 
     def feeds(self, number: int, body: tuple[Any, ...]) -> list[Feed]:
         """Return what feeds series from a fact of a type (by number)."""

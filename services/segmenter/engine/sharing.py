@@ -6,10 +6,11 @@ from collections.abc import Callable, Container
 from fractions import Fraction
 from typing import Any, Final
 
-from schemas.facts import TYPE_NUMBERS
+from schemas.facts import TYPE_NUMBERS, Fact
 from schemas.instants import NEVER, Duration
+from schemas.lifetimes import Lifetime, stands
 from schemas.rule_values import NUMERIC
-from schemas.rules import Between, CalendarWindow, Last, Matcher, Metric, MetricCondition, Near, ProfileCondition, Sequence
+from schemas.rules import CalendarWindow, Last, Matcher, Metric, MetricCondition, Near, ProfileCondition, Sequence
 from schemas.rules import Window as AskedWindow
 from schemas.vocabulary import DERIVED_ATTRIBUTES, Kind
 from services.segmenter.engine import attributes
@@ -22,7 +23,10 @@ from services.segmenter.engine.readers import AverageReader, CountReader, DaysRe
 from services.segmenter.engine.sequences import FIRST, THEN, Following, SequenceReader, SequenceSeries
 from services.segmenter.engine.series import AverageSeries, MarkSeries, Series, SumSeries, ValueSeries
 from services.segmenter.engine.tallies import ValuesReader
-from services.segmenter.engine.windows import Expiries, IntervalWindow, MonthsWindow, SpanWindow, Window
+from services.segmenter.engine.windows import Expiries, FixedWindow, IntervalWindow, MonthsWindow, SpanWindow, Window
+
+CountsFrom = Callable[[Lifetime], int]
+"""From what no time ends to the instant from which on it counts."""
 
 _CHECKOUT: Final = TYPE_NUMBERS["checkout"]
 _MARKS, _SUMS, _AVERAGES, _VALUES = "marks", "sums", "averages", "values"
@@ -97,8 +101,9 @@ class _Draft:
 class Sharing:
     """The series and features of a tenant's rules. Conditions are asked for first (`bit_of`), then it is finished."""
 
-    def __init__(self, tenant: Vocabulary) -> None:
+    def __init__(self, tenant: Vocabulary, counts_from: CountsFrom) -> None:
         self._tenant = tenant
+        self._counts_from = counts_from
         self.series: list[SeriesSpec] = []
         self.features: list[Feature] = []
         self.profile_features: list[Feature] = []
@@ -117,6 +122,14 @@ class Sharing:
         if number == _CHECKOUT and body[KIND_PLACE] == "return":
             return self._of_returns
         return self._by_type[number]
+
+    def keeps(self, fact: Fact) -> bool:
+        """Whether a window that no time ends looks at a fact, so that it must be kept however old it becomes."""
+        at_ms: int = fact.at_ms
+        for feed in self.feeds(fact.type, fact.body):
+            if any([window.keeps(at_ms) for window in feed.spec.windows]) and feed.extractor.of(at_ms, fact.body, fact.items) is not None:
+                return True
+        return False
 
     def look_at_items(self, places: Container[int]) -> bool:
         """Return whether what feeds some of the series looks at line items."""
@@ -219,7 +232,7 @@ class Sharing:
     def reader(self, metric: Metric) -> tuple[Reader, SeriesSpec]:
         """Return a reader of a metric that is no ratio, and the series that it reads."""
         spec, measure = self._series(metric), metric.measure
-        window, index = self._window(metric.window, spec), spec.index
+        window, index = self._window(metric, metric.window, spec), spec.index
         if measure == "count":
             return CountReader(index, window), spec
         if measure == "sum":
@@ -231,23 +244,29 @@ class Sharing:
         self._readers += 1
         return ValuesReader(index, window, measure, self._readers), spec
 
-    def _window(self, asked: AskedWindow | None, spec: SeriesSpec) -> Window:
-        window = self._made(asked, spec)
+    def _window(self, rule: Lifetime, asked: AskedWindow | None, spec: SeriesSpec) -> Window:
+        window = self._standing(asked, self._counts_from(rule)) if stands(asked) else self._moving(asked, spec)
         spec.windows.append(window)
         return window
 
-    def _made(self, asked: AskedWindow | None, spec: SeriesSpec) -> Window:
+    def _standing(self, asked: AskedWindow | None, since_ms: int) -> Window:
         if asked is None:
-            return Window()
+            return Window(since_ms)
+        if isinstance(asked, CalendarWindow):
+            start_ms, end_ms, _ = self._calendar.interval(asked.word, since_ms)
+            return FixedWindow(start_ms, end_ms, since_ms)
+        assert not isinstance(asked, Last)
+        return FixedWindow(0 if asked.from_ms is None else asked.from_ms, NEVER if asked.to_ms is None else asked.to_ms, since_ms)
+
+    def _moving(self, asked: AskedWindow | None, spec: SeriesSpec) -> Window:
         if isinstance(asked, Last):
             if asked.span.months:
                 place = spec.months(asked.span, self._expiries, self._calendar)
                 return MonthsWindow(spec.expiries[place], place)
             return SpanWindow(asked.span.exact_ms)
-        if isinstance(asked, CalendarWindow):
-            calendar, word = self._calendar, asked.word
-            return IntervalWindow(lambda at_ms: calendar.interval(word, at_ms))
-        return IntervalWindow(_fixed(asked))
+        assert isinstance(asked, CalendarWindow)
+        calendar, word = self._calendar, asked.word
+        return IntervalWindow(lambda at_ms: calendar.interval(word, at_ms))
 
     def _series(self, metric: Metric) -> SeriesSpec:
         flavour = _SERIES_OF.get(metric.measure, _VALUES)
@@ -268,7 +287,7 @@ class Sharing:
             for role, matcher in ((FIRST, rule.first), (THEN, rule.then)):
                 feed = Feed(spec, RoleExtractor(_counted(matcher), self._tenant, role))
                 self._feed(matcher.event, feed, of_returns=sees_returns("count", matcher.where))
-        return _Draft(SequenceReader(spec.index, self._window(rule.window, spec)), "plain", [spec])
+        return _Draft(SequenceReader(spec.index, self._window(rule, rule.window, spec)), "plain", [spec])
 
     def _new_series(self, key: Any, make: Callable[[list[Expiries]], Series]) -> SeriesSpec:
         spec = SeriesSpec(len(self.series), key, make)
@@ -279,11 +298,6 @@ class Sharing:
         self._by_type[TYPE_NUMBERS[event]].append(feed)
         if event == "checkout" and of_returns:
             self._of_returns.append(feed)
-
-
-def _fixed(asked: Between) -> Callable[[int], tuple[int, int, int]]:
-    edges = (0 if asked.from_ms is None else asked.from_ms, NEVER if asked.to_ms is None else asked.to_ms, NEVER)
-    return lambda _: edges
 
 
 def _counted(matcher: Matcher) -> Metric:

@@ -33,12 +33,17 @@ class Expiries:
 
 
 class Window:
-    """For ever: everything that has happened counts. The other windows differ in what has left."""
+    """For ever: everything that has happened counts, from the instant on that history goes back to. The others differ in what has left."""
 
     months = -1
     """Of a window of months: its place among the series' expiries."""
+    since_ms = -1
+    """Of a window that no time ends: from when on it counts, wherever it begins. -1 of those that move on."""
     lasting = True
     """Whether what counts goes on counting for ever."""
+
+    def __init__(self, since_ms: int = 0) -> None:
+        self.since_ms = since_ms
 
     def entered(self, times: list[int], at_ms: int) -> int:
         """Return how many events have entered at an instant."""
@@ -47,16 +52,22 @@ class Window:
         return bisect_right(times, at_ms)
 
     def left(self, times: list[int], at_ms: int) -> int:
-        """Return how many events have left; those that count are `times[left:entered]`. Not for windows of months."""
-        return 0
+        """Return how many events do not count any more, or lie too far back; the others are `times[left:entered]`. Not for months."""
+        if not times or times[0] >= self.since_ms:
+            return 0
+        return bisect_left(times, self.since_ms) if self.since_ms <= at_ms else bisect_right(times, at_ms)
 
     def oldest(self, times: list[int], at_ms: int) -> int:
         """Return the first place that may count: where it is one of a window of months, whoever asks looks at its expiry as well."""
         return self.left(times, at_ms)
 
     def expiry(self, event_ms: int, at_ms: int) -> int:
-        """Return when an event leaves, as of an instant; `NEVER` if it does not."""
-        return NEVER
+        """Return when an event leaves, as of an instant; `NEVER` if it does not, its own instant if it lies too far back."""
+        return NEVER if event_ms >= self.since_ms else event_ms
+
+    def keeps(self, event_ms: int) -> bool:
+        """Whether an event counts, or belongs to one that counts, however old it becomes."""
+        return 0 <= self.since_ms <= event_ms
 
     def counts(self, event_ms: int, at_ms: int) -> bool:
         """Whether an event counts at an instant."""
@@ -64,7 +75,7 @@ class Window:
 
     def reaches(self, at_ms: int) -> int:
         """Return an instant before which no event counts, at `at_ms` or later."""
-        return 0 if self.longest_ms() == NEVER else at_ms - self.longest_ms()
+        return self.since_ms if self.longest_ms() == NEVER else at_ms - self.longest_ms()
 
     def changes_ms(self, at_ms: int) -> int:
         """Return the next instant at which the window itself jumps, so that events leave or enter without ageing."""
@@ -167,6 +178,21 @@ class IntervalWindow(Window):
         """Return when the interval becomes another one."""
         self._look(at_ms)
         return self._until_ms
+
+
+class FixedWindow(IntervalWindow):
+    """Between two instants, of which the first may lie before history goes back."""
+
+    def __init__(self, start_ms: int, end_ms: int, since_ms: int) -> None:
+        start_ms = max(start_ms, since_ms)
+        edges = (start_ms, max(start_ms, end_ms), NEVER)
+        super().__init__(lambda _: edges)
+        self.since_ms = since_ms
+        self._from_ms = start_ms
+
+    def keeps(self, event_ms: int) -> bool:
+        """Whether it does: from the start on, for what follows in a sequence may come after the end."""
+        return event_ms >= self._from_ms
 
 
 def next_entry(times: list[int], at_ms: int) -> int:

@@ -14,6 +14,7 @@ from schemas.questions import Counts, Explained, Seen, encoded
 from schemas.rules import Near, ProfileCondition, Rank, Sequence
 from schemas.vocabulary import DERIVED_ATTRIBUTES
 from services.segmenter.engine.decisions import Customer
+from services.segmenter.engine.features import Feature
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.outlook import HORIZON_MS, by_hand
 from services.segmenter.engine.plan import CompiledSegment
@@ -57,7 +58,7 @@ class Explaining(OfOne):
             conditions.append(
                 Seen(
                     seen.path, encoded(seen.value), seen.op, encoded(seen.threshold), seen.holds, _or_none(until_ms),
-                    events[:MOST_EVENTS], len(events),
+                    events[:MOST_EVENTS], len(events), counts_from_ms(leaf, customer.live),
                 )
             )  # fmt: skip
         included, excluded = by_hand(row, compiled)
@@ -74,7 +75,7 @@ class Explaining(OfOne):
             held_until_ms=held_ms if held_ms > now_ms else None,
             overridden_by=next((other.id for other in compiled.higher if other.id in row.members), None),
             conditions=conditions,
-            history_from_ms=plan.calendar.ago(now_ms, self.people.history_kept),
+            history_from_ms=self.people.plans.history_from_ms(self.tenant, now_ms),
         )
 
 
@@ -83,9 +84,7 @@ def counting(leaf: Leaf, live: Live, history: Iterable[Fact], at_ms: int) -> Ite
 
     Of a profile's condition that is the last event that said something of the attribute; of a sequence both its events.
     """
-    condition, feature = leaf.condition, leaf.feature
-    if isinstance(condition, Rank):
-        feature = live.plan.scored[live.plan.rankings[ranking_name(condition)].place]
+    condition, feature = leaf.condition, _feature(leaf, live)
     if feature is None or condition is None:
         return
     if isinstance(condition, ProfileCondition | Near):
@@ -109,6 +108,23 @@ def _windows(reader: Reader) -> list[tuple[int, Window]]:
     if isinstance(reader, RatioReader):
         return _windows(reader.numerator) + _windows(reader.denominator)
     return [(reader.series, reader.window)] if isinstance(reader, _OF_SERIES) else []
+
+
+def counts_from_ms(leaf: Leaf, live: Live) -> int | None:
+    """Return from when on a condition counts, if it looks at more than the clock leaves it; of a ratio, from when on both its metrics do."""
+    feature = _feature(leaf, live)
+    if feature is None:
+        return None
+    windows = [feature.reader.window] if isinstance(feature.reader, SequenceReader) else [window for _, window in _windows(feature.reader)]
+    since_ms = max([window.since_ms for window in windows], default=-1)
+    return since_ms if since_ms >= 0 else None
+
+
+def _feature(leaf: Leaf, live: Live) -> Feature | None:
+    """Return what a condition looks at, also that of a rank."""
+    if isinstance(leaf.condition, Rank):
+        return live.plan.scored[live.plan.rankings[ranking_name(leaf.condition)].place]
+    return leaf.feature
 
 
 def _contribution(live: Live, series: int, fact: Fact) -> Any:

@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol
 
 from schemas.catalog import Segment
 from schemas.errors import RollcallError
-from schemas.instants import Duration
 from schemas.partitions import record_key
 from schemas.questions import Asked
 from services.segmenter.plans import Plans
@@ -30,10 +29,6 @@ class People(Protocol):
     """What a question sees of a partition."""
 
     plans: Plans
-
-    @property
-    def history_kept(self) -> Duration:
-        """How long facts are kept."""
 
     def keys(self) -> Iterable[bytes]:
         """Return the record keys of all customers."""

@@ -1,7 +1,8 @@
 """The past, told from history with what is known today: when a customer was in a segment, also before it was saved.
 
 In the past all that is known now was known at once, lists were what they are now, and each entry has its `min_stay` from its own
-instant. So a life is the same walk as the one that finds `until`, begun before anything had happened.
+instant. So a life is the same walk as the one that finds `until`, begun before anything had happened. What has left the history is
+not known, whether it was dropped already or not, unless the segment looks at it for ever.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class Remembering(OfOne):
         at_ms: int = self.question.at_ms
         segment = self.segment(self.question.segment_id)
         plan = self.people.plans.about(self.tenant, segment)
-        compiled, facts = remembered(plan.segments[segment.id]), person.history()
+        history_from_ms = self.people.plans.history_from_ms(self.tenant, self.now_ms)
+        compiled, facts = remembered(plan.segments[segment.id]), plan.kept(person.history(), history_from_ms)
         life = Life(plan, compiled, person.row, facts, beginning_ms(compiled, facts, at_ms))
         yield 1 + person.events
         member, since_ms = life.member, None
@@ -79,7 +81,6 @@ class Remembering(OfOne):
             if life.member is not member:
                 until_ms = turn_ms
                 break
-        history_from_ms = plan.calendar.ago(self.now_ms, self.people.history_kept)
         return Was(segment.version, member, since_ms if member else None, until_ms, history_from_ms)
 
 
@@ -93,13 +94,14 @@ class Recounting(OfEveryone):
         self._plan = people.plans.about(self.tenant, self._segment)
         remembered(self._plan.segments[self._segment.id])
         self._stays = any(other.min_stay is not None for other in self._plan.segments.values())
+        self._history_from_ms = people.plans.history_from_ms(self.tenant, now_ms)
         self._first = 0
         self._entered = [0] * len(self._instants)
         self._exited = [0] * len(self._instants)
 
     def look(self, person: Person) -> Iterator[int]:
         """Walk through one customer's life and note each entry and exit in its step."""
-        plan, instants, facts = self._plan, self._instants, person.history()
+        plan, instants, facts = self._plan, self._instants, self._plan.kept(person.history(), self._history_from_ms)
         compiled = plan.segments[self._segment.id]
         # Without stays facts alone decide, and nothing of before matters.
         start_ms = beginning_ms(compiled, facts, instants[0]) if self._stays else instants[0]
@@ -118,5 +120,4 @@ class Recounting(OfEveryone):
 
     def answer(self) -> Course:
         """Return the size at the first instant, and what changed in each step up to the next ones."""
-        history_from_ms = self._plan.calendar.ago(self.now_ms, self.people.history_kept)
-        return Course(self._segment.version, self._first, self._entered, self._exited, history_from_ms)
+        return Course(self._segment.version, self._first, self._entered, self._exited, self._history_from_ms)

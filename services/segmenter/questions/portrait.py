@@ -49,10 +49,10 @@ def _rule(timezone: str) -> Rule:
 
 def portrayed(person: Person, plans: Plans, now_ms: int, events: int) -> Portrait:
     """Return a customer's portrait with the newest events, as of now."""
-    timezone = plans.catalog.tenants[person.tenant].timezone
+    timezone, history_from_ms = plans.catalog.tenants[person.tenant].timezone, plans.history_from_ms(person.tenant, now_ms)
     figures = Segment(person.tenant, "", 1, "", "", _rule(timezone), 0, 0, 0, 0, 0)
-    plan = plans.about(person.tenant, figures)
-    history = sorted(person.history(), key=lambda fact: (fact.at_ms, fact.event_id))
+    plan = plans.draft(figures, now_ms)
+    history = sorted(plan.kept(person.history(), history_from_ms), key=lambda fact: (fact.at_ms, fact.event_id))
     live = Live(plan, lambda *_: history, now_ms)
     compiled = plan.segments[""]
     shown = [
@@ -60,17 +60,18 @@ def portrayed(person: Person, plans: Plans, now_ms: int, events: int) -> Portrai
         for leaf, seen in zip(compiled.leaves, condition_values(compiled, live, now_ms), strict=True)
         if isinstance(leaf.condition, MetricCondition)
     ]
+    kept = [fact for fact in history if fact.at_ms >= history_from_ms]
     counts: dict[str, int] = {}
-    for fact in history:
+    for fact in kept:
         counts[TYPES[fact.type]] = counts.get(TYPES[fact.type], 0) + 1
     return Portrait(
         customer_id=person.customer_id,
         profile=encoded(profile(history, now_ms)),
         metrics=shown,
-        events=[encoded(document(fact, plan.exponent)) for fact in history[: -events - 1 : -1]],
+        events=[encoded(document(fact, plan.exponent)) for fact in kept[: -events - 1 : -1]],
         event_counts=counts,
-        first_event_ms=history[0].at_ms if history else None,
-        last_event_ms=history[-1].at_ms if history else None,
+        first_event_ms=kept[0].at_ms if kept else None,
+        last_event_ms=kept[-1].at_ms if kept else None,
     )
 
 

@@ -23,7 +23,7 @@ class Previewing(OfEveryone):
     def __init__(self, people: People, asked: Asked, now_ms: int) -> None:
         super().__init__(people, asked, now_ms)
         self._segment = self._draft()
-        self._plan = people.plans.draft(self._segment)
+        self._plan = people.plans.draft(self._segment, now_ms)
         if not self._plan.segments[self._segment.id].ranks <= set(people.ranks_known(self.tenant)):
             raise Unknowable("where a rank of this rule ends is not known: it is found when a segment with it is saved")
         self._count = self._of = self._enters = self._leaves = 0
