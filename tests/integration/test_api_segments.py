@@ -307,6 +307,30 @@ def test_lists_become_entries_of_their_customers(api: Api, projected: Projected)
     fails(api.call("POST", path + "/include", {"put": []}), 422, "/put")
 
 
+def test_a_list_that_replaces_another_is_announced(api: Api, projected: Projected) -> None:
+    """The definition says how many entries follow into each partition; a first list, an empty one and edits by hand are not announced."""
+    many = [f"c{n}" for n in range(30)]
+    api.segment("announced", include=many)
+    known = api.desk.follower.catalog.segment
+    first = known("demo", "announced")
+    assert first is not None
+    assert first.announced == {}
+    path = "/v1/segments/announced"
+    api.call("PUT", path, {"name": "n", "include": [*many, *many, "718"], "exclude": []}, If_Match='"1"')
+    api.call("POST", path + "/include", {"add": ["by-hand"]})
+    second = known("demo", "announced")
+    assert second is not None
+    mine = [(p, e) for p, e in entries(api) if e.segment_id == "announced" and e.since == second.include_since]
+    lying = [p for p, e in mine if e.announced]
+    assert second.announced == {"include": {p: lying.count(p) for p in set(lying)}}
+    assert [e.customer_id for _, e in mine if not e.announced] == ["by-hand"]
+    api.call("PATCH", path, {"name": "other"}, If_Match='"2"')
+    api.call("PATCH", path, {"include": []}, If_Match='"3"')
+    last = known("demo", "announced")
+    assert last is not None
+    assert (last.version, last.announced) == (4, {})
+
+
 def test_of_two_writers_one_wins(api: Api, projected: Projected) -> None:
     """Two processes replace the same version at once: exactly one is 200, the other learns it; nobody is told wrong."""
     api.segment("contested")

@@ -29,7 +29,7 @@ def test_records_of_version_0_1_fold() -> None:
     assert len(catalog.live_segments("demo")) > 20
     for segment in catalog.segments["demo"].values():
         assert (segment.tier, segment.min_stay, segment.starts_at_ms, segment.ends_at_ms) == (None, None, None, None)
-        assert (segment.paused_ms, segment.last_pause) == (None, None)
+        assert (segment.paused_ms, segment.last_pause, segment.announced) == (None, None, {})
     archived, press = catalog.segment("demo", "s00"), catalog.segment("demo", "press")
     assert archived is not None
     assert press is not None

@@ -139,6 +139,7 @@ def test_archived_in_between(shop: Simulation) -> None:
     shop.archive("crew")
     assert said(shop) == [(who, "exited", "definition") for who in ("ann", "bob", "cy")]
     assert live(shop)
+    assert not [key for key in shop.changelog if key[:1] == b"e"], "nothing is kept of what nobody waits for"
     shop.by_hand("crew", "include", ["eve"], present=True, announced=True)
     assert shop.outcomes()["dead_lettered/unknown_segment"] == 1
     shop.define(SegmentRestored(tenant="demo", at_ms=NOW, segment_id="crew", replaces=3))
