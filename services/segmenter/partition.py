@@ -594,6 +594,7 @@ class Partition:
         gathering = self._gathering
         for tenant, cuts in self._standings.take_cuts():
             gathering.put(cuts_key(tenant), encode(cuts) if cuts else None)
+        self._instant_ms = 0
         if gathering.empty:
             return None
         self._progress.definitions = max(self._progress.definitions, self.plans.catalog.offset)
@@ -601,7 +602,6 @@ class Partition:
         self._forget()
         self._gathering = Gathering()
         self._relations.removed.clear()
-        self._instant_ms = 0
         return step
 
     def _forget(self) -> None:
