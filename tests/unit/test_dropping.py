@@ -93,6 +93,20 @@ def test_a_new_metric_does_not_count_what_happens_to_be_kept_still(simulation: S
     assert found.history_from_ms == parse_instant("2026-11-01T12:00:00Z")
 
 
+def test_a_round_that_finds_nothing_leaves_no_instant_behind(simulation: Simulation) -> None:
+    """A late fact is decided when it comes, and not when somebody was last looked at."""
+    simulation.save({"id": "often", "rule": EVER})
+    simulation.drop()
+    simulation.pass_to(NOW + DAY_MS)
+    simulation.drop()
+    simulation.pass_to(NOW + 8 * DAY_MS)
+    assert simulation.partition.drop(simulation.now_ms, 1)
+    simulation._write()
+    simulation.pass_to(NOW + 9 * DAY_MS)
+    simulation.post(event("late", NOW + 7 * DAY_MS))
+    assert [(one["change"], one["at"]) for one in simulation.transitions] == [("entered", iso(NOW + 9 * DAY_MS))]
+
+
 def test_an_id_that_was_dropped_is_free(simulation: Simulation) -> None:
     """What it stood for is too late to come again; another event may have it, at once and after a restart."""
     simulation.pass_to(NOW + 100 * DAY_MS)
