@@ -44,10 +44,8 @@ clean:
 	elif ls .rollcall/run/*.pid >/dev/null 2>&1; then echo "rollcall: .venv is gone; \`make install\` first" >&2; exit 1; \
 	else rm -rf .rollcall; echo "Removed .rollcall"; fi
 
-# The engine's tests once more on its plain sources, which run where there is no compiler.
 test: install-dev
-	@$(INSIDE) $(PY) -m pytest
-	@ROLLCALL_NATIVE=0 ROLLCALL_TEST_WORLDS=25 $(INSIDE) $(PY) -m pytest tests/property tests/unit/test_partition.py
+	@$(INSIDE) $(PY) -m tests
 
 check: install-dev
 	@$(INSIDE) $(PY) -m ruff format --check .

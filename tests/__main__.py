@@ -1,0 +1,48 @@
+"""`make test`: what computes and what waits, side by side, for tests on a real broker leave most of a core idle.
+
+The second lane ends with the engine's tests once more on its plain sources, which run where there is no compiler.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+Run = tuple[dict[str, str], tuple[str, ...]]
+
+REAL: Final[tuple[Run, ...]] = (({}, ("tests/e2e", "tests/integration")),)
+PURE: Final[tuple[Run, ...]] = (
+    ({}, ("tests/unit", "tests/property")),
+    ({"ROLLCALL_NATIVE": "0", "ROLLCALL_TEST_WORLDS": "25"}, ("tests/property", "tests/unit/test_partition.py")),
+)
+
+
+def lane(name: str, runs: tuple[Run, ...]) -> int:
+    """Run pytest again and again, line by line under the lane's name; return the first status that is not 0."""
+    for extra, paths in runs:
+        environment = os.environ | extra | {"PYTHONUNBUFFERED": "1"}
+        command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *paths)
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as run:
+            for line in run.stdout or ():
+                print(f"{name} | {line.rstrip()}", flush=True)
+        if run.returncode:
+            return run.returncode
+    return 0
+
+
+def main() -> int:
+    """Run both lanes to their ends and return 0 if all tests passed."""
+    since_s = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        found = [*pool.map(lane, ("real", "pure"), (REAL, PURE))]
+    said = "all passed" if not any(found) else "some failed: look for FAILED above"
+    print(f"{said}, in {time.monotonic() - since_s:.0f} s")
+    return max(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
