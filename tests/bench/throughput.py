@@ -39,7 +39,8 @@ def stock(stack: Stack, run: int, count: int) -> float:
     stack.fresh(f"stock{run}-")
     fill(stack.bootstrap, stack.topics, PARTITIONS, events(count))
     command = (sys.executable, "-m", "tests.bench.stock", str(count))
-    done = subprocess.run(command, env=stack.environment(), capture_output=True, text=True, timeout=300, check=True)
+    environment = stack.environment() | {"ROLLCALL_DATA_DIR": str(stack.folder / "data-stock")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
     rate, _, counted = done.stdout.split()[-3:]
     if int(counted) != count:
         raise RuntimeError(f"stock Faust counted {counted} of {count} events")
