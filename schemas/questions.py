@@ -86,6 +86,10 @@ class Explained(Struct, frozen=True, kw_only=True):
     history_from_ms: int
 
 
+SAMPLE: Final = 10
+"""Members that a preview names."""
+
+
 class Preview(Struct, tag_field="ask", tag="preview", frozen=True):
     """How many would be in a segment with a rule (JSON, numbers exact), new or the next version of another? Answered by a `Previewed`."""
 

@@ -10,37 +10,20 @@ import asyncio
 import heapq
 from typing import Any, Final
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 from msgspec import Raw, Struct
 
 from schemas.erasures import Erasures
 from schemas.partitions import partition_of, record_key
-from services.api.changes import Feed
+from services.api.changes import LOST, TURN_MS, Feed, glance
 from services.api.cursors import bad_cursor, decode_cursor, encode_cursor
 from services.api.errors import unavailable
 from services.api.metrics import Metrics
 from services.api.question_shapes import HistoryPage
 from services.api.settings import ApiSettings
 
-_TURN_MS: Final = 20
-_LOST: Final = (KafkaError, OSError, TimeoutError)
-
-
 _LATEST: Final = "~"
 """Later than every instant."""
-
-
-class _Glance(Struct):
-    tenant: str
-    customer_id: str
-    segment_id: str
-    decided_at: str
-    seq: int
-
-
-_glance: Final = msgspec.json.Decoder(_Glance)
 
 
 class _Found(Struct, frozen=True):
@@ -92,7 +75,7 @@ class Backwards:
                 begins = await self._feed.offsets(consumer, ends=False)
                 places = {number: ends[number] for number in numbers} if cursor is None else _places(cursor, numbers, ends)
                 blocks = await self._read(consumer, wanted, places, begins)
-        except _LOST as error:
+        except LOST as error:
             raise unavailable(f"the history cannot be read ({error!r})", 2) from None
         return _merged(blocks, places, begins, limit)
 
@@ -107,7 +90,7 @@ class Backwards:
         for tp in unread:
             consumer.seek(tp, blocks[tp.partition].start)
         while unread:
-            for tp, records in (await consumer.getmany(*unread, timeout_ms=_TURN_MS)).items():
+            for tp, records in (await consumer.getmany(*unread, timeout_ms=TURN_MS)).items():
                 self._metrics.feed_records.inc(len(records))
                 mine = [record for record in records if record.offset < places[tp.partition]]
                 _look(blocks[tp.partition], mine, wanted, self._feed.erasures)
@@ -120,11 +103,11 @@ def _look(block: _Block, records: list[Any], wanted: Wanted, erasures: Erasures)
     for record in records:
         if record.value is None:
             continue
-        glance = _glance.decode(record.value)
-        block.since = min(block.since, glance.decided_at)
-        asked = wanted.matches(record.key or b"") and wanted.segment_id in (None, glance.segment_id)
-        if asked and glance.seq > erasures.last_seq(glance.tenant, glance.customer_id):
-            block.found.append(_Found(glance.decided_at, record.partition, record.offset, record.value))
+        seen = glance(record.value)
+        block.since = min(block.since, seen.decided_at)
+        asked = wanted.matches(record.key or b"") and wanted.segment_id in (None, seen.segment_id)
+        if asked and seen.seq > erasures.last_seq(seen.tenant, seen.customer_id):
+            block.found.append(_Found(seen.decided_at, record.partition, record.offset, record.value))
 
 
 def _merged(blocks: dict[int, _Block], places: dict[int, int], begins: dict[int, int], limit: int) -> HistoryPage:

@@ -32,12 +32,12 @@ log = logging.getLogger(__name__)
 
 _NOW: Final = "now"
 _FETCH_BYTES: Final = 256 * 1024
-_TURN_MS: Final = 20
-_LOST: Final = (KafkaError, OSError, TimeoutError)
+TURN_MS: Final = 20
+LOST: Final = (KafkaError, OSError, TimeoutError)
 
 
-class _Glance(Struct):
-    """What the feed needs of a transition; its bytes go out as they are."""
+class Glance(Struct):
+    """What readers of the topic need of a transition; its bytes go out as they are."""
 
     tenant: str
     customer_id: str
@@ -46,7 +46,7 @@ class _Glance(Struct):
     seq: int
 
 
-_glance: Final = msgspec.json.Decoder(_Glance)
+glance: Final = msgspec.json.Decoder(Glance).decode
 
 _Wanted = tuple[bytes, str | None]
 """What a key begins with (a tenant has no colon, so no other's does), and the segment asked for."""
@@ -94,7 +94,7 @@ class Feed:
                     places = begins
                 self._check(places, begins, ends)
                 found = await self._read(consumer, (record_key(tenant, ""), segment_id), places, ends, limit, erasures)
-        except _LOST as error:
+        except LOST as error:
             raise unavailable(f"the change feed cannot be read ({error!r})", 2) from None
         return self._merge(found, places, ends, limit)
 
@@ -123,7 +123,7 @@ class Feed:
             consumer.seek(tp, places[tp.partition])
         left, matched = self._settings.api_feed_scan, 0
         while unread and left > 0 and matched < limit:
-            for tp, records in (await consumer.getmany(*unread, timeout_ms=_TURN_MS, max_records=left)).items():
+            for tp, records in (await consumer.getmany(*unread, timeout_ms=TURN_MS, max_records=left)).items():
                 left -= len(records)
                 self._metrics.feed_records.inc(len(records))
                 mine = found[tp.partition]
@@ -188,7 +188,7 @@ class Feed:
             enable_auto_commit=False,
             isolation_level="read_committed",
             auto_offset_reset="none",
-            fetch_max_wait_ms=_TURN_MS,
+            fetch_max_wait_ms=TURN_MS,
             max_partition_fetch_bytes=_FETCH_BYTES,
         )
         try:
@@ -204,10 +204,10 @@ def _found(record: Any, wanted: _Wanted, before: list[_Found], erasures: Erasure
     following = record.offset + 1
     if record.value is None or not (record.key or b"").startswith(prefix):
         return _last(before), record.partition, following, None
-    glance = _glance.decode(record.value)
+    seen = glance(record.value)
     # What names somebody who was erased is served to nobody, whenever it was decided.
-    mine = segment_id in (None, glance.segment_id) and glance.seq > erasures.last_seq(glance.tenant, glance.customer_id)
-    return glance.decided_at, record.partition, following, record.value if mine else None
+    mine = segment_id in (None, seen.segment_id) and seen.seq > erasures.last_seq(seen.tenant, seen.customer_id)
+    return seen.decided_at, record.partition, following, record.value if mine else None
 
 
 def _last(before: list[_Found]) -> str:
@@ -215,6 +215,6 @@ def _last(before: list[_Found]) -> str:
 
 
 async def _stopped(consumer: AIOKafkaConsumer, timeout_s: float = 3.0) -> None:
-    with contextlib.suppress(*_LOST):
+    with contextlib.suppress(*LOST):
         async with asyncio.timeout(timeout_s):
             await consumer.stop()

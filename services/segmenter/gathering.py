@@ -9,7 +9,7 @@ from schemas.errors import Refusal
 from schemas.facts import Brief, Fact, chunk_of, joined
 from schemas.instants import NEVER
 from schemas.transitions import Transition, encode_transition
-from services.segmenter.engine.live import History
+from services.segmenter.engine.live import History, whole
 from services.segmenter.rows import PROGRESS, Progress, chunk_key, encode, row_key
 from services.segmenter.slots import JOIN_AT, Slot, facts_of, newest
 from services.segmenter.steps import Record, Step
@@ -43,7 +43,7 @@ class Gathering:
 
     def facts(self, key: bytes, slot: Slot) -> list[Fact]:
         """Return all facts of a customer, with their line items."""
-        return [fact for fact in self._read(key, slot, 0, True) if isinstance(fact, Fact)]
+        return whole(self.history(key, slot))
 
     def _read(self, key: bytes, slot: Slot, since_ms: int, items: bool) -> Iterator[Brief]:  # noqa: FBT001 - as `History` has it
         yield from slot.history(since_ms, items=items)

@@ -334,7 +334,7 @@ class Pump:
                     with self._slice(self._rank_pace) as units:
                         core.rank(now_ms, limit)
                         units.append(limit)
-                elif core.stale and self._refreshes():
+                elif self._refreshes():
                     limit = min(self._refresh_pace.limit, core.stale)
                     with self._slice(self._refresh_pace) as units:
                         self._again += core.refresh(now_ms, limit)

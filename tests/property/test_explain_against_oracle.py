@@ -76,11 +76,7 @@ def agree(pair: Pair) -> None:
 @given(language.worlds(without=_APART), st.data())
 def test_explanations_are_the_judges_at_every_boundary(world: World, data: st.DataObject) -> None:
     """After all documents, also in the middle of a step, and on and beside some of the instants at which time changes something."""
-    pair = Pair(world)
-    for segment in world.segments:
-        pair.save(segment)
-    for document in world.documents:
-        pair.accept(document)
+    pair = Pair.told(world)
     agree(pair)
     instants = pair.boundaries(60)
     for instant in sorted(data.draw(st.lists(st.sampled_from(instants), max_size=3))) if instants else []:
@@ -94,11 +90,7 @@ def test_explanations_are_the_judges_at_every_boundary(world: World, data: st.Da
 @given(language.worlds(without=(*_APART, "void")))
 def test_until_is_the_next_flip(world: World) -> None:
     """Of the membership and of each condition: the first instant at which the judge says otherwise."""
-    pair = Pair(world)
-    for segment in world.segments:
-        pair.save(segment)
-    for document in world.documents:
-        pair.accept(document)
+    pair = Pair.told(world)
     at, end = pair.simulation.now_ms, pair.simulation.now_ms + 400 * clock.DAY
     for segment in pair.segments[-2:]:
         for customer in sorted(answers.everyone(pair.judge._world())):

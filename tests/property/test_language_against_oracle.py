@@ -33,6 +33,16 @@ class Pair:
         self.history = model.History(world.tenant, world.declared)
         self.judge = Stays(self.history, world.anchor)
 
+    @classmethod
+    def told(cls, world: World) -> Pair:
+        """Return both with every segment saved and every document posted."""
+        pair = cls(world)
+        for segment in world.segments:
+            pair.save(segment)
+        for document in world.documents:
+            pair.accept(document)
+        return pair
+
     def save(self, segment: Json) -> None:
         """Save a new segment."""
         self.simulation.save(segment)
@@ -100,11 +110,7 @@ def test_members_are_the_judges_at_every_boundary(world: World, data: st.DataObj
 @given(language.worlds(without=(*_APART, "void")))
 def test_until_is_the_next_flip(world: World) -> None:
     """The `until` of every membership is the instant at which the judge first says otherwise, stays and references included."""
-    pair = Pair(world)
-    for segment in world.segments:
-        pair.save(segment)
-    for document in world.documents:
-        pair.accept(document)
+    pair = Pair.told(world)
     pair.simulation.refresh()
     for customer, memberships in pair.simulation.memberships().items():
         for segment_id, (_, until_ms) in memberships.items():

@@ -74,11 +74,7 @@ def test_a_preview_says_what_saving_then_does(world: World, data: st.DataObject)
 @given(language.worlds(without=_APART), st.data())
 def test_what_a_plan_takes_over_is_what_the_history_says(world: World, data: st.DataObject) -> None:
     """Between any two plans of a tenant: every bit, now and whenever time changes something."""
-    pair = Pair(world)
-    for segment in world.segments:
-        pair.save(segment)
-    for document in world.documents:
-        pair.accept(document)
+    pair = Pair.told(world)
     partition = pair.simulation.partition
     plans = [partition.plans.about("demo", segment) for segment in partition.plans.catalog.live_segments("demo")]
     before, after, last = (data.draw(st.sampled_from(plans)) for _ in range(3))

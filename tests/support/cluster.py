@@ -16,14 +16,13 @@ from schemas.catalog import Catalog
 from schemas.definitions import AttributePut, SegmentPut, TenantPut, Tier, encode_definition
 from schemas.erasures import Erased, decode_erased
 from schemas.instants import NEVER
-from schemas.manual import ManualEntry, encode_manual
 from schemas.partitions import partition_of, record_key
 from schemas.projection import decode_shown
 from schemas.vocabulary import Kind
 from services.segmenter.moves import Proposal, decode_move
 from services.segmenter.partition import Partition
 from services.segmenter.plans import Limits, Plans
-from tests.support.simulation import TOPICS, Written, _instant, exact_json
+from tests.support.simulation import TOPICS, Written, _instant, entry_of, exact_json
 
 Json = dict[str, Any]
 INTERNAL = ("gap", "forwarded", "moved")
@@ -101,18 +100,9 @@ class Cluster:
         """Put customers on a manual list, or take them off, and let everybody work."""
         current = self.catalog.segment(self.tenant, segment_id)
         assert current is not None
-        since = current.include_since if entries == "include" else current.exclude_since
         for customer in customers:
-            entry = ManualEntry(
-                event_id=f"{segment_id}-{customer}",
-                tenant=self.tenant,
-                customer_id=customer,
-                segment_id=segment_id,
-                entries=entries,
-                present=present,
-                since=since,
-            )
-            self._append(TOPICS.manual_entries, self.home(customer), encode_manual(entry))
+            entry = entry_of(current, entries, customer, f"{segment_id}-{customer}", present=present)
+            self._append(TOPICS.manual_entries, self.home(customer), entry)
         self.rest()
 
     def post(self, document: Mapping[str, Any]) -> None:

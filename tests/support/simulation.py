@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from schemas.catalog import Catalog, Outcome
+from schemas.catalog import Catalog, Outcome, Segment
 from schemas.definitions import AttributePut, SegmentArchived, SegmentPut, SegmentRestored, TenantPut, Tier, encode_definition
 from schemas.instants import NEVER, Duration, parse_instant
 from schemas.manual import ManualEntry, encode_manual
@@ -43,6 +43,22 @@ class Among(NamedTuple):
     number: int
     partitions: int
     catalog: Catalog
+
+
+def entry_of(segment: Segment, entries: Any, customer: str, event_id: str, *, present: bool, announced: bool = False) -> bytes:
+    """An entry of a segment's list in force, as it lies in the topic."""
+    since = segment.include_since if entries == "include" else segment.exclude_since
+    entry = ManualEntry(
+        event_id=event_id,
+        tenant=segment.tenant,
+        customer_id=customer,
+        segment_id=segment.id,
+        entries=entries,
+        present=present,
+        since=since,
+        announced=announced,
+    )
+    return encode_manual(entry)
 
 
 class Simulation:
@@ -150,19 +166,9 @@ class Simulation:
         """Put customers on a manual list, or take them off."""
         current = self.catalog.segment(self.tenant, segment_id)
         assert current is not None
-        since = current.include_since if entries == "include" else current.exclude_since
         for customer in customers:
-            entry = ManualEntry(
-                event_id=f"{segment_id}-{customer}-{self._ends.get(TOPICS.manual_entries, 0)}",
-                tenant=self.tenant,
-                customer_id=customer,
-                segment_id=segment_id,
-                entries=entries,
-                present=present,
-                since=since,
-                announced=announced,
-            )
-            self._apply(TOPICS.manual_entries, [encode_manual(entry)])
+            event_id = f"{segment_id}-{customer}-{self._ends.get(TOPICS.manual_entries, 0)}"
+            self._apply(TOPICS.manual_entries, [entry_of(current, entries, customer, event_id, present=present, announced=announced)])
 
     def post(self, *events: Mapping[str, Any]) -> None:
         """Apply events now, as one run of the topic."""

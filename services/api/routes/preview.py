@@ -9,8 +9,8 @@ from fastapi import Response
 from schemas.catalog import Segment
 from schemas.instants import iso
 from schemas.outcomes import Conflict
+from schemas.questions import SAMPLE, Previewed
 from schemas.questions import Preview as Question
-from schemas.questions import Previewed
 from schemas.rules import Rank, Rule, canonical, conditions
 from schemas.segments import edited, unsaved
 from services.api.drafts import checked_rule
@@ -18,8 +18,6 @@ from services.api.errors import Refused, absent, conflicting
 from services.api.question_shapes import Preview, PreviewBody
 from services.api.routes.common import AS_OF, SEGMENT_BODY
 from services.api.web import Answer, Call, RouteSpec, answer
-
-_SAMPLE: Final = 10
 
 
 async def preview(call: Call) -> Response:
@@ -33,7 +31,7 @@ async def preview(call: Call) -> Response:
         raise conflicting(conflict.outcome) from None
     question = Question(canonical(rule), body.replaces)
     parts, as_of_ms = await call.desk.asking.all(call.tenant, question, Previewed, definitions=call.catalog.offset)
-    sample = [customer_id for part in parts for customer_id in part.sample][:_SAMPLE]
+    sample = [customer_id for part in parts for customer_id in part.sample][:SAMPLE]
     sums = {name: sum(getattr(part, name) for part in parts) for name in ("count", "of", "enters", "leaves")}
     return answer(Preview(sample=sample, as_of=iso(as_of_ms), **sums))
 

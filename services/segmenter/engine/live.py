@@ -28,6 +28,11 @@ History = Callable[[int, bool], Iterable[Brief]]
 """Yields a customer's facts; those from before an instant may be left out, and so may line items unless they are asked for."""
 
 
+def whole(history: History) -> list[Fact]:
+    """Return all facts of a history, with their line items."""
+    return [fact for fact in history(0, True) if isinstance(fact, Fact)]
+
+
 class Live(State):
     """One customer's series and profile under one plan."""
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from schemas.facts import Fact
 from services.segmenter.engine.decisions import CLOCK, Customer
-from services.segmenter.engine.live import History, Live
+from services.segmenter.engine.live import History, Live, whole
 from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.row import Row
 from services.segmenter.rows import decode_row
@@ -26,7 +26,7 @@ class Person:
 
     def history(self) -> list[Fact]:
         """Return all facts."""
-        return [fact for fact in self.read(0, True) if isinstance(fact, Fact)]
+        return whole(self.read)
 
     @property
     def live(self) -> Live | None:

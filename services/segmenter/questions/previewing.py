@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from schemas.catalog import Segment
-from schemas.questions import Asked, Previewed
+from schemas.questions import SAMPLE, Asked, Previewed
 from schemas.rule_parser import parse_rule
 from schemas.segments import edited, unsaved
 from services.segmenter.engine.decisions import Customer
 from services.segmenter.engine.live import Live
 from services.segmenter.questions.inquiry import OfEveryone, People, Unknowable
 from services.segmenter.questions.person import Person
-
-_SAMPLE: Final = 10
 
 
 class Previewing(OfEveryone):
@@ -50,7 +47,7 @@ class Previewing(OfEveryone):
         self._count += holds
         self._enters += holds and not before
         self._leaves += before and not holds
-        if holds and len(self._sample) < _SAMPLE:
+        if holds and len(self._sample) < SAMPLE:
             self._sample.append(person.customer_id)
         yield 1 + person.events // 16
 
