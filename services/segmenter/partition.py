@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from schemas import projection
@@ -30,7 +30,6 @@ from services.segmenter.dropping import Dropping
 from services.segmenter.engine.decisions import CLOCK, DEFINITION, Customer
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import Plan
-from services.segmenter.engine.rankings import asks_for_ranks
 from services.segmenter.engine.row import Row, listed
 from services.segmenter.gathering import Gathering
 from services.segmenter.plans import Limits, Plans
@@ -54,6 +53,7 @@ from services.segmenter.rows import (
 )
 from services.segmenter.slots import Slot
 from services.segmenter.steps import Record, Step
+from services.segmenter.sweeping import Sweeping
 
 _SHORTEST_MONTH_MS: Final = 27 * DAY_MS
 """Less than any month, also where clocks are set forward: an event younger than the history's months of these spares the calendar."""
@@ -72,16 +72,14 @@ class Partition:
         self._deadlines: list[tuple[int, bytes]] = []
         self._lives: OrderedDict[bytes, Slot] = OrderedDict()
         self._stale: dict[bytes, None] = {}
-        self._sweep: Iterator[bytes] | None = None
-        self._swept = projection.Sweep(0, 0, 0)
         self._versions = itertools.count(1)
         self._gathering = Gathering()
         self._pending: dict[bytes, Slot] = {}
         self._instant_ms = 0
         self._relations = Relations(self)
         self._standings = Standings(number)
+        self._sweeping = Sweeping(self)
         self._dropping = Dropping(self)
-        self._measured = 0
 
     # ---- what the owner reads
 
@@ -156,8 +154,7 @@ class Partition:
         """Return how far the partition has come: as of now, or as of just before the first deadline that is still due."""
         progress = self._progress
         as_of_ms = min(now_ms, self.next_deadline_ms() - 1)
-        sweep = self._swept if self._sweep is not None else None
-        return projection.Marker(progress.epoch, as_of_ms, dict(progress.offsets), progress.swept, len(self._slots), sweep)
+        return projection.Marker(progress.epoch, as_of_ms, dict(progress.offsets), progress.swept, len(self._slots), self._sweeping.under_way)
 
     def person(self, key: bytes) -> Person | None:
         """Return a customer for a question to read, None for one who is not known."""
@@ -189,8 +186,7 @@ class Partition:
 
     def ready(self, now_ms: int) -> None:
         """End the restoring and begin a new epoch."""
-        self._rankings(self.plans.catalog.tenants)
-        self._hold(self.plans.catalog.tenants, now_ms)
+        self._sweeping.begin(now_ms)
         for key, slot in list(self._slots.items()):
             slot.restored()
             if slot.row is None and not slot.chunks:
@@ -198,7 +194,7 @@ class Partition:
                 continue
             if slot.deadline_ms < NEVER:
                 self._deadlines.append((slot.deadline_ms, key))
-            self._stand(key, slot)
+            self._sweeping.stand(key, slot)
             self._stale[key] = None  # what its `until` became after the last row was written is not known
         self._standings.loaded()
         heapq.heapify(self._deadlines)
@@ -365,7 +361,7 @@ class Partition:
         if entry.announced:
             self._standings.unsettled(self.plans.of(entry.tenant))
             if self._standings.lists.count(entry):
-                self._release([entry.tenant])
+                self._sweeping.release([entry.tenant])
         return outcome
 
     def _entry(self, key: bytes, entry: ManualEntry, now_ms: int) -> str:
@@ -453,7 +449,7 @@ class Partition:
         count = 0
         while count < limit and self.next_deadline_ms() <= now_ms:
             if self._standings.lists.next_ms() <= now_ms:
-                self._release(self._standings.lists.lose_patience(now_ms))
+                self._sweeping.release(self._standings.lists.lose_patience(now_ms))
             else:
                 _, key = heapq.heappop(self._deadlines)
                 self._look(key, now_ms)
@@ -475,66 +471,7 @@ class Partition:
     def sweep(self, now_ms: int, limit: int) -> bool:
         """Decide up to `limit` customers under definitions that are new to them; return whether more are left."""
         self._moved_to(now_ms)
-        catalog, progress = self.plans.catalog, self._progress
-        if self._sweep is None or (self._swept.done >= self._swept.total and self._swept.offset < catalog.offset):
-            if progress.swept >= catalog.offset:
-                return False
-            changed = {tenant for tenant, revision in catalog.revisions.items() if revision > progress.swept}
-            keys = [key for key in self._slots if split_key(key)[0] in changed] if changed else []
-            self._rankings(changed)
-            self._hold(changed, now_ms)
-            self._sweep, self._swept = iter(keys), projection.Sweep(catalog.offset, 0, len(keys))
-        for key in itertools.islice(self._sweep, limit):
-            self._swept.done += 1
-            slot = self._slots.get(key)
-            if slot is not None and slot.revision < catalog.revisions[split_key(key)[0]]:
-                self._look(key, now_ms)
-        if self._swept.done < self._swept.total:
-            return True
-        self._measured = self._swept.offset
-        self._end_sweep()
-        return self._measured < catalog.offset
-
-    def _end_sweep(self) -> None:
-        """Everybody has been decided, unless segments wait for a cut or a list."""
-        standings = self._standings
-        if self._sweep is not None and self._measured == self._swept.offset and not standings.waiting and not standings.lists.waiting:
-            self._progress.swept = self._swept.offset
-            self._sweep = None
-            self._gathering.moved = True
-
-    # ---- lists that are replaced
-
-    def _hold(self, tenants: Iterable[str], now_ms: int) -> None:
-        """Wait for the entries that were announced, but not for ever."""
-        catalog, lists = self.plans.catalog, self._standings.lists
-        for tenant in tenants:
-            lists.under(tenant, catalog.revisions[tenant], catalog.segments.get(tenant, {}).values())
-        lists.hold(tenants, now_ms)
-
-    def _release(self, tenants: Iterable[str]) -> None:
-        for tenant in tenants:
-            self._standings.release(tenant)
-        self._gathering.moved = True
-        self._end_sweep()
-
-    # ---- ranks
-
-    def ranks_known(self, tenant: str) -> Iterable[str]:
-        """Return the names of a tenant's ranks that have cuts in force."""
-        return self._standings.cuts.get(tenant, {})
-
-    def _rankings(self, tenants: Iterable[str]) -> None:
-        """Keep the rankings of the definitions in force, also of tenants without customers here: others wait to hear so."""
-        for tenant in tenants:
-            if self._standings.knows(tenant) or any(map(asks_for_ranks, self.plans.catalog.segments[tenant].values())):
-                self._standings.under(self.plans.of(tenant))
-
-    def _stand(self, key: bytes, slot: Slot) -> None:
-        tenant, _ = split_key(key)
-        # Beyond what was swept, a row may wait for a list.
-        if slot.row is not None and (self._standings.knows(tenant) or self.plans.catalog.revisions[tenant] > self._progress.swept):
-            self._standings.restored(self.plans.of(tenant), key, decode_row(slot.row))
+        return self._sweeping.sweep(now_ms, limit)
 
     @property
     def ranks_due(self) -> int:
@@ -544,26 +481,11 @@ class Partition:
     def rank(self, now_ms: int, limit: int) -> None:
         """Decide up to `limit` customers over whom a cut has passed, or for whom there is one at last."""
         self._moved_to(now_ms)
-        for key in self._standings.take_due(limit):
-            slot = self._slots.get(key)
-            if slot is not None:
-                self._rank(key, slot, now_ms)
-        if not self._standings.due:
-            self._end_sweep()
+        self._sweeping.rank(now_ms, limit)
 
-    def _rank(self, key: bytes, slot: Slot, now_ms: int) -> None:
-        standings = self._standings
-        row = slot.customer.row if slot.customer is not None else decode_row(slot.row or b"")
-        unsettled = standings.unsettled(self.plans.of(split_key(key)[0]))
-        if standings.ranks(key, row) == row.ranks and unsettled.issuperset(row.waiting):
-            return
-        customer = self._look(key, now_ms)
-        out: list[Transition] = []
-        customer.ranked(standings.ranks(key, customer.row), unsettled, now_ms, out)
-        standings.waits(key, customer.row)
-        self._gathering.write_row(key, slot)
-        self._close(key, slot, customer, out, now_ms)
-        self._until_moved(key, customer)
+    def ranks_known(self, tenant: str) -> Iterable[str]:
+        """Return the names of a tenant's ranks that have cuts in force."""
+        return self._standings.cuts.get(tenant, {})
 
     def hear(self, message: Message) -> bool:
         """Take what others say about ranks; return whether there is something to do or to write."""
@@ -571,7 +493,7 @@ class Partition:
 
     def speak(self, now_ms: int, limit: int) -> list[Summary]:
         """Return up to `limit` summaries that others must have now; each is repeated until it is answered."""
-        return self._standings.speak(now_ms, max(self._measured, self._progress.swept), limit)
+        return self._standings.speak(now_ms, self._sweeping.measured, limit)
 
     def refresh(self, now_ms: int, limit: int) -> list[bytes]:
         """Find the `until` of up to `limit` customers anew; return those whose projection changed. Work for idle moments."""
