@@ -37,12 +37,17 @@ class Slot:
     def history(self, since_ms: int, *, items: bool) -> Iterator[Brief]:
         """Yield the written facts; chunks that end before an instant are left out, and nothing is decoded before it is asked for."""
         for number, chunk in self.chunks.items():
-            if since_ms > 0 and self.newest.get(number, since_ms) < since_ms:
+            if since_ms > 0 and self._newest_of(number, chunk) < since_ms:
                 continue
             facts = facts_in(chunk) if items else briefs_in(chunk)
             if number not in self.newest:
                 self.newest[number] = newest(facts)
             yield from facts
+
+    def _newest_of(self, number: int, chunk: bytes) -> int:
+        if number not in self.newest:
+            self.newest[number] = newest(briefs_in(chunk))
+        return self.newest[number]
 
     def restore_chunk(self, number: int, chunk: bytes | None) -> None:
         """Take a chunk of history from the changelog; None removes it."""

@@ -55,7 +55,7 @@ class Live(State):
         """The series that lack events from before an instant, since nobody asks for those, and that instant."""
         places = None if former is None else plan.places_in(former.plan)
         if former is None or places is None:
-            self._learn(sorted(history(0, True), key=_in_time), at_ms)
+            self._learn(history, at_ms)
         else:
             self._take_over(former, places, history, at_ms)
         self.scores: list[Any] = [None] * len(plan.scored)
@@ -82,15 +82,27 @@ class Live(State):
         self.soonest_ms = NEVER
         self._find_soonest()
 
-    def _learn(self, history: list[Brief], at_ms: int) -> None:
-        for fact in history:
+    def _learn(self, history: History, at_ms: int) -> None:
+        """Read everything without line items, and these as far back as anything looks at them."""
+        facts = sorted(history(0, False), key=_in_time)
+        for fact in facts:
+            self.ids.add(fact.event_id)
             if fact.type == VOID:
                 self._voids.setdefault(fact.body, []).append(fact.at_ms)
-        for fact in history:
-            self.ids.add(fact.event_id)
-            if fact.type == PROFILE:
+            elif fact.type == PROFILE:
                 self._profile_fact(fact, at_ms)
-        self._count(history, None)
+        with_items = {spec.index: spec.reaches(at_ms) for spec in self.plan.sharing.with_items}
+        self._count(facts, {spec.index: 0 for spec in self.plan.sharing.series if spec.index not in with_items} if with_items else None)
+        self._reach_back(with_items, history)
+
+    def _reach_back(self, reaches: dict[int, int], history: History) -> None:
+        """Fill series (by place) that have nothing yet, each at least from an instant on."""
+        if not reaches:
+            return
+        self.cut |= {place: since_ms for place, since_ms in reaches.items() if since_ms > 0}
+        since_ms = min(reaches.values())
+        facts = history(since_ms, self.plan.sharing.look_at_items(reaches))
+        self._count(sorted([fact for fact in facts if fact.at_ms >= since_ms], key=_in_time), reaches)
 
     def _take_over(self, former: Live, places: list[int], history: History, at_ms: int) -> None:
         self.ids, self._voids = former.ids, former._voids
@@ -107,12 +119,8 @@ class Live(State):
             if cut_ms > 0:
                 self.cut[spec.index] = cut_ms
             if former.series[place] is not former.plan.blank[place]:
-                self.series[spec.index] = former.series[place].under(spec.expiries)
-        if missing:
-            self.cut |= missing
-            since_ms = min(missing.values())
-            facts = history(since_ms, self.plan.sharing.look_at_items(missing))
-            self._count(sorted([fact for fact in facts if fact.at_ms >= since_ms], key=_in_time), missing)
+                self.series[spec.index] = former.series[place].under(spec.expiries, at_ms)
+        self._reach_back(missing, history)
 
     def _count(self, history: list[Brief], only: dict[int, int] | None) -> None:
         """Add facts in their order to the series, or to some of them."""

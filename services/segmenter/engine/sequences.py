@@ -60,7 +60,7 @@ class SequenceSeries(Series):
             self.active[first] = self._active(self.times[first], self.ids[first])
         return -1
 
-    def under(self, expiries: list[Expiries]) -> Series:
+    def under(self, expiries: list[Expiries], at_ms: int) -> Series:
         """Return this series: it keeps nothing for windows of months."""
         return self
 

@@ -24,16 +24,16 @@ class Series:
         """Add an event's contribution; return by how much it can raise a count or a sum, -1 where that is no answer."""
         raise NotImplementedError
 
-    def under(self, expiries: list[Expiries]) -> Series:
-        """Return a series of the same events for another plan, asked for windows of months of its own.
+    def under(self, expiries: list[Expiries], at_ms: int) -> Series:
+        """Return a series of the same events for another plan, asked for windows of months of its own at an instant or later.
 
         What both have in common is shared: nothing may be added to this one any more, or to the other.
         """
         if [found.span for found in expiries] == [found.span for found in self.expiries]:
             return self
-        return self._under(expiries, [_place(self.expiries, found) for found in expiries])
+        return self._under(expiries, [_place(self.expiries, found) for found in expiries], at_ms)
 
-    def _under(self, expiries: list[Expiries], places: list[int]) -> Series:
+    def _under(self, expiries: list[Expiries], places: list[int], at_ms: int) -> Series:
         """Return the other series; `places` says for each expiry where this one has it already, -1 if it has not."""
         raise NotImplementedError
 
@@ -59,12 +59,11 @@ class MarkSeries(Series):
             _insert(self.ends[place], expiries.of(at_ms))
         return 1
 
-    def _under(self, expiries: list[Expiries], places: list[int]) -> Series:
+    def _under(self, expiries: list[Expiries], places: list[int], at_ms: int) -> Series:
         other = MarkSeries(expiries)
         other.times = self.times
         other.ends = [
-            self.ends[place] if place >= 0 else sorted([found.of(at_ms) for at_ms in self.times])
-            for found, place in zip(expiries, places, strict=True)
+            self.ends[place] if place >= 0 else sorted(found.of_each(self.times, at_ms)) for found, place in zip(expiries, places, strict=True)
         ]
         return other
 
@@ -103,10 +102,10 @@ class Ledger:
             return self.sums[-1]
         return self.sums[bisect_right(times, at_ms)]
 
-    def by_expiry(self, expiries: Expiries) -> Ledger:
-        """Return the same amounts at the instants at which their events leave."""
+    def by_expiry(self, expiries: Expiries, at_ms: int) -> Ledger:
+        """Return the same amounts at the instants at which their events leave, as `Expiries.of_each` has them."""
         other, sums = Ledger(), self.sums
-        for end_ms, place in sorted([(expiries.of(at_ms), place) for place, at_ms in enumerate(self.times)]):
+        for end_ms, place in sorted([(end_ms, place) for place, end_ms in enumerate(expiries.of_each(self.times, at_ms))]):
             other.add(end_ms, sums[place + 1] - sums[place])
         return other
 
@@ -131,10 +130,10 @@ class SumSeries(Series):
             self.falls = True
         return -1 if self.falls else amount
 
-    def _under(self, expiries: list[Expiries], places: list[int]) -> Series:
+    def _under(self, expiries: list[Expiries], places: list[int], at_ms: int) -> Series:
         other = SumSeries(expiries)
         other.amounts, other.times, other.falls = self.amounts, self.times, self.falls
-        other.ends = [self.ends[place] if place >= 0 else self.amounts.by_expiry(found) for found, place in zip(expiries, places, strict=True)]
+        other.ends = [self.ends[place] if place >= 0 else self.amounts.by_expiry(found, at_ms) for found, place in zip(expiries, places, strict=True)]
         return other
 
 
@@ -154,9 +153,9 @@ class AverageSeries(Series):
         self.counts.add(at_ms, pair[1], event_id)
         return -1
 
-    def _under(self, expiries: list[Expiries], places: list[int]) -> Series:
+    def _under(self, expiries: list[Expiries], places: list[int], at_ms: int) -> Series:
         other = AverageSeries(expiries)
-        other.amounts, other.counts = cast(SumSeries, self.amounts.under(expiries)), cast(SumSeries, self.counts.under(expiries))
+        other.amounts, other.counts = cast(SumSeries, self.amounts.under(expiries, at_ms)), cast(SumSeries, self.counts.under(expiries, at_ms))
         other.times = other.amounts.times
         return other
 
@@ -199,14 +198,12 @@ class ValueSeries(Series):
             self.ends[number].insert(place, expiries.of(at_ms))
         return -1
 
-    def under(self, expiries: list[Expiries]) -> Series:
+    def under(self, expiries: list[Expiries], at_ms: int) -> Series:
         """Return a series of the same events; what readers remember belongs to the readers of one plan."""
         other = ValueSeries(expiries)
         other.times, other.ids, other.values, other.late = self.times, self.ids, self.values, self.late
         places = [_place(self.expiries, found) for found in expiries]
-        other.ends = [
-            self.ends[place] if place >= 0 else [found.of(at_ms) for at_ms in self.times] for found, place in zip(expiries, places, strict=True)
-        ]
+        other.ends = [self.ends[place] if place >= 0 else found.of_each(self.times, at_ms) for found, place in zip(expiries, places, strict=True)]
         return other
 
 

@@ -109,6 +109,8 @@ class Sharing:
         self.profile_features: list[Feature] = []
         self.scored: list[Feature] = []
         self.bits = 0
+        self.with_items: list[SeriesSpec] = []
+        """Those that line items are looked at for."""
         self._calendar = tenant.calendar
         self._drafts: dict[Any, _Draft] = {}
         self._by_filter: dict[Any, SeriesSpec] = {}
@@ -133,7 +135,7 @@ class Sharing:
 
     def look_at_items(self, places: Container[int]) -> bool:
         """Return whether what feeds some of the series looks at line items."""
-        return any([feed.extractor.looks_at_items for feeds in self._by_type for feed in feeds if feed.spec.index in places])
+        return any([spec.index in places for spec in self.with_items])
 
     def bit_of(self, condition: MetricCondition | ProfileCondition | Near | Sequence) -> tuple[Any, int]:
         """Return the key of the condition's feature and the condition's bit."""
@@ -181,8 +183,11 @@ class Sharing:
                 spec.features.append(feature)
             if not draft.series:
                 self.profile_features.append(feature)
+        looked_at = {feed.spec.index for feeds in self._by_type for feed in feeds if feed.extractor.looks_at_items}
         for spec in self.series:
             spec.blank = spec.make()
+            if spec.index in looked_at:
+                self.with_items.append(spec)
 
     def _drafted(self, rule: MetricCondition | ProfileCondition | Near | Sequence) -> tuple[Any, Test, _Draft]:
         if isinstance(rule, Near):

@@ -31,6 +31,14 @@ class Expiries:
             self._at_ms = at_ms
         return self._end_ms
 
+    def of_each(self, times: list[int], at_ms: int) -> list[int]:
+        """Return when each of some events leaves, in their order, for whoever asks at an instant or later.
+
+        Of those that have left long before, their own instant does as well, and costs no calendar.
+        """
+        gone = bisect_right(times, at_ms - self.span.longest_ms)
+        return times[:gone] + [self.of(event_ms) for event_ms in times[gone:]]
+
 
 class Window:
     """For ever: everything that has happened counts, from the instant on that history goes back to. The others differ in what has left."""
