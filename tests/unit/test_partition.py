@@ -279,6 +279,18 @@ def test_live_state_is_kept_of_so_many_and_no_more() -> None:
     assert len(simulation.members("regulars")) == 10
 
 
+def test_line_items_are_read_as_far_back_as_each_rule_looks_at_them() -> None:
+    """Also of somebody of whom nothing was held, when rules look back differently far."""
+    simulation = Simulation(TENANT, NOW, live_customers=0)
+    for name, field, span in (("this-month", "items.brand", "P1M"), ("this-year", "items.department", "P1Y")):
+        rule = {"metric": {"measure": "distinct", "event": "checkout", "field": field, "window": {"last": span}}, "op": "gte", "value": 3}
+        simulation.save({"id": name, "rule": rule})
+    for number, age in enumerate((200, 20, 0)):
+        simulation.post(checkout(f"e{number}", NOW - age * DAY_MS, items=[{"department": f"d{number}", "brand": f"b{number}"}]))
+    assert simulation.members("this-year") == {"718"}
+    assert simulation.members("this-month") == set()
+
+
 def test_at_never_falls_though_the_clock_does(shop: Simulation) -> None:
     """A clock that is set back under a running worker: what is decided then bears the instant of the last decision."""
     shop.post(checkout("a", NOW - 1, receipt_id="r", store_id="s"), checkout("b", NOW - 1))
