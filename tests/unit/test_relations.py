@@ -12,7 +12,7 @@ import pytest
 from schemas.identity import hash_of, opened, sealed
 from schemas.instants import DAY_MS, iso
 from schemas.partitions import partition_of
-from services.segmenter import relations
+from services.segmenter import links
 from services.segmenter.engine.row import Row
 from services.segmenter.rows import Progress, decode_progress, decode_row
 from tests.support.cluster import Cluster
@@ -112,7 +112,7 @@ def test_the_same_merge_again_is_a_duplicate(town: Cluster) -> None:
 
 def test_a_person_has_a_limit_of_ids(town: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """One more is refused, and both stay who they were."""
-    monkeypatch.setattr(relations, "MAX_IDS", 4)
+    monkeypatch.setattr(links, "MAX_IDS", 4)
     told(town, merge("a", "x"), merge("b", "x"), merge("c", "x"), merge("d", "x"))
     assert town.outcomes()["dead_lettered/merge_limit"] == 1
     assert town.redis["c"] == "x"
