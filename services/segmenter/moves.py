@@ -58,7 +58,7 @@ class Leaving(Struct, array_like=True, tag="leaving"):
 
 
 class Arriving(Struct, array_like=True, tag="arriving"):
-    """What somebody who disappeared leaves to `customer_id`: chunks of history, and manual entries as in a row."""
+    """What somebody who disappeared leaves to `customer_id`: chunks of history, manual entries as in a row, and where its ids live."""
 
     definitions: int
     tenant: str
@@ -68,6 +68,7 @@ class Arriving(Struct, array_like=True, tag="arriving"):
     imported: bool
     chunks: list[bytes]
     manual: dict[str, tuple[int, int]]
+    homes: list[int] = []
 
 
 class Pointing(Struct, array_like=True, tag="pointing"):

@@ -143,8 +143,8 @@ class Partition:
         slot = self._relations.removed.get(key) or self._slots.get(key)
         if slot is None:
             return tenant, customer_id, next(self._versions), self._relations.stones.shown(tenant, customer_id)
-        members = {} if slot.row is None else decode_row(slot.row).members
-        return tenant, customer_id, next(self._versions), projection.encode(members)
+        row = Row(-1) if slot.row is None else decode_row(slot.row)
+        return tenant, customer_id, next(self._versions), projection.encode_memberships(row.members, row.homes)
 
     def removed(self, key: bytes) -> None:
         """Hear that the projection shows nothing of an id any more, as it should."""

@@ -15,7 +15,7 @@ from schemas.erasures import Erased, encode_erased
 from schemas.errors import Refusal
 from schemas.facts import ERASE, MERGE, Fact, chunk_of, facts_in
 from schemas.manual import ManualEntry, decode_manual
-from schemas.partitions import record_key
+from schemas.partitions import record_key, split_key
 from schemas.transitions import Cause, Transition
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.row import Erasure
@@ -161,12 +161,13 @@ class Relations:
         slot = partition._slots.get(key)
         facts, manual = [move.fact], dict[str, tuple[int, int]]()
         stone = self.stones.named(name) or Stone()
+        homes = stone.homes
         if slot is not None:
             out: list[Transition]
             customer, out = partition._open(key, slot, tenant, customer_id, now_ms)
             customer.leave(now_ms, Cause("merge", move.fact.event_id, move.fact.imported), out)
             row = customer.row
-            facts, manual = [*partition._gathering.facts(key, slot), move.fact], row.manual
+            facts, manual, homes = [*partition._gathering.facts(key, slot), move.fact], row.manual, row.homes
             stone = Stone(row.seq, row.last_at_ms, erasure=row.erasure)
             self._drop(key, slot, out)
         stone.number, stone.customer_id = move.number, customer_id
@@ -174,10 +175,12 @@ class Relations:
         self.stones.stay(key)
         self.stones.keep(name, stone)
         partition._gathering.touch(key)
+        homes = sorted({*homes, partition.number})
         for at in range(0, len(facts), _MOVE_FACTS):
             part = facts[at : at + _MOVE_FACTS]
             chunks = [chunk_of(part[i : i + _CHUNK_FACTS]) for i in range(0, len(part), _CHUNK_FACTS)]
-            self._post.send_home(Arriving(self._post.read, tenant, move.into, move.number, move.fact.event_id, move.fact.imported, chunks, manual))
+            event_id, imported = move.fact.event_id, move.fact.imported
+            self._post.send_home(Arriving(self._post.read, tenant, move.into, move.number, event_id, imported, chunks, manual, homes))
             manual = {}
 
     def _arrive(self, move: Arriving, now_ms: int) -> None:
@@ -195,6 +198,7 @@ class Relations:
             move.manual = {}
             facts = [fact for fact in facts if erasure.outlived_by(fact, move.number)]
             if not facts:
+                self._reached_from(move.homes, key, slot, stone)
                 return
         if slot is None:
             if stone is not None and stone.into:
@@ -210,7 +214,17 @@ class Relations:
             mine = manual.get(segment_id, (-1, -1))
             manual[segment_id] = max(include, mine[0]), max(exclude, mine[1])
         customer.row.manual = manual
+        customer.row.homes = sorted({*customer.row.homes, *move.homes})
         self._anew(key, slot, joined, Cause("merge", move.event_id, move.imported), now_ms)
+
+    def _reached_from(self, homes: list[int], key: bytes, slot: Slot | None, stone: Stone | None) -> None:
+        """Remember from where facts follow to somebody to whom nothing else was left, for all of it was erased."""
+        if slot is not None:
+            slot.customer.row.homes = sorted({*slot.customer.row.homes, *homes})
+            self._partition._gathering.project(key, slot)
+        elif stone is not None:
+            stone.homes = sorted({*stone.homes, *homes})
+            self.stones.keep(self._post.name(*split_key(key)), stone)
 
     def _forget(self, move: Forgetting, now_ms: int) -> None:
         tenant, partition = move.tenant, self._partition
@@ -241,7 +255,7 @@ class Relations:
         self._tell(move, row.seq)
         self._drop(key, slot, out)
         self.stones.go(key)
-        self.stones.keep(name, Stone(row.seq, row.last_at_ms, move.number, row.erasure))
+        self.stones.keep(name, Stone(row.seq, row.last_at_ms, move.number, row.erasure, homes=row.homes))
 
     def _point(self, move: Pointing) -> None:
         name = move.tenant.encode() + b":" + move.hashed

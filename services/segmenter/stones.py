@@ -25,6 +25,7 @@ class Stone(Struct, array_like=True):
     """What is left of an id that has no row: `seq` and `last_at_ms` go on in a new life.
 
     `into` is the sealed id that it was merged into, empty for none, since decision `number`. `customer_id` is empty once erased.
+    `homes`: as in a row, for facts about ids that were merged before still follow to a new life.
     """
 
     seq: int = 0
@@ -33,6 +34,7 @@ class Stone(Struct, array_like=True):
     erasure: Erasure | None = None
     customer_id: str = ""
     into: bytes = b""
+    homes: list[int] = []
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -78,7 +80,7 @@ class Stones:
         if stone is None:
             return Row(revision)
         self._partition._gathering.put(b"s" + name, None)
-        return Row(revision, seq=stone.seq, last_at_ms=stone.last_at_ms, erasure=stone.erasure)
+        return Row(revision, seq=stone.seq, last_at_ms=stone.last_at_ms, erasure=stone.erasure, homes=stone.homes)
 
     def named(self, name: bytes) -> Stone | None:
         """Return the stone of this name."""
