@@ -27,6 +27,8 @@ from services.kit.kafka import ensure_topics
 from services.kit.settings import CommonSettings
 
 PARTITIONS = 4
+SESSION_S = 6
+"""The shortest session that a broker allows: after a `kill -9` the next worker waits until it has passed."""
 TENANT = "bench"
 KEY = "rk_bench_0123456789abcdef0123456789abcdef"
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ...").decode()
@@ -73,6 +75,7 @@ class Stack:
             "ROLLCALL_PARTITIONS": str(PARTITIONS),
             "ROLLCALL_LOG_LEVEL": "WARNING",
             "ROLLCALL_WEBHOOK_ALLOW": "127.0.0.1/32",
+            "ROLLCALL_SEGMENTER_SESSION_TIMEOUT_S": str(SESSION_S),
             "BENCH_RUN": self.prefix.strip("-") or "run",
             **self.extra,
         }
