@@ -98,7 +98,18 @@ class Forgetting(Struct, array_like=True, tag="forgetting"):
     heard_ms: int
 
 
-Move = Following | Proposal | Leaving | Arriving | Pointing | Forgetting
+class Listed(Struct, array_like=True, tag="listed"):
+    """Partition `home` has taken in all that the definition at `since` announced to it of a list, and sent on what is others'."""
+
+    definitions: int
+    tenant: str
+    segment_id: str
+    entries: str
+    since: int
+    home: int
+
+
+Move = Following | Proposal | Leaving | Arriving | Pointing | Forgetting | Listed
 
 _decoder: Final = msgspec.msgpack.Decoder(Move)
 encode_move: Final = msgspec.msgpack.Encoder().encode

@@ -362,6 +362,8 @@ class Partition:
             self._standings.unsettled(self.plans.of(entry.tenant))
             if self._standings.lists.count(entry):
                 self._sweeping.release([entry.tenant])
+            if self._standings.lists.complete(entry):
+                self._relations.listed(entry)
         return outcome
 
     def _entry(self, key: bytes, entry: ManualEntry, now_ms: int) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from schemas.decoding import decode_event
 from schemas.erasures import Erased, encode_erased
 from schemas.errors import Refusal
@@ -20,8 +22,10 @@ from schemas.transitions import Cause, Transition
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.row import Erasure
 from services.segmenter.links import Links
-from services.segmenter.moves import Arriving, Following, Forgetting, Leaving, Pointing, Proposal, decode_move
+from services.segmenter.lists import ListOf
+from services.segmenter.moves import Arriving, Following, Forgetting, Leaving, Listed, Pointing, Proposal, decode_move
 from services.segmenter.posting import Post
+from services.segmenter.rows import encode
 from services.segmenter.steps import Record
 from services.segmenter.stones import Stone, Stones
 
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 _CHUNK_FACTS: Final = 4_096
 _MOVE_FACTS: Final = 20_000
 """Facts of one arriving record, which stays below the ten megabytes that its topic takes."""
+_decode_homes: Final = msgspec.msgpack.Decoder(list[int]).decode
 
 
 def definitions_of(records: Sequence[Record]) -> int:
@@ -68,10 +73,12 @@ class Relations:
     # ---- what is kept
 
     def restore(self, key: bytes, value: bytes | None) -> None:
-        """Take one record of the changelog: `s` a stone, `l` a link, `g` an id that the projection must forget."""
+        """Take one record of the changelog: `s` a stone, `l` a link, `g` an id that the projection must forget, `f` whence records follow."""
         kind, name = key[:1], key[1:]
         if kind == b"l":
             self._links.restore(name, value)
+        elif kind == b"f":
+            self._partition._standings.lists.follow(name.decode(), _decode_homes(value or b""))
         else:
             self.stones.restore(kind, name, value)
 
@@ -98,6 +105,12 @@ class Relations:
         if stone is None or not stone.into:
             return None
         return self._follow(topic, record, entry.tenant, entry.customer_id, stone, stone.number, now_ms)
+
+    def listed(self, entry: ManualEntry) -> None:
+        """Say that a list has come here as a whole, to all who may wait for what was sent on of it."""
+        if self.stones.lead_on(entry.tenant):
+            for number in range(self._partition._limits.partitions):
+                self._post.send(number, Listed(self._post.read, entry.tenant, entry.segment_id, entry.entries, entry.since, self._partition.number))
 
     def propose(self, topic: str, record: Record, tenant: str, customer_id: str, fact: Fact) -> str:
         """Have a merge or an erasure decided where the tenant lives."""
@@ -131,8 +144,10 @@ class Relations:
             self._arrive(move, now_ms)
         elif isinstance(move, Forgetting):
             self._forget(move, now_ms)
-        else:
+        elif isinstance(move, Pointing):
             self._point(move)
+        else:
+            self._hear(move)
         return "moved"
 
     def _following(self, move: Following, now_ms: int) -> str:
@@ -187,6 +202,7 @@ class Relations:
         tenant, customer_id, partition = move.tenant, move.customer_id, self._partition
         key = record_key(tenant, customer_id)
         slot = partition._slots.get(key)
+        self._follow_from(tenant, move.homes)
         facts = [fact for chunk in move.chunks for fact in facts_in(chunk)]
         stone = self.stones.of(tenant, customer_id)
         erasure = stone.erasure if stone is not None else None
@@ -216,6 +232,20 @@ class Relations:
         customer.row.manual = manual
         customer.row.homes = sorted({*customer.row.homes, *move.homes})
         self._anew(key, slot, joined, Cause("merge", move.event_id, move.imported), now_ms)
+
+    def _follow_from(self, tenant: str, homes: list[int]) -> None:
+        """Know from where entries of lists follow to here."""
+        partition, lists = self._partition, self._partition._standings.lists
+        if not lists.homes(tenant).issuperset(homes):
+            partition._standings.unsettled(partition.plans.of(tenant))  # of lists known by now, this one's entries arrive with it
+            lists.follow(tenant, homes)
+            partition._gathering.put(b"f" + tenant.encode(), encode(sorted(lists.homes(tenant))))
+
+    def _hear(self, move: Listed) -> None:
+        partition = self._partition
+        partition._standings.unsettled(partition.plans.of(move.tenant))
+        if partition._standings.lists.heard(ListOf(move.tenant, move.segment_id, move.entries), move.since, move.home):
+            partition._sweeping.release([move.tenant])
 
     def _reached_from(self, homes: list[int], key: bytes, slot: Slot | None, stone: Stone | None) -> None:
         """Remember from where facts follow to somebody to whom nothing else was left, for all of it was erased."""

@@ -90,6 +90,10 @@ class Stones:
         """Return the stone of an id."""
         return self._stones.get(self._post.name(tenant, customer_id)) if self._stones else None
 
+    def lead_on(self, tenant: str) -> bool:
+        """Whether any id of a tenant that is at home here means somebody else. Looks at all stones."""
+        return any(stone.into and tenant_of(name) == tenant for name, stone in self._stones.items())
+
     def keep(self, name: bytes, stone: Stone) -> None:
         """Keep a stone as it is now."""
         self._stones[name] = stone
