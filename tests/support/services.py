@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,13 @@ class Stack:
             self._processes[name] = subprocess.Popen((sys.executable, "-m", *module), env=environment, stdout=log, stderr=log)
         if wait:
             wait_for(lambda: self.get(name, "/readyz") is not None, what=f"{name} to be ready")
+
+    def start_all(self, services: Mapping[str, tuple[str, ...]]) -> None:
+        """Start services side by side, most of which is reading modules, and wait until all are ready."""
+        for name, module in services.items():
+            self.start(name, *module, wait=False)
+        for name in services:
+            wait_for(lambda name=name: self.get(name, "/readyz") is not None, what=f"{name} to be ready")
 
     def get(self, name: str, path: str) -> Any:
         """Return the JSON that a service answers with 200, None otherwise."""
