@@ -1,7 +1,7 @@
 """The projection: how live membership lies in Redis, for those who write it and those who read it.
 
-- `c:{tenant}:{customer}`: a hash `e` (epoch of the owner), `v` (version of the row), `m` (memberships as msgpack; of an id that was
-  merged, the id that it means, as a text).
+- `c:{tenant}:{customer}`: a hash `e` (epoch of the owner), `v` (version of the row), `m` (memberships as msgpack, with the homes of
+  those who were merged into it, if any were; of an id that was merged, the id that it means, as a text).
 - `m:{tenant}:{segment}:{partition}`: a sorted set of member ids, all with score 0, so that it is ordered by the id's bytes.
 - `p:{partition}`: the completeness marker, a hash `e` (epoch) and `m` (msgpack of `Marker`). Without it nothing is known.
 """
@@ -44,23 +44,43 @@ class Marker(Struct, array_like=True):
     sent: dict[int, int] = {}
 
 
-Shown = Memberships | str
+class Survivor(Struct, array_like=True):
+    """Memberships of somebody into whom others were merged. `homes`: the partitions where facts about those arrive."""
+
+    memberships: Memberships
+    homes: list[int]
+
+
+Shown = Memberships | Survivor | str
 """What the field `m` of a customer says: memberships, or whom an id that was merged means."""
 
-_memberships: Final = msgspec.msgpack.Decoder(Memberships)
 _shown: Final = msgspec.msgpack.Decoder(Shown)
 _marker: Final = msgspec.msgpack.Decoder(Marker)
 encode: Final = msgspec.msgpack.Encoder().encode
 
 
+def encode_memberships(memberships: Memberships, homes: list[int]) -> bytes:
+    """Write the field `m` of a customer. `homes`: of those who were merged into it."""
+    return encode(Survivor(memberships, homes) if homes else memberships)
+
+
 def decode_memberships(blob: bytes) -> Memberships:
-    """Read the field `m` of a customer."""
-    return _memberships.decode(blob)
+    """Read the memberships of a customer from its field `m`."""
+    shown = decode_shown(blob)
+    assert isinstance(shown, dict)
+    return shown
 
 
-def decode_shown(blob: bytes) -> Shown:
+def decode_shown(blob: bytes) -> Memberships | str:
     """Read the field `m` of an id that may have been merged."""
-    return _shown.decode(blob)  # type: ignore[no-any-return]
+    shown: Shown = _shown.decode(blob)
+    return shown.memberships if isinstance(shown, Survivor) else shown
+
+
+def decode_homes(blob: bytes) -> list[int]:
+    """Read from the field `m` of a customer where facts arrive about those who were merged into it."""
+    shown: Shown = _shown.decode(blob)
+    return shown.homes if isinstance(shown, Survivor) else []
 
 
 def decode_marker(blob: bytes) -> Marker:

@@ -62,6 +62,7 @@ class Freshness:
         self._settings, self._reads, self._metrics = settings, reads, metrics
         self._topics = frozenset(settings.topics.inputs)
         self._moves = settings.topics.moves
+        self._people = settings.topics.family("customer-merge")
         self._waiting: dict[asyncio.Future[None], Needs] = {}
         self._watching: asyncio.Task[None] | None = None
 
@@ -80,6 +81,15 @@ class Freshness:
             for partition, offset in places.items():
                 needs.setdefault(partition, {})[topic] = offset
         return needs
+
+    def of(self, needs: Needs, partition: int) -> Needs:
+        """Return what of some needs concerns those who live in a partition, as far as one can tell without having read of them.
+
+        Behind a merge it is everything, for whom it joins may live anywhere.
+        """
+        if any(self._people in topics for topics in needs.values()):
+            return needs
+        return {partition: needs[partition]} if partition in needs else {}
 
     def deadline_s(self) -> float:
         """Return until when a read that begins now may wait, on the event loop's clock."""

@@ -22,7 +22,7 @@ from redis.exceptions import NoScriptError, RedisError
 from schemas.catalog import Segment
 from schemas.instants import iso
 from schemas.partitions import partition_of, record_key
-from schemas.projection import Keys, Marker, Memberships, decode_marker, decode_shown
+from schemas.projection import Keys, Marker, Memberships, decode_homes, decode_marker, decode_shown
 from services.api.errors import Refused, unavailable
 from services.api.metrics import Metrics
 from services.api.scripts import BLOBS, COUNTS, MEMBERS
@@ -54,11 +54,15 @@ class Member(Struct, frozen=True):
 
 
 class Person(Struct, frozen=True):
-    """Whom an id means: the survivor, its memberships (None: unknown), and its partition's marker (None: nothing is known)."""
+    """Whom an id means: the survivor, its memberships (None: unknown), and its partition's marker (None: nothing is known).
+
+    `homes`: the partitions where facts arrive about those who were merged into it.
+    """
 
     customer_id: str
     memberships: Memberships | None
     known: Known | None
+    homes: list[int] = []
 
 
 class Reads:
@@ -117,7 +121,8 @@ class Reads:
             if not isinstance(shown, str) or known is None:
                 if shown is None and known is not None and hop:
                     break
-                return Person(name, None if isinstance(shown, str) else shown, known), first
+                homes = [] if row is None else decode_homes(row)
+                return Person(name, None if isinstance(shown, str) else shown, known, homes), first
             name = shown
         raise unavailable(f"customer {customer_id} is being merged; ask again")
 

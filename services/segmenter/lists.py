@@ -1,7 +1,9 @@
 """Manual lists that are being replaced, in one partition: which segments wait until the entries of their new list are there.
 
 An edit publishes the difference between before and after. The new list comes entry by entry, behind the definition; until a partition
-has as many as the definition announced to it, nobody there is decided under the segment's new version. Pure.
+has as many as the definition announced to it, nobody there is decided under the segment's new version. An entry that names an id which was
+merged is counted where that id lives, and sent on to the survivor: where survivors live, it is waited for the partitions of their other
+ids as well, until they say that all has been sent on. Pure.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ class Lists:
         self._moved: dict[ListOf, None] = {}
         self._announced: dict[str, dict[ListOf, Came]] = {}
         self._revisions: dict[str, int] = {}
+        self._homes: dict[str, frozenset[int]] = {}
+        """Of each tenant, the partitions from which entries are sent on to here."""
         self._waiting: dict[str, frozenset[str]] = {}
         """The segments that wait, of each tenant for whom any does."""
         self._patience: dict[ListOf, tuple[int, int]] = {}
@@ -64,9 +68,12 @@ class Lists:
         announced: dict[ListOf, Came] = {}
         for segment in segments:
             for entries, counts in segment.announced.items() if not segment.archived else ():
-                if count := counts.get(self._partition, 0):
-                    since = segment.include_since if entries == "include" else segment.exclude_since
-                    announced[ListOf(tenant, segment.id, entries)] = Came(since, count)
+                since = segment.include_since if entries == "include" else segment.exclude_since
+                whose = ListOf(tenant, segment.id, entries)
+                announced[whose] = Came(since, counts.get(self._partition, 0))
+                if (came := self._came.get(whose)) is None or came.since != since:
+                    # Kept even if nothing is to come: whoever is merged into somebody here later brings along what was said of him.
+                    self._keep(whose, Came(since, 0, sorted(self.homes(tenant) & counts.keys())))
         self._announced[tenant] = announced
         for whose in [known for known in self._came if known.tenant == tenant and known not in announced]:
             del self._came[whose]
@@ -82,14 +89,37 @@ class Lists:
         """Whether any segment waits."""
         return bool(self._waiting)
 
+    def homes(self, tenant: str) -> frozenset[int]:
+        """Return the partitions from which entries of a tenant's lists are sent on to here."""
+        return self._homes.get(tenant, frozenset())
+
+    def follow(self, tenant: str, homes: Iterable[int]) -> None:
+        """Know that entries are sent on to here from these partitions, of lists that are replaced from now on."""
+        self._homes[tenant] = self.homes(tenant).union(homes)
+
     def count(self, entry: ManualEntry) -> bool:
         """Take note of an entry that lives here; return whether its segment waits no longer."""
         whose = ListOf(entry.tenant, entry.segment_id, entry.entries)
         announced = self._announced.get(entry.tenant, {}).get(whose)
         if announced is None or not entry.announced or entry.since != announced.since:
             return False
-        self._keep(whose, Came(entry.since, self._so_far(whose, entry.since) + 1))
+        came = self._came[whose]
+        self._keep(whose, Came(entry.since, came.entries + 1, came.owing))
         return self._settle(entry.tenant)
+
+    def complete(self, entry: ManualEntry) -> bool:
+        """Whether an entry that was counted is the last of those announced to this partition."""
+        whose = ListOf(entry.tenant, entry.segment_id, entry.entries)
+        announced = self._announced.get(entry.tenant, {}).get(whose)
+        return announced is not None and announced.since == entry.since and self._came[whose].entries == announced.entries
+
+    def heard(self, whose: ListOf, since: int, home: int) -> bool:
+        """Hear that a partition has sent on all that it had to of a list; return whether its segment waits no longer."""
+        came = self._came.get(whose)
+        if came is None or came.since != since or home not in came.owing:
+            return False
+        self._keep(whose, Came(since, came.entries, [one for one in came.owing if one != home]))
+        return self._settle(whose.tenant)
 
     def hold(self, tenants: Iterable[str], now_ms: int) -> None:
         """Begin to lose patience with the lists of these tenants that are waited for."""
@@ -113,12 +143,9 @@ class Lists:
         self._came[whose] = came
         self._moved[whose] = None
 
-    def _so_far(self, whose: ListOf, since: int) -> int:
-        came = self._came.get(whose)
-        return came.entries if came is not None and came.since == since else 0
-
     def _misses(self, whose: ListOf, announced: Came) -> bool:
-        return self._so_far(whose, announced.since) < announced.entries
+        came = self._came[whose]
+        return came.entries < announced.entries or bool(came.owing)
 
     def _settle(self, tenant: str) -> bool:
         before = self.of(tenant)

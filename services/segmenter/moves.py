@@ -58,7 +58,7 @@ class Leaving(Struct, array_like=True, tag="leaving"):
 
 
 class Arriving(Struct, array_like=True, tag="arriving"):
-    """What somebody who disappeared leaves to `customer_id`: chunks of history, and manual entries as in a row."""
+    """What somebody who disappeared leaves to `customer_id`: chunks of history, manual entries as in a row, and where its ids live."""
 
     definitions: int
     tenant: str
@@ -68,6 +68,7 @@ class Arriving(Struct, array_like=True, tag="arriving"):
     imported: bool
     chunks: list[bytes]
     manual: dict[str, tuple[int, int]]
+    homes: list[int] = []
 
 
 class Pointing(Struct, array_like=True, tag="pointing"):
@@ -97,7 +98,18 @@ class Forgetting(Struct, array_like=True, tag="forgetting"):
     heard_ms: int
 
 
-Move = Following | Proposal | Leaving | Arriving | Pointing | Forgetting
+class Listed(Struct, array_like=True, tag="listed"):
+    """Partition `home` has taken in all that the definition at `since` announced to it of a list, and sent on what is others'."""
+
+    definitions: int
+    tenant: str
+    segment_id: str
+    entries: str
+    since: int
+    home: int
+
+
+Move = Following | Proposal | Leaving | Arriving | Pointing | Forgetting | Listed
 
 _decoder: Final = msgspec.msgpack.Decoder(Move)
 encode_move: Final = msgspec.msgpack.Encoder().encode

@@ -110,7 +110,7 @@ class Partition:
 
     def keys(self) -> Iterable[bytes]:
         """Return the record keys of all customers."""
-        return [*self._slots, *self._relations.keys()]
+        return [*self._slots, *self._relations.stones.keys()]
 
     def definitions_needed(self) -> int:
         """Return the catalog offset that this partition was decided under: a worker that has read less must not touch it."""
@@ -142,9 +142,9 @@ class Partition:
         tenant, customer_id = split_key(key)
         slot = self._relations.removed.get(key) or self._slots.get(key)
         if slot is None:
-            return tenant, customer_id, next(self._versions), self._relations.shown(tenant, customer_id)
-        members = {} if slot.row is None else decode_row(slot.row).members
-        return tenant, customer_id, next(self._versions), projection.encode(members)
+            return tenant, customer_id, next(self._versions), self._relations.stones.shown(tenant, customer_id)
+        row = Row(-1) if slot.row is None else decode_row(slot.row)
+        return tenant, customer_id, next(self._versions), projection.encode_memberships(row.members, row.homes)
 
     def removed(self, key: bytes) -> None:
         """Hear that the projection shows nothing of an id any more, as it should."""
@@ -335,7 +335,7 @@ class Partition:
     def _create(self, key: bytes, plan: Plan, tenant: str, customer_id: str, now_ms: int) -> tuple[Slot, Customer]:
         slot = self._slots[key] = Slot()
         slot.revision = plan.revision
-        row = self._relations.revived(tenant, customer_id, plan.revision)
+        row = self._relations.stones.revived(tenant, customer_id, plan.revision)
         row.waiting = sorted(self._standings.unsettled(plan))
         customer = slot.customer = Customer(tenant, customer_id, row, Live(plan, _nothing, now_ms))
         self._standings.waits(key, row)
@@ -362,6 +362,8 @@ class Partition:
             self._standings.unsettled(self.plans.of(entry.tenant))
             if self._standings.lists.count(entry):
                 self._sweeping.release([entry.tenant])
+            if self._standings.lists.complete(entry):
+                self._relations.listed(entry)
         return outcome
 
     def _entry(self, key: bytes, entry: ManualEntry, now_ms: int) -> str:

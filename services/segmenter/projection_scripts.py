@@ -32,6 +32,12 @@ ROWS: Final = """
 -- which removes the row. A row that is not newer in (epoch, version) changes nothing.
 local epoch = tonumber(ARGV[1])
 if tonumber(redis.call('HGET', KEYS[1], 'e') or '-1') > epoch then return -1 end
+local function segments(shown)
+  local found = shown ~= '' and cmsgpack.unpack(shown)
+  if type(found) ~= 'table' then return {} end
+  -- With the homes of those who were merged into a customer, the memberships are the first of two; no segment is named by a number.
+  return found[1] or found
+end
 local tail, written, at = ARGV[2], 0, 3
 for i = 2, #KEYS do
   local head, id, version, memberships = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
@@ -39,11 +45,9 @@ for i = 2, #KEYS do
   local known = redis.call('HMGET', KEYS[i], 'e', 'v', 'm')
   local e, v = tonumber(known[1] or '-1'), tonumber(known[2] or '-1')
   if e < epoch or (e == epoch and v < tonumber(version)) then
-    local new = memberships ~= '' and cmsgpack.unpack(memberships)
-    if type(new) ~= 'table' then new = {} end
+    local new = segments(memberships)
     if known[3] and known[3] ~= memberships then
-      local old = cmsgpack.unpack(known[3])
-      for segment in pairs(type(old) == 'table' and old or {}) do
+      for segment in pairs(segments(known[3])) do
         if new[segment] == nil then redis.call('ZREM', head .. segment .. tail, id) end
       end
     end

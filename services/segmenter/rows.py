@@ -1,8 +1,8 @@
 """What a partition writes into its changelog, and how: rows, chunks of history, and the progress.
 
 Keys: `p` for the progress; `r` and the record key for a row; `c` and a tenant for the cuts of its ranks; `e` and tenant, segment and list
-for the entries of a list that came; `h`, the record key, NUL and four bytes of number for a chunk of history; `s`, `l` and `g` for what
-`relations` keeps. Ids have no control characters, so NUL ends
+for the entries of a list that came; `h`, the record key, NUL and four bytes of number for a chunk of history; `s` and `g` for what
+`stones` keeps, `l` for a link, `f` and a tenant for the partitions from which records follow. Ids have no control characters, so NUL ends
 the key. An event adds one small chunk; sixteen of those are joined into one without decoding, so an event is rewritten once, not each
 time its customer buys.
 """
@@ -51,10 +51,14 @@ class Progress(Struct, array_like=True):
 
 
 class Came(Struct, array_like=True, frozen=True):
-    """How many entries of a list have come of those that the definition at `since` announced."""
+    """How many entries of a list have come of those that the definition at `since` announced.
+
+    `owing`: partitions that have not said yet that they have sent on all that they had to.
+    """
 
     since: int
     entries: int
+    owing: list[int] = []
 
 
 decode_head: Final = msgspec.msgpack.Decoder(RowHead).decode

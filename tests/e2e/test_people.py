@@ -132,7 +132,7 @@ def test_an_old_id_answers_as_the_survivor(shop: Shop) -> None:
 
 
 def test_a_read_after_the_position_of_a_merge_sees_it(shop: Shop) -> None:
-    """By the old id: also where somebody has never been heard of, and after a fact that follows."""
+    """By the old id: also where somebody has never been heard of, and after a fact that follows; by the survivor's as well."""
     for turn in range(5):
         old, new = f"x{turn}", f"y{turn}"
         shop.post([bought(10_000 + 2 * turn, old)])
@@ -142,6 +142,9 @@ def test_a_read_after_the_position_of_a_merge_sees_it(shop: Shop) -> None:
         position = shop.post([bought(10_001 + 2 * turn, old)])
         found = shop.http.get(shop.url("api", f"/v1/customers/{old}/segments/buyers"), params={"after": position})
         assert (found.status_code, found.json()["member"], found.json()["merged_into"]) == (200, True, new), found.text
+        position = shop.post([bought(11_000 + turn, old)])
+        found = shop.http.get(shop.url("api", f"/v1/customers/{new}"), params={"after": position})
+        assert (found.status_code, found.json()["event_counts"]["checkout"]) == (200, 3), found.text
 
 
 def test_a_cycle_is_dead_lettered_and_a_merge_told_again_is_not(shop: Shop) -> None:

@@ -91,8 +91,7 @@ class Shop:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.receiver = Receiver()
-        for name, module in SERVICES.items():
-            stack.start(name, *module)
+        stack.start_all(SERVICES)
         options = ("--timezone", TENANT["timezone"], "--currency", TENANT["currency"], "--country", TENANT["country"])
         stack.command("services.api", "tenants", "create", "--tenant", TENANT["id"], *options)
         self.key = stack.command("services.api", "keys", "create", "--tenant", TENANT["id"], "--scopes", "all", "--name", "e2e").splitlines()[-1]

@@ -301,3 +301,43 @@ def test_a_read_after_a_position_waits_for_what_was_sent_on(api: Api, projected:
     fails(api.get(path), 503)
     projected.mark(there, offsets={moves: 9})
     assert api.get(path).json()["merged_into"] == "718"
+
+
+def test_facts_about_any_id_of_a_person_are_waited_for(api: Api, projected: Projected) -> None:
+    """Posted under one id and asked for by any: what one's partition has not applied, or has sent on, is not in the answer."""
+    homes: dict[str, int] = {}
+    for customer_id in map(str, range(718, 999)):
+        if (home := projected.partition("demo", customer_id)) not in homes.values():
+            homes[customer_id] = home
+    (survivor, there), *merged = [*homes.items()][:3]
+    projected.row("demo", survivor, ["regulars"], [home for _, home in merged])
+    for customer_id, _ in merged:
+        projected.merged("demo", customer_id, survivor)
+    topic, moves = (api.settings.topic_prefix + name for name in ("checkouts", "customer-moves"))
+    posted = {customer_id: encode_position({topic: {home: 5}}) for customer_id, home in [(survivor, there), *merged]}
+
+    def statuses() -> dict[str, set[int]]:
+        asked = [(one, f"{segments_of(by)}?after={position}") for one, position in posted.items() for by in posted]
+        found: dict[str, set[int]] = {one: set() for one in posted}
+        with ThreadPoolExecutor(len(asked)) as pool:
+            for (one, _), answer in zip(asked, pool.map(lambda ask: api.get(ask[1]), asked), strict=True):
+                found[one].add(answer.status_code)
+        return found
+
+    assert statuses() == {one: {503} for one in posted}, "nothing has been applied"
+    for _, home in merged:
+        projected.mark(home, offsets={topic: 5}, sent={there: 9})
+    projected.mark(there, offsets={topic: 5})
+    assert statuses() == {one: {200} if one == survivor else {503} for one in posted}, "it has been sent on"
+    projected.mark(there, offsets={topic: 5, moves: 9})
+    assert statuses() == {one: {200} for one in posted}
+
+
+def test_a_merge_is_waited_for_wherever_it_leads(api: Api, projected: Projected) -> None:
+    """Asked by whom it joins, of whom nothing says yet that anybody was merged into it."""
+    home = projected.row("demo", "718", [])
+    elsewhere, topic = (home + 1) % PARTITIONS, api.settings.topics.family("customer-merge")
+    path = f"{segments_of('718')}?after={encode_position({topic: {elsewhere: 5}})}"
+    fails(api.get(path), 503)
+    projected.mark(elsewhere, offsets={topic: 5})
+    assert api.get(path).status_code == 200

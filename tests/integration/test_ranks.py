@@ -43,8 +43,7 @@ class Shop:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        for name, module in {"ingest": ("services.ingest",), "segmenter1": ("services.segmenter",), "api": ("services.api", "serve")}.items():
-            stack.start(name, *module)
+        stack.start_all({"ingest": ("services.ingest",), "segmenter1": ("services.segmenter",), "api": ("services.api", "serve")})
         options = ("--timezone", TENANT["timezone"], "--currency", TENANT["currency"], "--country", TENANT["country"])
         stack.command("services.api", "tenants", "create", "--tenant", TENANT["id"], *options)
         key = stack.command("services.api", "keys", "create", "--tenant", TENANT["id"], "--scopes", "all", "--name", "ranks").splitlines()[-1]
@@ -123,6 +122,7 @@ class Shop:
 def shop(kafka: str, valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop with sixty customers."""
     stack = Stack(tmp_path_factory.mktemp("ranks"), kafka, valkey_url)
+    stack.extra = {"ROLLCALL_SEGMENTER_SESSION_TIMEOUT_S": "10"}  # longer than it may take to go on without one who died
     stack.fresh(f"ranks{time.time_ns()}-")
     try:
         found = Shop(stack)

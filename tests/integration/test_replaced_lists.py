@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -33,15 +32,6 @@ def members(shop: Installation) -> list[str]:
     return sorted(member["customer_id"] for member in shop.get("/v1/segments/crew/members?limit=1000")["members"])
 
 
-def changes(shop: Installation, after: str) -> list[dict[str, Any]]:
-    """What was published behind a cursor."""
-    found: list[dict[str, Any]] = []
-    while page := (answer := shop.get(f"/v1/changes?limit=1000&after={after}"))["changes"]:
-        found += page
-        after = answer["next"]
-    return found
-
-
 def test_half_of_a_list_is_replaced(shop: Installation) -> None:
     """The half that is gone leaves, the new half enters, and nothing is said of those who stay; the answer's position is behind it all."""
     start = shop.get("/v1/changes?after=now")["next"]
@@ -52,7 +42,7 @@ def test_half_of_a_list_is_replaced(shop: Installation) -> None:
     wait_until(lambda: bool(shop.api.get("/v1/segments/crew").json()["status"] == "live"), 30)
     assert members(shop) == sorted(crowd("both") + crowd("new"))
     expected = [(who, "exited") for who in crowd("old")] + [(who, "entered") for who in crowd("new")]
-    wait_until(lambda: len(changes(shop, start)) >= len(expected), 30)
-    found = changes(shop, start)
+    wait_until(lambda: len(shop.changes(start)) >= len(expected), 30)
+    found = shop.changes(start)
     assert sorted((change["customer_id"], change["change"]) for change in found) == sorted(expected)
     assert {(change["cause"]["kind"], change["segment_version"]) for change in found} == {("definition", 2)}

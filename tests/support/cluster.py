@@ -70,17 +70,18 @@ class Cluster:
         outcome = self.catalog.apply(self.catalog.offset, encode_definition(record))
         assert outcome.accepted, outcome
 
-    def save(self, segment: Mapping[str, Any]) -> None:
-        """Save a new segment as the API would, its manual lists included, and decide everyone under it."""
+    def save(self, segment: Mapping[str, Any], *, replaces: int = 0, random: Random | None = None) -> None:
+        """Save a segment as the API would, its manual lists included, and decide everyone under it. Replaced lists are announced."""
         rule = segment.get("rule")
         put = SegmentPut(
             tenant=self.tenant,
             at_ms=self.now_ms,
             segment_id=segment["id"],
-            replaces=0,
+            replaces=replaces,
             name=segment["id"],
             rule=None if rule is None else exact_json(rule),
             resets=[name for name in ("include", "exclude") if name in segment],
+            announces={name: dict(Counter(map(self.home, segment[name]))) for name in ("include", "exclude") if replaces and segment.get(name)},
             tier=None if segment.get("tier") is None else Tier(**segment["tier"]),
             min_stay=segment.get("min_stay"),
             starts_at_ms=_instant(segment.get("starts_at")),
@@ -89,21 +90,31 @@ class Cluster:
         self.define(put)
         self.sweep()
         for entries in ("include", "exclude"):
-            self.by_hand(segment["id"], entries, segment.get(entries) or ())
+            self.by_hand(segment["id"], entries, segment.get(entries) or (), announced=replaces > 0, random=random)
 
     def declare(self, name: str, kind: str) -> None:
         """Declare an attribute, or a property of custom events."""
         self.define(AttributePut(tenant=self.tenant, at_ms=self.now_ms, name=name, kind=Kind(kind)))
         self.sweep()
 
-    def by_hand(self, segment_id: str, entries: Any, customers: Iterable[str], *, present: bool = True) -> None:
+    def by_hand(
+        self,
+        segment_id: str,
+        entries: Any,
+        customers: Iterable[str],
+        *,
+        present: bool = True,
+        announced: bool = False,
+        random: Random | None = None,
+    ) -> None:
         """Put customers on a manual list, or take them off, and let everybody work."""
         current = self.catalog.segment(self.tenant, segment_id)
         assert current is not None
         for customer in customers:
-            entry = entry_of(current, entries, customer, f"{segment_id}-{customer}", present=present)
+            event_id = f"{segment_id}-{customer}-{current.version}"
+            entry = entry_of(current, entries, customer, event_id, present=present, announced=announced)
             self._append(TOPICS.manual_entries, self.home(customer), entry)
-        self.rest()
+        self.rest(random)
 
     def post(self, document: Mapping[str, Any]) -> None:
         """Append an event to its partition. Nobody reads it yet."""
@@ -158,6 +169,9 @@ class Cluster:
                 return
             if random.random() < 0.7:
                 self.write(number)
+        partition = self.partitions[number]
+        while partition.ranks_due:
+            partition.rank(self.now_ms, 100)
         self.write(number)
 
     def rest(self, random: Random | None = None, *, turns: int = 10_000, finish: bool = True) -> None:

@@ -44,10 +44,12 @@ class Installation:
         self._producer = Producer({"bootstrap.servers": settings.kafka, "enable.idempotence": True})
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start a segmenter."""
+    def start(self, **environ: str) -> subprocess.Popen[bytes]:
+        """Start a segmenter, with more in its environment than all have."""
         with (self._folder / f"segmenter-{len(self._processes)}.log").open("wb") as log:
-            process = subprocess.Popen([sys.executable, "-m", "services.segmenter"], env=self._environ, cwd=self._folder, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "services.segmenter"], env=self._environ | environ, cwd=self._folder, stdout=log, stderr=log
+            )
         self._processes.append(process)
         return process
 
@@ -87,6 +89,14 @@ class Installation:
         """Get an answer that is an error."""
         return fails(self.api.get(path, **more), status, pointer)
 
+    def changes(self, after: str) -> list[dict[str, Any]]:
+        """Return what was published behind a cursor."""
+        found: list[dict[str, Any]] = []
+        while page := (answer := self.get(f"/v1/changes?limit=1000&after={after}"))["changes"]:
+            found += page
+            after = answer["next"]
+        return found
+
     def saved(self, segment_id: str, rule: Any = None, **more: Any) -> None:
         """Save a segment and wait until everybody has been decided under it."""
         self.api.segment(segment_id, rule, **more)
@@ -100,13 +110,14 @@ def whole(kafka: str, valkey_url: str, folder: Path, **more: Any) -> Iterator[In
         installation = Installation(api, folder)
         installation.start()
         try:
-            wait_until(lambda: _answers(api), 60)
+            wait_until(lambda: answers(api), 60)
             yield installation
         finally:
             installation.stop()
 
 
-def _answers(api: Api) -> bool:
+def answers(api: Api) -> bool:
+    """Whether reads are answered: all partitions have an owner."""
     try:
         return api.get("/v1/segments").status_code == 200 and api.client.get(f"{api.url}/readyz").status_code == 200
     except httpx.HTTPError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from redis import Redis
 
 from schemas.instants import NEVER
 from schemas.partitions import partition_of, record_key
-from schemas.projection import Keys, Marker, Sweep, encode
+from schemas.projection import Keys, Marker, Sweep, encode, encode_memberships
 
 FAR = 1 << 40
 """A definition offset behind every other."""
@@ -26,13 +27,13 @@ class Projected:
         """Return where a customer lives."""
         return partition_of(record_key(tenant, customer_id), self.partitions)
 
-    def row(self, tenant: str, customer_id: str, segments: dict[str, tuple[int, int]] | list[str]) -> int:
-        """Write a customer, with the sets of the segments it is in; return the partition."""
+    def row(self, tenant: str, customer_id: str, segments: dict[str, tuple[int, int]] | list[str], homes: Sequence[int] = ()) -> int:
+        """Write a customer, with the sets of the segments it is in and the homes of those merged into it; return the partition."""
         members = segments if isinstance(segments, dict) else dict.fromkeys(segments, (1000, NEVER))
         number = self.partition(tenant, customer_id)
         self._version += 1
         with self.redis.pipeline(transaction=True) as pipe:
-            pipe.hset(self.keys.customer(tenant, customer_id), mapping={"e": 1, "v": self._version, "m": encode(members)})
+            pipe.hset(self.keys.customer(tenant, customer_id), mapping={"e": 1, "v": self._version, "m": encode_memberships(members, [*homes])})
             for segment in members:
                 pipe.zadd(self.keys.members(tenant, segment, number), {customer_id: 0})
             pipe.execute()

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from services.kit.kafka import ensure_topics
 from services.kit.settings import CommonSettings
 
 PARTITIONS = 4
+SESSION_S = 6
+"""The shortest session that a broker allows: after a `kill -9` the next worker waits until it has passed."""
 TENANT = "bench"
 KEY = "rk_bench_0123456789abcdef0123456789abcdef"
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ...").decode()
@@ -73,6 +75,7 @@ class Stack:
             "ROLLCALL_PARTITIONS": str(PARTITIONS),
             "ROLLCALL_LOG_LEVEL": "WARNING",
             "ROLLCALL_WEBHOOK_ALLOW": "127.0.0.1/32",
+            "ROLLCALL_SEGMENTER_SESSION_TIMEOUT_S": str(SESSION_S),
             "BENCH_RUN": self.prefix.strip("-") or "run",
             **self.extra,
         }
@@ -93,6 +96,13 @@ class Stack:
             self._processes[name] = subprocess.Popen((sys.executable, "-m", *module), env=environment, stdout=log, stderr=log)
         if wait:
             wait_for(lambda: self.get(name, "/readyz") is not None, what=f"{name} to be ready")
+
+    def start_all(self, services: Mapping[str, tuple[str, ...]]) -> None:
+        """Start services side by side, most of which is reading modules, and wait until all are ready."""
+        for name, module in services.items():
+            self.start(name, *module, wait=False)
+        for name in services:
+            wait_for(lambda name=name: self.get(name, "/readyz") is not None, what=f"{name} to be ready")
 
     def get(self, name: str, path: str) -> Any:
         """Return the JSON that a service answers with 200, None otherwise."""

@@ -11,8 +11,9 @@ import pytest
 
 from schemas.identity import hash_of, opened, sealed
 from schemas.instants import DAY_MS, iso
-from schemas.partitions import partition_of
-from services.segmenter import relations
+from schemas.partitions import partition_of, record_key
+from schemas.projection import decode_homes
+from services.segmenter import links
 from services.segmenter.engine.row import Row
 from services.segmenter.rows import Progress, decode_progress, decode_row
 from tests.support.cluster import Cluster
@@ -80,6 +81,25 @@ def test_one_that_both_are_members_of_is_left_by_the_old_alone(town: Cluster) ->
     assert [(change["customer_id"], change["change"]) for change in town.transitions[2:]] == [("old", "exited")]
 
 
+def test_the_survivor_knows_where_facts_arrive_about_whom_it_joined(town: Cluster) -> None:
+    """Along chains, after a restart, and in the life after an erasure: reads wait for these partitions."""
+    told(town, sale("a", "c0"), merge("c0", "c1"), sale("b", "c2"), merge("c1", "c2"), merge("c3", "c4"), merge("c4", "c2"))
+    expected = sorted({town.home(f"c{number}") for number in (0, 1, 3, 4)})
+    assert homes(town, "c2") == expected
+    town.restart(town.home("c2"))
+    assert homes(town, "c2") == expected
+    told(town, erase("c1", NOW + 10))
+    assert "c2" not in town.redis
+    town.now_ms += DAY_MS
+    told(town, sale("c", "c0", town.now_ms))
+    assert homes(town, "c2") == expected
+
+
+def homes(town: Cluster, customer: str) -> list[int]:
+    """Return from where facts follow to a customer, as readers see it."""
+    return decode_homes(town.partitions[town.home(customer)].projected(record_key("demo", customer))[3])
+
+
 def test_chains_are_one_hop_long(town: Cluster) -> None:
     """Whoever was merged before is pointed to the new survivor, so a later fact is sent on once."""
     told(town, *(merge(f"c{number}", f"c{number + 1}") for number in range(6)))
@@ -112,7 +132,7 @@ def test_the_same_merge_again_is_a_duplicate(town: Cluster) -> None:
 
 def test_a_person_has_a_limit_of_ids(town: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """One more is refused, and both stay who they were."""
-    monkeypatch.setattr(relations, "MAX_IDS", 4)
+    monkeypatch.setattr(links, "MAX_IDS", 4)
     told(town, merge("a", "x"), merge("b", "x"), merge("c", "x"), merge("d", "x"))
     assert town.outcomes()["dead_lettered/merge_limit"] == 1
     assert town.redis["c"] == "x"

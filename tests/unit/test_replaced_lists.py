@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
 
 from schemas.definitions import SegmentRestored
+from schemas.instants import iso
 from services.segmenter.lists import PATIENCE_MS
+from tests.support.cluster import Cluster
 from tests.support.simulation import Simulation
 from tests.unit.test_partition import NOW, TENANT, checkout
 
@@ -165,3 +168,53 @@ def test_entries_that_never_come_are_not_waited_for_for_ever(shop: Simulation, *
     shop.restart()
     shop.by_hand("crew", "include", ["eve"], present=True, announced=True)
     assert (shop.members("crew"), live(shop)) == ({"bob", "eve"}, True)
+
+
+@pytest.fixture
+def town() -> Cluster:
+    """Four partitions; the crew are four people, two of whom went by other names before, at home in other partitions."""
+    cluster = Cluster(TENANT, NOW, 4)
+    cluster.save({"id": "crew", "include": ["ann", "bob", "cy", "eve"]})
+    for old, into in (("annie", "anna"), ("anna", "ann"), ("rob", "bob")):
+        cluster.now_ms += 1
+        cluster.post({"type": "customer-merge", "event_id": old, "customer_id": old, "into": into, "occurred_at": iso(cluster.now_ms)})
+        cluster.rest()
+    assert len({cluster.home(who) for who in ("annie", "anna", "ann")}) == 3
+    assert cluster.home("rob") != cluster.home("bob")
+    cluster.transitions.clear()
+    return cluster
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(
+    ("include", "expected"),
+    [
+        (["annie", "rob", "cy", "eve"], []),
+        (["anna", "bob"], [("cy", "exited"), ("eve", "exited")]),
+        (["rob", "dan", "annie"], [("cy", "exited"), ("dan", "entered"), ("eve", "exited")]),
+        (["cy", "eve"], [("ann", "exited"), ("bob", "exited")]),
+    ],
+)
+def test_a_merged_id_on_the_new_list_is_who_it_means(town: Cluster, include: list[str], expected: list[tuple[str, str]], seed: int) -> None:
+    """What is published is the difference between people, in whatever order partitions work and whoever dies meanwhile."""
+    town.save({"id": "crew", "include": include}, replaces=1, random=Random(seed))
+    assert sorted((change["customer_id"], change["change"]) for change in town.transitions) == expected
+    assert {change["cause"]["kind"] for change in town.transitions} <= {"definition"}
+    assert town.members("crew") == {{"annie": "ann", "anna": "ann", "rob": "bob"}.get(who, who) for who in include}
+    for number, partition in enumerate(town.partitions):
+        while partition.sweep(town.now_ms, 100):
+            pass
+        assert partition.marker(town.now_ms).definitions == town.catalog.offset, number
+
+
+def test_a_merge_after_a_list_was_replaced_makes_nobody_wait(town: Cluster) -> None:
+    """A later edit, and a restart: what was there once is not expected again."""
+    town.save({"id": "crew", "include": ["ann", "bob", "cy", "eve"]}, replaces=1)
+    town.now_ms += 1
+    town.post({"type": "customer-merge", "event_id": "e", "customer_id": "eve", "into": "cy", "occurred_at": iso(town.now_ms)})
+    town.rest()
+    town.save({"id": "others", "include": ["dan"]})
+    for number in range(4):
+        town.restart(number)
+    town.sweep()
+    assert all(partition.marker(town.now_ms).definitions == town.catalog.offset for partition in town.partitions)

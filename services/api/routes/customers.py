@@ -76,13 +76,15 @@ async def person_of(call: Call, customer_id: str) -> tuple[Person, Known]:
     else:
         needs, until_s = desk.freshness.needs(after), desk.freshness.deadline_s()
         home = desk.reads.home(call.tenant, customer_id)
-        # Only the id's own partition has anything to do with the answer, and those that facts were sent to from there.
-        mine = {home: needs[home]} if home in needs else {}
+        mine = desk.freshness.of(needs, home)
         while True:
             await desk.freshness.settle(mine, until_s)
             person, own = await desk.reads.person(call.tenant, customer_id)
-            if applied(mine, home, own):
+            # Facts about the person arrive where any of its ids lives, and nowhere else.
+            homes = {home, desk.reads.home(call.tenant, person.customer_id), *person.homes} & needs.keys()
+            if homes <= mine.keys() and applied(mine, home, own):
                 break
+            mine = mine | {number: needs[number] for number in homes}
     marker = oldest([person.known])
     if person.memberships is None:
         raise absent("customer")

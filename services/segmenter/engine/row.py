@@ -34,7 +34,8 @@ class Row(Struct, array_like=True, gc=False):
     (since, until). `manual`: segment → (definition offset of the include entry, of the exclude entry), -1 for none. `entered`:
     segment with a `min_stay` → the last entry that still holds the customer. `scores`: the exact value of each metric that a
     rank orders by. `ranks`: those that hold. `waiting`: segments that have not been decided under their last version, for a cut
-    or the entries of a list are missing. `erasure`: of an earlier life under this id.
+    or the entries of a list are missing. `erasure`: of an earlier life under this id. `homes`: the partitions where the ids live that
+    were merged into this one.
     """
 
     revision: int
@@ -48,6 +49,7 @@ class Row(Struct, array_like=True, gc=False):
     scores: dict[str, KeptScore] = {}
     ranks: list[str] = []
     waiting: list[str] = []
+    homes: list[int] = []
 
 
 def listed(row: Row, entry: ManualEntry) -> bool:
