@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from schemas.errors import Refusal
@@ -45,9 +45,10 @@ class Gathering:
         """Return all facts of a customer, with their line items."""
         return whole(self.history(key, slot))
 
-    def _read(self, key: bytes, slot: Slot, since_ms: int, items: bool) -> Iterator[Brief]:  # noqa: FBT001 - as `History` has it
-        yield from slot.history(since_ms, items=items)
-        yield from self._added.get(key, ())
+    def _read(self, key: bytes, slot: Slot, since_ms: int, items: bool) -> list[Brief]:  # noqa: FBT001 - as `History` has it
+        found = slot.history(since_ms, items=items)
+        found += self._added.get(key, ())
+        return found
 
     def put(self, changelog_key: bytes, value: bytes | None) -> None:
         """Write a record of another kind; None removes it."""

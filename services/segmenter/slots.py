@@ -5,7 +5,7 @@ Apart from the rows themselves, for this is compiled and they cannot be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 from schemas.facts import Brief, briefs_in, facts_in
@@ -34,15 +34,17 @@ class Slot:
         self.revision = -1
         self.customer: Any = None
 
-    def history(self, since_ms: int, *, items: bool) -> Iterator[Brief]:
-        """Yield the written facts; chunks that end before an instant are left out, and nothing is decoded before it is asked for."""
+    def history(self, since_ms: int, *, items: bool) -> list[Brief]:
+        """Return the written facts; chunks that end before an instant are left out."""
+        found: list[Brief] = []
         for number, chunk in self.chunks.items():
             if since_ms > 0 and self._newest_of(number, chunk) < since_ms:
                 continue
             facts = facts_in(chunk) if items else briefs_in(chunk)
             if number not in self.newest:
                 self.newest[number] = newest(facts)
-            yield from facts
+            found += facts
+        return found
 
     def _newest_of(self, number: int, chunk: bytes) -> int:
         if number not in self.newest:
