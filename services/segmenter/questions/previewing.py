@@ -38,8 +38,10 @@ class Previewing(OfEveryone):
         row.entered = {other: since_ms for other, since_ms in row.entered.items() if other != segment_id}
         before = segment_id in row.members
         live = drafted(self._plan, person, self.now_ms)
+        # What the version in force waits for is none of the draft's business; and who waits for cuts has them here.
+        row.waiting = [other for other in row.waiting if other != segment_id]
         if self._ends is not None:
-            row.ranks, row.waiting = self._ends.holding(person, live), [other for other in row.waiting if other != segment_id]
+            row.ranks, row.waiting = self._ends.holding(person, live), []
         row.members = {other: membership for other, membership in row.members.items() if other in self._plan.segments}
         customer = Customer(self.tenant, person.customer_id, row, live)
         customer.stand(self.now_ms)
