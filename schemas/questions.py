@@ -20,6 +20,8 @@ MOST_INSTANTS: Final = 1_000
 """Steps of a timeline: more than a screen has columns."""
 MOST_LOOKS: Final = 100
 """Rankings, each at an instant, that one question is about."""
+MOST_ROOM: Final = 1 << 20
+"""Bytes of a partition's answer about them."""
 MOST_EVENTS: Final = 200
 """Events of a portrait."""
 MOST_HOLDERS: Final = 10
@@ -174,10 +176,14 @@ class Look(Struct, array_like=True, frozen=True):
 
 
 class Standings(Struct, tag_field="ask", tag="standings", frozen=True):
-    """How do customers stand in the rankings of a segment, a live one (its id) or one that is previewed? Answered by a `Standing` for each look."""
+    """How do customers stand in the rankings of a segment, a live one (its id) or one that is previewed? Answered by a `Standing` for each look.
+
+    `room`: about how many bytes a partition's answer may be long.
+    """
 
     of: str | Preview
     looks: Annotated[list[Look], Meta(min_length=1, max_length=MOST_LOOKS)]
+    room: Annotated[int, Meta(ge=0, le=MOST_ROOM)] = MOST_ROOM
 
 
 class Standing(Struct, frozen=True):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import accumulate, takewhile
 from typing import Final
 
 from schemas.catalog import Segment
 from schemas.dependencies import closure
-from schemas.questions import MOST_LOOKS, Look, Preview, Standing, Standings
+from schemas.questions import MOST_LOOKS, MOST_ROOM, Look, Preview, Standing, Standings
 from schemas.rules import Rank, conditions
 from schemas.standings import Cut
 from services.api.errors import Refused, unavailable
@@ -38,8 +39,10 @@ class Finding:
         self._open = [Look(at_ms, ranking, []) for at_ms in self._cuts for ranking in self._sizes]
 
     def looks(self) -> list[Look]:
-        """Return what to ask next, nothing when all is found."""
-        return self._open[:MOST_LOOKS]
+        """Return what to ask next, nothing when all is found: one look, and more while they leave each other room in an answer."""
+        shares = accumulate(max(1, len(look.intervals)) for look in self._open)
+        count = sum(1 for _ in takewhile(lambda share: share <= MOST_LOOKS, shares))
+        return self._open[: max(1, count)]
 
     def hear(self, look: Look, shown: Iterable[Standing]) -> None:
         """Take what each partition shows of a look."""
@@ -59,7 +62,12 @@ class Finding:
 
 def ranks_of(segments: Mapping[str, Segment], segment: Segment) -> set[Rank]:
     """Return the ranks that a segment depends on, its own or by way of others."""
-    rules = [needed.rule for needed in closure(segments, segment) if needed.rule is not None]
+    return ranks_in(closure(segments, segment))
+
+
+def ranks_in(segments: Iterable[Segment]) -> set[Rank]:
+    """Return the ranks that stand in the rules of segments."""
+    rules = [segment.rule for segment in segments if segment.rule is not None]
     return {one for rule in rules for _, one in conditions(rule) if isinstance(one, Rank)}
 
 
@@ -68,11 +76,13 @@ async def ends_of(call: Call, of: str | Preview, ranks: Collection[Rank], instan
     if len(ranks) * len(instants_ms) > MOST_CUTS:
         said = f"the segment depends on {len(ranks)} ranks, so {MOST_CUTS // len(ranks)} steps at most; make them longer, or the time shorter"
         raise Refused(422, said, pointer="/step")
-    finding = Finding(ranks, instants_ms)
+    finding, settings = Finding(ranks, instants_ms), call.desk.settings
+    # A worker may own all partitions.
+    room = min(MOST_ROOM, settings.api_answer_bytes // (2 * settings.partitions))
     try:
-        async with asyncio.timeout(_PATIENCE * call.desk.settings.api_question_timeout_s):
+        async with asyncio.timeout(_PATIENCE * settings.api_question_timeout_s):
             while looks := finding.looks():
-                parts, _ = await call.desk.asking.all(call.tenant, Standings(of, looks), list[Standing], definitions=definitions)
+                parts, _ = await call.desk.asking.all(call.tenant, Standings(of, looks, room), list[Standing], definitions=definitions)
                 for place, look in enumerate(looks):
                     finding.hear(look, [part[place] for part in parts])
                     # Others get their turn.

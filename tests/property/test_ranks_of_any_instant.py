@@ -171,7 +171,7 @@ def test_many_are_narrowed_in_a_few_questions() -> None:
         history.add(event)
     instants = [NOW - hours * DAY_MS // 24 for hours in range(130, -1, -1)]
     cuts, asked = ends(fleet, "best", instants)
-    assert 2 < asked <= 6
+    assert 2 < asked <= 8
     courses: list[Course] = all_of(fleet, Timeline("best", instants, cuts), Course)
     sizes = accumulate(sum(course.entered[n] - course.exited[n] for course in courses) for n in range(131))
     first = sum(course.first for course in courses)

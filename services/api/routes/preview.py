@@ -15,7 +15,7 @@ from schemas.rules import Rule, canonical
 from schemas.segments import edited, unsaved
 from services.api.drafts import checked_rule
 from services.api.errors import absent, conflicting
-from services.api.foremost import ends_of, ranks_of
+from services.api.foremost import ends_of, ranks_in, ranks_of
 from services.api.question_shapes import Preview, PreviewBody
 from services.api.routes.common import AS_OF, SEGMENT_BODY
 from services.api.web import Answer, Call, RouteSpec, answer
@@ -42,8 +42,7 @@ async def _asked(call: Call, replaces: str | None, draft: Segment) -> Question:
     assert draft.rule is not None
     segments, rule = call.catalog.segments[call.tenant], canonical(draft.rule)
     ranks = ranks_of(segments, draft)
-    known = {one for segment in call.catalog.live_segments(call.tenant) for one in ranks_of(segments, segment)} if ranks else set()
-    if ranks <= known:
+    if not ranks or ranks <= ranks_in(call.catalog.live_segments(call.tenant)):
         return Question(rule, replaces)
     now_ms = call.desk.now_ms()
     ends = await ends_of(call, Question(rule, replaces, now_ms), ranks, [now_ms], definitions=call.catalog.offset)

@@ -23,9 +23,10 @@ from services.segmenter.ranks.points import points, spread
 
 _MOST_ENTRIES: Final = 1_000_000
 """Entries that a partition puts in order for one question: some hundred megabytes while it takes."""
-_MOST_POINTS: Final = 16_384
-"""Points in a partition's answer, about a megabyte, shared between the looks; each has `_LEAST` in any case and `_MOST` at most."""
+_POINT_BYTES: Final = 32
+"""Of a point as it travels, besides the key, which takes four bytes for three."""
 _LEAST: Final = 64
+"""Points of a line, or of an interval of it, however little room there is: so each question narrows it as much."""
 _MOST: Final = 4_096
 
 
@@ -42,14 +43,16 @@ class Lining(OfEveryone):
         if any(look.ranking not in self._plan.rankings for look in self.question.looks):
             raise Unknowable("the segment does not depend on such a rank here: it has been saved meanwhile")
         self._lines: list[SortedList[Entry]] = [SortedList() for _ in self.question.looks]
-        self._entries = 0
+        self._entries = self._key_bytes = 0
         self._found: list[Standing] = []
 
     def steps(self) -> Iterator[int]:
         """Line everybody up, then choose what is shown."""
         yield from super().steps()
         looks = self.question.looks
-        each = min(_MOST, max(_LEAST, _MOST_POINTS // sum(max(1, len(look.intervals)) for look in looks)))
+        point_bytes = _POINT_BYTES + 4 * self._key_bytes // (3 * max(1, self._entries))
+        each = self.question.room // (point_bytes * sum(max(1, len(look.intervals)) for look in looks))
+        each = min(_MOST, max(_LEAST, each))
         for look, line in zip(looks, self._lines, strict=True):
             intervals = [(None if low is None else entry_in(low), entry_in(high)) for low, high in look.intervals]
             # Between the ends of an interval is all that was not known; the last of all is shown in any case.
@@ -65,6 +68,7 @@ class Lining(OfEveryone):
             if entry is not None:
                 line.add(entry)
                 self._entries += 1
+                self._key_bytes += len(key)
         if self._entries > _MOST_ENTRIES:
             raise Unknowable(f"there are more than {_MOST_ENTRIES:,} places in one partition; ask about fewer instants")
         yield 1 + person.events // (1 if self._past else 16) + len(self._lines) // 8
