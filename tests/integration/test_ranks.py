@@ -247,6 +247,10 @@ def test_the_past_of_ranks(shop: Shop) -> None:
     for path in (f"/v1/customers/c1/segments/held?at={iso(instants[0])}", "/v1/segments/held/timeline"):
         answer = shop.http.get(shop.url("api", path))
         assert (answer.status_code, answer.json().get("pointer")) == (422, "/at"), answer.text
+    shop.save({"id": "many", "rule": {"any": [{"rank": {"metric": _SUM, "order": "desc", "top": top}} for top in range(1, 8)]}})
+    long = {"from": iso(bought[-1] - 800_000), "to": iso(bought[-1]), "step": "PT1S"}
+    answer = shop.http.get(shop.url("api", "/v1/segments/many/timeline"), params=long)
+    assert (answer.status_code, answer.json().get("pointer")) == (422, "/step"), answer.text
 
 
 def owned(shop: Shop, name: str) -> list[int]:
