@@ -13,10 +13,15 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from schemas.errors import Refusal
+from schemas.standings import Cut, Interval, Point
 
 PATH: Final = "/ask"
 MOST_INSTANTS: Final = 1_000
 """Steps of a timeline: more than a screen has columns."""
+MOST_LOOKS: Final = 100
+"""Rankings, each at an instant, that one question is about."""
+MOST_ROOM: Final = 1 << 20
+"""Bytes of a partition's answer about them."""
 MOST_EVENTS: Final = 200
 """Events of a portrait."""
 MOST_HOLDERS: Final = 10
@@ -91,10 +96,16 @@ SAMPLE: Final = 10
 
 
 class Preview(Struct, tag_field="ask", tag="preview", frozen=True):
-    """How many would be in a segment with a rule (JSON, numbers exact), new or the next version of another? Answered by a `Previewed`."""
+    """How many would be in a segment with a rule (JSON, numbers exact), new or the next version of another? Answered by a `Previewed`.
+
+    Where ranks end that no live segment asks for, the question tells: `cuts` then has all that the segment depends on, by the rank's
+    name, and `at_ms` is the instant that they, and the answer, are of.
+    """
 
     rule: Any
     replaces: str | None = None
+    at_ms: int | None = None
+    cuts: dict[str, Cut] = {}
 
 
 class Previewed(Struct, frozen=True):
@@ -108,15 +119,22 @@ class Previewed(Struct, frozen=True):
 
 
 class WasMember(Struct, tag_field="ask", tag="was-member", frozen=True):
-    """Was a customer in a segment at a past instant? Answered by a `Was`, null for a customer who is not known."""
+    """Was a customer in a segment at a past instant? Answered by a `Was`, null for a customer who is not known.
+
+    `cuts`: where each rank that the segment depends on ended at the instant, by the rank's name.
+    """
 
     customer_id: str
     segment_id: str
     at_ms: int
+    cuts: dict[str, Cut] = {}
 
 
 class Was(Struct, frozen=True):
-    """Whether, since when (None: as far back as anything is known) and until when; under which version of the segment."""
+    """Whether, since when (None: as far back as anything is known) and until when; under which version of the segment.
+
+    Of a segment that depends on a rank neither is told: both are None.
+    """
 
     version: int
     member: bool
@@ -126,20 +144,53 @@ class Was(Struct, frozen=True):
 
 
 class Timeline(Struct, tag_field="ask", tag="timeline", frozen=True):
-    """How large was a segment at these instants, the earliest first, and who came and went between them? Answered by a `Course`."""
+    """How large was a segment at these instants, the earliest first, and who came and went between them? Answered by a `Course`.
+
+    `cuts`: for each instant, where each rank that the segment depends on ended, by the rank's name.
+    """
 
     segment_id: str
     instants_ms: Annotated[list[int], Meta(min_length=1, max_length=MOST_INSTANTS)]
+    cuts: list[dict[str, Cut]] = []
 
 
 class Course(Struct, frozen=True):
-    """The size at the first instant; for each, how many entered and left after the one before and up to it."""
+    """The size at the first instant; for each, how many entered and left after the one before and up to it.
+
+    Of a segment that depends on a rank: how many are in who were not at the one before, and the other way round.
+    """
 
     version: int
     first: int
     entered: list[int]
     exited: list[int]
     history_from_ms: int
+
+
+class Look(Struct, array_like=True, frozen=True):
+    """A ranking, by its name, at an instant: a few points of all, or many in some intervals."""
+
+    at_ms: int
+    ranking: str
+    intervals: list[Interval]
+
+
+class Standings(Struct, tag_field="ask", tag="standings", frozen=True):
+    """How do customers stand in the rankings of a segment, a live one (its id) or one that is previewed? Answered by a `Standing` for each look.
+
+    `room`: about how many bytes a partition's answer may be long.
+    """
+
+    of: str | Preview
+    looks: Annotated[list[Look], Meta(min_length=1, max_length=MOST_LOOKS)]
+    room: Annotated[int, Meta(ge=0, le=MOST_ROOM)] = MOST_ROOM
+
+
+class Standing(Struct, frozen=True):
+    """How many customers have a place, and where some of them stand, the last one among them."""
+
+    total: int
+    points: list[Point]
 
 
 class Portray(Struct, tag_field="ask", tag="portray", frozen=True):
@@ -174,7 +225,7 @@ class WithCard(Struct, tag_field="ask", tag="with-card", frozen=True):
     card_number: str
 
 
-Question = Population | Preview | Explain | WasMember | Timeline | Portray | WithCard
+Question = Population | Preview | Explain | WasMember | Timeline | Standings | Portray | WithCard
 """Every question that there is. A new one is a struct with a tag, in this union."""
 
 

@@ -80,7 +80,10 @@ class Explanation(Struct, kw_only=True):
 
 
 class TimelinePoint(Struct):
-    """The size of a segment at an instant, and how many entered and left after the step before and up to this one."""
+    """The size of a segment at an instant, and how many entered and left after the step before and up to this one.
+
+    Where the timeline is `net`: how many are in who were not at the step before, and the other way round.
+    """
 
     at: Instant
     count: int
@@ -95,6 +98,9 @@ class TimelineView(Struct):
     version: int
     history_from: HistoryFrom
     as_of: AsOf
+    net: Annotated[bool, Meta(description="Who came and went again between two steps is not counted: so where the segment depends on a rank.")] = (
+        False
+    )
 
 
 class HistoryPage(Struct):

@@ -225,6 +225,10 @@ class MembershipAnswer(Struct):
     at: Annotated[str, Meta(description="The instant asked about; only there for a past one.")] | UnsetType = UNSET
     history_from: Annotated[str, Meta(description="Events from before this instant are not kept; only there for a past one.")] | UnsetType = UNSET
     merged_into: str | UnsetType = UNSET
+    instant_only: (
+        Annotated[bool, Meta(description="True for a past instant of a segment that depends on a rank: `since` and `until` are not told.")]
+        | UnsetType
+    ) = UNSET
 
 
 class MemberView(Struct):

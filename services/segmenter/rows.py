@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from services.segmenter.engine.rankings import Cut
+from schemas.standings import Cut
 from services.segmenter.engine.row import Row
 
 PROGRESS: Final = b"p"

@@ -14,7 +14,7 @@ import pytest
 
 from schemas.instants import iso
 from schemas.partitions import partition_of, record_key
-from tests.oracle import model
+from tests.oracle import clock, model
 from tests.support.services import PARTITIONS, Stack, now_ms, wait_for
 
 TENANT = {"id": "ranked", "timezone": "Europe/Paris", "currency": "EUR", "country": "FR"}
@@ -143,16 +143,23 @@ def test_ranks_are_right_at_rest(shop: Shop) -> None:
     assert {change["cause"]["kind"] for change in shop.changes()} == {"definition"}
 
 
-def test_a_preview_counts_ranks_that_are_in_force(shop: Shop) -> None:
-    """Exactly; of another it says where in the rule it stands, and why it is not known."""
+def test_a_preview_counts_any_rank(shop: Shop) -> None:
+    """Exactly: one that is in force, and one that no segment asks for, alone and beside others, over all partitions."""
     known = {"rule": {"not": SEGMENTS[0]["rule"]}}
     answer = shop.http.post(shop.url("api", "/v1/segments/preview"), json=known)
     assert answer.status_code == 200, answer.text
     everybody = len(shop.history.known)
     assert (answer.json()["count"], answer.json()["of"]) == (everybody - len(shop.members("best-fifth") or ()), everybody)
-    other = {"rule": {"any": [{"rank": {"metric": _SUM, "order": "desc", "percent": 3}}]}}
-    answer = shop.http.post(shop.url("api", "/v1/segments/preview"), json=other)
-    assert (answer.status_code, answer.json().get("pointer")) == (422, "/rule/any/0/rank"), answer.text
+    least = {"rank": {"metric": {**_SUM, "measure": "avg"}, "order": "asc", "percent": 37}}
+    for rule in ({"any": [least]}, {"all": [{"not": least}, {"segment": "second-fifth"}]}, {"rank": {"metric": _COUNT, "order": "desc", "top": 7}}):
+        expected = model.members({"id": "draft", "rule": rule}, shop.history, now_ms(), SEGMENTS)
+        for replaces in (None, "three-rarest"):
+            answer = shop.http.post(shop.url("api", "/v1/segments/preview"), json={"rule": rule, "replaces": replaces})
+            assert answer.status_code == 200, answer.text
+            found, before = answer.json(), (shop.members(replaces) or set()) if replaces else set()
+            assert (found["count"], found["of"]) == (len(expected), everybody)
+            assert (found["enters"], found["leaves"]) == (len(expected - before), len(before - expected))
+            assert set(found["sample"]) <= expected
     answer = shop.http.get(shop.url("api", f"/v1/customers/{next(iter(shop.members('best-fifth') or ()))}/segments/best-fifth/explain"))
     assert answer.status_code == 200, answer.text
     assert answer.json()["conditions"][0]["op"] == "top"
@@ -210,6 +217,40 @@ def test_two_segmenters_agree(shop: Shop) -> None:
     for change in shop.changes():
         assert turns.get((change["customer_id"], change["segment_id"]), "exited") != change["change"]
         turns[change["customer_id"], change["segment_id"]] = change["change"]
+
+
+def test_the_past_of_ranks(shop: Shop) -> None:
+    """At and beside instants at which somebody bought: who was foremost then, over partitions in two processes; and what cannot be told."""
+    shop.stack.start("segmenter3", "services.segmenter")
+    wait_for(lambda: len(owned(shop, "segmenter3")) == PARTITIONS // 2, what="the third to own some")
+    bought = sorted({clock.instant(document["occurred_at"]) for mine in shop.history.documents.values() for document in mine})
+    instants = [bought[0] - 1, bought[0], *[at + beside for at in bought[-6::2] for beside in (-1, 0)]]
+    for segment in SEGMENTS:
+        for at in instants:
+            members = model.members(segment, shop.history, at, SEGMENTS)
+            for customer in ("c1", "c4", "c7", "new3"):
+                answer = shop.http.get(shop.url("api", f"/v1/customers/{customer}/segments/{segment['id']}"), params={"at": iso(at)})
+                assert answer.status_code == 200, answer.text
+                found = answer.json()
+                assert (found["member"], found["at"], found["instant_only"]) == (customer in members, iso(at), True), (segment, at)
+                assert (found["since"], found["until"]) == (None, None)
+        between = {"from": iso(instants[-6]), "to": iso(instants[-1]), "step": f"PT{max(1, (instants[-1] - instants[-6]) // 4_000)}S"}
+        found = shop.http.get(shop.url("api", f"/v1/segments/{segment['id']}/timeline"), params=between).json()
+        assert found["net"] is True
+        before: set[str] | None = None
+        for point in found["points"]:
+            members = model.members(segment, shop.history, clock.instant(point["at"]), SEGMENTS)
+            came, went = (0, 0) if before is None else (len(members - before), len(before - members))
+            assert (point["count"], point["entered"], point["exited"]) == (len(members), came, went), (segment, point)
+            before = members
+    shop.save({"id": "held", "rule": {"segment": "best-fifth"}, "min_stay": "P1D"})
+    for path in (f"/v1/customers/c1/segments/held?at={iso(instants[0])}", "/v1/segments/held/timeline"):
+        answer = shop.http.get(shop.url("api", path))
+        assert (answer.status_code, answer.json().get("pointer")) == (422, "/at"), answer.text
+    shop.save({"id": "many", "rule": {"any": [{"rank": {"metric": _SUM, "order": "desc", "top": top}} for top in range(1, 8)]}})
+    long = {"from": iso(bought[-1] - 800_000), "to": iso(bought[-1]), "step": "PT1S"}
+    answer = shop.http.get(shop.url("api", "/v1/segments/many/timeline"), params=long)
+    assert (answer.status_code, answer.json().get("pointer")) == (422, "/step"), answer.text
 
 
 def owned(shop: Shop, name: str) -> list[int]:

@@ -11,10 +11,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from schemas.catalog import Segment
 from schemas.errors import Refusal
 from schemas.examples import RULES
+from schemas.instants import Duration
 from schemas.positions import decode_position, encode_position
 from schemas.projection import Marker, Sweep
 from schemas.rule_context import RuleContext
@@ -119,13 +121,17 @@ def published() -> dict[str, Any]:
     return found
 
 
-def test_a_rank_has_no_past() -> None:
-    """Neither in the segment itself nor in one that it depends on: a history alone does not tell who was before whom."""
+def test_a_stay_that_a_rank_starts_has_no_past() -> None:
+    """Neither in the segment itself nor in one that it depends on; a rank alone has one, and a stay beside it."""
     context = RuleContext("Europe/Paris")
     rules = {"first": RULES["rank by number"], "asks": {"segment": "first"}, "plain": RULES["count in a window"]}
     segments = {name: Segment("demo", name, 1, name, "", parse_rule(exact_json(rule), context), 1, 1, 1, 1, 1) for name, rule in rules.items()}
-    assert with_a_past(segments, segments["plain"]) is segments["plain"]
+    segments["plain"] = replace(segments["plain"], min_stay=Duration(1, 0))
+    for segment in segments.values():
+        assert with_a_past(segments, segment) is segment
+    segments["first"] = replace(segments["first"], min_stay=Duration(1, 0))
     for name in ("first", "asks"):
-        with pytest.raises(Refused, match="depends on a rank") as refused:
+        with pytest.raises(Refused, match="min_stay of segment first begins with what a rank says") as refused:
             with_a_past(segments, segments[name])
         assert refused.value.status == 422
+    assert with_a_past(segments, segments["plain"]) is segments["plain"]

@@ -238,16 +238,16 @@ def test_an_explanation_shows_the_value_and_its_events() -> None:
 
 
 def test_a_preview_knows_the_ranks_that_are_in_force() -> None:
-    """Of those it counts exactly; of others, and of the past, it says that they are not known rather than something false."""
+    """Of those it counts exactly; of others, and of the past, it says that they are not known rather than something false, unless they are told."""
     fleet = crowd(first(top=3))
     known = {"not": first(top=3)["rule"]}
     parts = [ask_of(part.partition, Asked("demo", {part.number: 1}, Preview(known, None)), NOW, Previewed) for part in fleet.parts]
     assert (sum(part.count for part in parts), sum(part.of for part in parts)) == (7, 10)
     with pytest.raises(Unknowable, match="saved"):
         asked(fleet, "c1", Preview(first(top=4)["rule"], None), Previewed)
-    with pytest.raises(Unknowable, match="past"):
+    with pytest.raises(Unknowable, match="where a rank ends was not told"):
         asked(fleet, "c10", WasMember("c10", "first", NOW - 1), Was)
-    with pytest.raises(Unknowable, match="past"):
+    with pytest.raises(Unknowable, match="where a rank ended is told for each instant"):
         asked(fleet, "c10", Timeline("first", [NOW - 1, NOW]), Course)
 
 

@@ -11,8 +11,8 @@ from schemas.errors import shown
 from schemas.examples import RULES
 from schemas.instants import iso, parse_instant
 from schemas.positions import encode_position
-from schemas.rules import Rank, conditions
 from services.api.errors import Refused
+from services.api.foremost import ranks_of
 from services.api.web import Call, Param
 
 POSITION: Final = encode_position({"checkouts": {3: 42}})
@@ -82,11 +82,9 @@ def past_instant(call: Call, text: str, pointer: str) -> int:
 
 
 def with_a_past(segments: Mapping[str, Segment], segment: Segment) -> Segment:
-    """Return a segment whose past can be told; raises `Refused` (422) where it depends on a rank, which one history cannot tell."""
+    """Return a segment whose past can be told; raises `Refused` (422) where a rank starts a stay: it would matter at every instant before."""
     for needed in closure(segments, segment):
-        ranks = [] if needed.rule is None else [pointer for pointer, condition in conditions(needed.rule) if isinstance(condition, Rank)]
-        if ranks:
-            raise Refused(
-                422, f"segment {segment.id} depends on a rank (segment {needed.id}, {ranks[0]}); only its present can be told", pointer="/at"
-            )
+        if needed.min_stay is not None and ranks_of(segments, needed):
+            said = f"the min_stay of segment {needed.id} begins with what a rank says"
+            raise Refused(422, f"{said}, and whom it held in the past is not known; only the present of {segment.id} can be told", pointer="/at")
     return segment

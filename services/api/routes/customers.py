@@ -14,6 +14,7 @@ from schemas.instants import NEVER, iso
 from schemas.questions import Was, WasMember
 from services.api.desk import Desk
 from services.api.errors import absent
+from services.api.foremost import ends_of, ranks_of
 from services.api.freshness import applied, oldest, swept
 from services.api.reads import Known, Person
 from services.api.routes.common import AFTER, AS_OF, AT, past_instant, with_a_past
@@ -57,13 +58,18 @@ async def past_membership(call: Call, customer_id: str, segment: Segment) -> Res
         await person_of(call, customer_id)
     elif not is_customer_id(customer_id):
         raise absent("customer")
+    cuts, ranks, definitions = {}, ranks_of(call.catalog.segments[call.tenant], segment), segment.answers_from + 1
+    if ranks:
+        cuts = (await ends_of(call, segment.id, ranks, [at_ms], definitions=definitions)).cuts(at_ms)
     found, as_of_ms, survivor = await call.desk.asking.person(
-        call.tenant, customer_id, lambda whom: WasMember(whom, segment.id, at_ms), _WAS, definitions=segment.answers_from + 1
+        call.tenant, customer_id, lambda whom: WasMember(whom, segment.id, at_ms, cuts), _WAS, definitions=definitions
     )
     if found is None:
         raise absent("customer")
     since, ended, into = instant_or_none(found.since_ms), instant_or_none(found.until_ms), merged_into(customer_id, survivor)
-    return answer(MembershipAnswer(found.member, since, ended, found.version, iso(as_of_ms), iso(at_ms), iso(found.history_from_ms), into))
+    return answer(
+        MembershipAnswer(found.member, since, ended, found.version, iso(as_of_ms), iso(at_ms), iso(found.history_from_ms), into, bool(ranks) or UNSET)
+    )
 
 
 async def person_of(call: Call, customer_id: str) -> tuple[Person, Known]:
@@ -130,7 +136,8 @@ ROUTES: Final = (
         })},
         "customers",
         "503 while a backfill has not come to this customer: then it cannot be known. With `at` it is answered from history with what is "
-        "known today, also for a segment that was saved later.",
+        "known today, also for a segment that was saved later. Of one that depends on a rank the instant alone is told (`instant_only`): "
+        "others come and go at any instant, so `since` and `until` are null. 422 where such a segment has a `min_stay`.",
         params=(AT, AFTER), errors=(404, 422),
     ),
 )  # fmt: skip

@@ -11,10 +11,11 @@ from schemas.instants import iso
 from schemas.outcomes import Conflict
 from schemas.questions import SAMPLE, Previewed
 from schemas.questions import Preview as Question
-from schemas.rules import Rank, Rule, canonical, conditions
+from schemas.rules import Rule, canonical
 from schemas.segments import edited, unsaved
 from services.api.drafts import checked_rule
-from services.api.errors import Refused, absent, conflicting
+from services.api.errors import absent, conflicting
+from services.api.foremost import ends_of, ranks_in, ranks_of
 from services.api.question_shapes import Preview, PreviewBody
 from services.api.routes.common import AS_OF, SEGMENT_BODY
 from services.api.web import Answer, Call, RouteSpec, answer
@@ -24,28 +25,28 @@ async def preview(call: Call) -> Response:
     """Count who would be in."""
     body = await call.body(PreviewBody)
     rule = checked_rule(call, body.rule)
-    _check_ranks(call, rule)
+    draft = _draft(call, body.replaces, rule)
     try:
-        call.catalog.check(_draft(call, body.replaces, rule))
+        call.catalog.check(draft)
     except Conflict as conflict:
         raise conflicting(conflict.outcome) from None
-    question = Question(canonical(rule), body.replaces)
+    question = await _asked(call, body.replaces, draft)
     parts, as_of_ms = await call.desk.asking.all(call.tenant, question, Previewed, definitions=call.catalog.offset)
     sample = [customer_id for part in parts for customer_id in part.sample][:SAMPLE]
     sums = {name: sum(getattr(part, name) for part in parts) for name in ("count", "of", "enters", "leaves")}
-    return answer(Preview(sample=sample, as_of=iso(as_of_ms), **sums))
+    return answer(Preview(sample=sample, as_of=iso(as_of_ms if question.at_ms is None else question.at_ms), **sums))
 
 
-def _check_ranks(call: Call, rule: Rule) -> None:
-    """Refuse a rank that no live segment asks for: where it ends is found when one is saved."""
-    asked = [(pointer, one) for pointer, one in conditions(rule) if isinstance(one, Rank)]
-    if not asked:
-        return
-    known = {one for segment in call.catalog.live_segments(call.tenant) if segment.rule is not None for _, one in conditions(segment.rule)}
-    for pointer, one in asked:
-        if one not in known:
-            said = "no live segment asks for this rank, so it is not known yet who is foremost; it is found when a segment with it is saved"
-            raise Refused(422, said, pointer=f"/rule{pointer}/rank")
+async def _asked(call: Call, replaces: str | None, draft: Segment) -> Question:
+    """Return what to ask: where the draft depends on a rank that no live segment asks for, with where all of them end."""
+    assert draft.rule is not None
+    segments, rule = call.catalog.segments[call.tenant], canonical(draft.rule)
+    ranks = ranks_of(segments, draft)
+    if not ranks or ranks <= ranks_in(call.catalog.live_segments(call.tenant)):
+        return Question(rule, replaces)
+    now_ms = call.desk.now_ms()
+    ends = await ends_of(call, Question(rule, replaces, now_ms), ranks, [now_ms], definitions=call.catalog.offset)
+    return Question(rule, replaces, now_ms, ends.cuts(now_ms))
 
 
 def _draft(call: Call, replaces: str | None, rule: Rule) -> Segment:
@@ -64,7 +65,8 @@ ROUTES: Final = (
     RouteSpec(
         "POST", "/v1/segments/preview", preview, "segments:read", "How many would be in it?",
         {200: Answer("Counted exactly; nothing is saved.", Preview, _EXAMPLE)},
-        "segments", "A draft is looked at customer by customer, on what is kept for the rules in force wherever that will do.",
+        "segments", "A draft is looked at customer by customer, on what is kept for the rules in force wherever that will do; "
+        "where a rank ends that no live segment asks for is found first, as of one instant.",
         body=PreviewBody, examples={"a new segment": _BODY, "an edit": {**_BODY, "replaces": "regulars"}},
         errors=(400, 404, 408, 409, 413, 415, 422),
     ),

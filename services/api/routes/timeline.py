@@ -12,6 +12,7 @@ from schemas.instants import DAY_MS, Duration, iso
 from schemas.questions import MOST_INSTANTS, Course, Timeline
 from schemas.rule_values import duration
 from services.api.errors import Refused, unavailable
+from services.api.foremost import ends_of, ranks_of
 from services.api.question_shapes import TimelinePoint, TimelineView
 from services.api.routes.common import AS_OF, past_instant, with_a_past
 from services.api.views import existing
@@ -26,21 +27,23 @@ async def timeline(call: Call) -> Response:
     """Show the size of a segment at each step, and the entries and exits since the step before."""
     segment = with_a_past(call.catalog.segments[call.tenant], existing(call.catalog.segment(call.tenant, call.path("id"))))
     instants = _instants(call, Calendar(call.catalog.tenants[call.tenant].timezone))
-    asked = Timeline(segment.id, instants)
-    parts, as_of_ms = await call.desk.asking.all(call.tenant, asked, Course, definitions=segment.answers_from + 1)
+    ranks, definitions = ranks_of(call.catalog.segments[call.tenant], segment), segment.answers_from + 1
+    ends = await ends_of(call, segment.id, ranks, instants, definitions=definitions)
+    asked = Timeline(segment.id, instants, [ends.cuts(at_ms) for at_ms in instants] if ranks else [])
+    parts, as_of_ms = await call.desk.asking.all(call.tenant, asked, Course, definitions=definitions)
     segment = existing(call.catalog.segment(call.tenant, segment.id))
     if any(part.version != segment.version for part in parts):
         raise unavailable(f"segment {segment.id} has been saved meanwhile")
-    return answer(_added(segment, instants, parts, as_of_ms))
+    return answer(_added(segment, instants, parts, as_of_ms, net=bool(ranks)))
 
 
-def _added(segment: Segment, instants: list[int], parts: list[Course], as_of_ms: int) -> TimelineView:
+def _added(segment: Segment, instants: list[int], parts: list[Course], as_of_ms: int, *, net: bool) -> TimelineView:
     size, points = sum(part.first for part in parts), []
     for place, at_ms in enumerate(instants):
         entered, exited = sum(part.entered[place] for part in parts), sum(part.exited[place] for part in parts)
         size += entered - exited
         points.append(TimelinePoint(iso(at_ms), size, entered, exited))
-    return TimelineView(points, segment.version, iso(max(part.history_from_ms for part in parts)), iso(as_of_ms))
+    return TimelineView(points, segment.version, iso(max(part.history_from_ms for part in parts)), iso(as_of_ms), net)
 
 
 def _instants(call: Call, calendar: Calendar) -> list[int]:
@@ -72,11 +75,12 @@ ROUTES: Final = (
                 {"at": "2026-11-20T08:00:00.000Z", "count": 805, "entered": 0, "exited": 0},
                 {"at": "2026-11-21T08:00:00.000Z", "count": 812, "entered": 9, "exited": 2},
             ],
-            "version": 1, "history_from": "2024-10-22T09:15:00.262Z", "as_of": AS_OF,
+            "version": 1, "history_from": "2024-10-22T09:15:00.262Z", "as_of": AS_OF, "net": False,
         })},
         "segments",
         "Answered from history with what is known today, exactly: as often as customers were in by `at` of the membership. Steps of "
-        "months, and those after them, are counted from `from` in the tenant's zone.",
+        "months, and those after them, are counted from `from` in the tenant's zone. Where the segment depends on a rank the sizes are exact, and "
+        "`entered` and `exited` are `net`: who came and went again between two steps is not counted. 422 where such a segment has a `min_stay`.",
         params=(
             Param("from", "RFC 3339 with an offset; 30 days before `to` when absent.", _INSTANT, "2026-11-20T08:00:00Z"),
             Param("to", "RFC 3339 with an offset; now when absent.", _INSTANT, "2026-11-22T08:00:00Z"),

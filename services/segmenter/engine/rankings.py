@@ -12,17 +12,14 @@ from fractions import Fraction
 from hashlib import blake2b
 from typing import Any, Final
 
-import msgspec
-
 from schemas.amounts import short_text
 from schemas.catalog import Segment
 from schemas.instants import NEVER
 from schemas.rules import Metric, Rank, canonical_metric, conditions, encode
+from schemas.standings import KeptScore
 
 Score = int | Fraction
 """A score as it is compared."""
-KeptScore = int | str
-"""A score as it is kept: a small integer as it is, any other number as the text of a fraction."""
 
 _SMALL: Final = 1 << 62
 _DIGEST_BYTES: Final = 9
@@ -96,10 +93,3 @@ def kept(score: Score) -> KeptScore:
 def compared(score: KeptScore) -> Score:
     """Return a kept score as it is compared."""
     return score if isinstance(score, int) else Fraction(score)
-
-
-class Cut(msgspec.Struct, array_like=True, frozen=True):
-    """Where a rank ends: the last one in, by score and record key; None for both when nobody is."""
-
-    score: KeptScore | None = None
-    key: bytes = b""

@@ -7,7 +7,7 @@ from msgspec import Struct
 from schemas.facts import Fact
 from schemas.instants import NEVER
 from schemas.manual import ManualEntry
-from services.segmenter.engine.rankings import KeptScore
+from schemas.standings import KeptScore
 
 
 class Erasure(Struct, array_like=True):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from schemas.questions import Asked, Explain, Population, Portray, Preview, Tally, Timeline, WasMember, WithCard
+from schemas.questions import Asked, Explain, Population, Portray, Preview, Standings, Tally, Timeline, WasMember, WithCard
 from services.segmenter.questions.explaining import Explaining
 from services.segmenter.questions.inquiry import Inquiry, OfEveryone, People, Unknowable
+from services.segmenter.questions.lining import Lining
 from services.segmenter.questions.past import Recounting, Remembering
 from services.segmenter.questions.person import Person
 from services.segmenter.questions.portrait import Holders, Portraying
@@ -35,6 +36,7 @@ ANSWERED_BY: Final[dict[type[Any], Callable[[People, Asked, int], Inquiry]]] = {
     Explain: Explaining,
     WasMember: Remembering,
     Timeline: Recounting,
+    Standings: Lining,
     Portray: Portraying,
     WithCard: Holders,
 }

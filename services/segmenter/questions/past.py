@@ -3,6 +3,9 @@
 In the past all that is known now was known at once, lists were what they are now, and each entry has its `min_stay` from its own
 instant. So a life is the same walk as the one that finds `until`, begun before anything had happened. What has left the history is
 not known, whether it was dropped already or not, unless the segment looks at it for ever.
+
+Whoever asks about a segment that depends on a rank tells where that ended at each instant asked about: there a membership can be told,
+and not what it was between two of them.
 """
 
 from __future__ import annotations
@@ -19,13 +22,15 @@ from services.segmenter.engine.plan import CompiledSegment, Plan
 from services.segmenter.engine.row import Row
 from services.segmenter.questions.inquiry import OfEveryone, OfOne, People, Unknowable
 from services.segmenter.questions.person import Person
+from services.segmenter.questions.ranked import Ends
 
 
 class Life:
     """One customer's memberships of a segment and of what it depends on, from an instant on."""
 
     def __init__(self, plan: Plan, compiled: CompiledSegment, row: Row, facts: Iterable[Fact], start_ms: int) -> None:
-        self._outlook = Outlook(Row(0, manual=row.manual), Live(plan, lambda *_: facts, start_ms), compiled)
+        self._live = Live(plan, lambda *_: facts, start_ms)
+        self._outlook = Outlook(Row(0, manual=row.manual), self._live, compiled)
         self._bound_ms = self._outlook.decide(start_ms)
 
     @property
@@ -40,11 +45,17 @@ class Life:
             self._bound_ms = self._outlook.decide(at_ms)
             yield at_ms
 
+    def stand(self, at_ms: int, person: Person, ends: Ends) -> None:
+        """Decide an instant, that the walk has come to, by the ranks that held then. No stay depends on them (`remembered`)."""
+        self._live.stand(ends.standing(person, self._live))
+        self._outlook.decide(at_ms)
+
 
 def remembered(compiled: CompiledSegment) -> CompiledSegment:
-    """Return a segment whose past can be told; raises `Unknowable` for one that depends on a rank: others stood elsewhere then."""
-    if compiled.ranks:
-        raise Unknowable(f"segment {compiled.id} depends on a rank, and who was foremost in the past is not known")
+    """Return a segment whose past can be told; raises `Unknowable` where a rank starts a stay: then it would matter at every instant before."""
+    stays = [other.id for other in compiled.closure if other.min_stay is not None and other.ranks]
+    if stays:
+        raise Unknowable(f"whom the min_stay of segment {stays[0]} held depends on a rank at every instant before, which is not known")
     return compiled
 
 
@@ -70,6 +81,11 @@ class Remembering(OfOne):
         compiled, facts = remembered(plan.segments[segment.id]), plan.kept(person.history(), history_from_ms)
         life = Life(plan, compiled, person.row, facts, beginning_ms(compiled, facts, at_ms))
         yield 1 + person.events
+        if compiled.ranks:
+            for _ in life.walk(at_ms):
+                yield 1
+            life.stand(at_ms, person, Ends(plan, compiled.ranks, self.question.cuts, at_ms))
+            return Was(segment.version, life.member, None, None, history_from_ms)
         member, since_ms = life.member, None
         for turn_ms in life.walk(at_ms):
             if life.member is not member:
@@ -92,7 +108,11 @@ class Recounting(OfEveryone):
         self._instants: list[int] = self.question.instants_ms
         self._segment: Segment = self.segment(self.question.segment_id)
         self._plan = people.plans.about(self.tenant, self._segment)
-        remembered(self._plan.segments[self._segment.id])
+        ranks = remembered(self._plan.segments[self._segment.id]).ranks
+        if ranks and len(self.question.cuts) != len(self._instants):
+            raise Unknowable("where a rank ended is told for each instant, or it cannot be known who was in")
+        told = zip(self._instants, self.question.cuts, strict=True) if ranks else ()
+        self._ends = [Ends(self._plan, ranks, cuts, at_ms) for at_ms, cuts in told]
         self._stays = any(other.min_stay is not None for other in self._plan.segments.values())
         self._history_from_ms = people.plans.history_from_ms(self.tenant, now_ms)
         self._first = 0
@@ -107,6 +127,9 @@ class Recounting(OfEveryone):
         start_ms = beginning_ms(compiled, facts, instants[0]) if self._stays else instants[0]
         life = Life(plan, compiled, person.row, facts, start_ms)
         yield 1 + person.events
+        if self._ends:
+            yield from self._compare(life, person)
+            return
         for _ in life.walk(instants[0]):
             yield 1
         member = life.member
@@ -116,6 +139,21 @@ class Recounting(OfEveryone):
                 member = life.member
                 changes = self._entered if member else self._exited
                 changes[bisect_left(instants, turn_ms)] += 1
+            yield 1
+
+    def _compare(self, life: Life, person: Person) -> Iterator[int]:
+        """Note in each step whether the customer is in and was not at the one before, or the other way round."""
+        member: bool | None = None
+        for place, (at_ms, ends) in enumerate(zip(self._instants, self._ends, strict=True)):
+            for _ in life.walk(at_ms) if self._stays else ():
+                yield 1
+            before = member
+            life.stand(at_ms, person, ends)
+            member = life.member
+            if before is None:
+                self._first += member
+            elif member is not before:
+                (self._entered if member else self._exited)[place] += 1
             yield 1
 
     def answer(self) -> Course:

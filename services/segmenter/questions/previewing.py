@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from schemas.catalog import Segment
-from schemas.questions import SAMPLE, Asked, Previewed
+from schemas.questions import SAMPLE, Asked, Preview, Previewed
 from schemas.rule_parser import parse_rule
 from schemas.segments import edited, unsaved
 from services.segmenter.engine.decisions import Customer
 from services.segmenter.engine.live import Live
-from services.segmenter.questions.inquiry import OfEveryone, People, Unknowable
+from services.segmenter.engine.plan import Plan
+from services.segmenter.questions.inquiry import Inquiry, OfEveryone, People, Unknowable
 from services.segmenter.questions.person import Person
+from services.segmenter.questions.ranked import Ends
 
 
 class Previewing(OfEveryone):
@@ -19,26 +21,27 @@ class Previewing(OfEveryone):
 
     def __init__(self, people: People, asked: Asked, now_ms: int) -> None:
         super().__init__(people, asked, now_ms)
-        self._segment = self._draft()
-        self._plan = people.plans.draft(self._segment, now_ms)
-        if not self._plan.segments[self._segment.id].ranks <= set(people.ranks_known(self.tenant)):
-            raise Unknowable("where a rank of this rule ends is not known: it is found when a segment with it is saved")
+        self.now_ms = now_ms if self.question.at_ms is None else self.question.at_ms
+        self._segment = draft_of(self, self.question)
+        self._plan = people.plans.draft(self._segment, self.now_ms)
+        needed = self._plan.segments[self._segment.id].ranks
+        self._ends = Ends(self._plan, needed, self.question.cuts, self.now_ms) if self.question.cuts else None
+        if self._ends is None and not needed <= set(people.ranks_known(self.tenant)):
+            raise Unknowable("where a rank of this rule ends is being found for a segment that was just saved")
         self._count = self._of = self._enters = self._leaves = 0
         self._sample: list[str] = []
 
-    def _draft(self) -> Segment:
-        rule = parse_rule(self.question.rule, self.people.plans.catalog.rule_context(self.tenant))
-        if self.question.replaces is None:
-            return unsaved(self.tenant, rule)
-        return edited(self.segment(self.question.replaces), rule)
-
     def look(self, person: Person) -> Iterator[int]:
-        """Decide one customer under the draft, by the series that are kept for the rules in force wherever these will do."""
+        """Decide one customer under the draft."""
         row, segment_id = person.row, self._segment.id
         # An edit ends its segment's stay.
         row.entered = {other: since_ms for other, since_ms in row.entered.items() if other != segment_id}
         before = segment_id in row.members
-        live = Live(self._plan, person.read, self.now_ms, person.live)
+        live = drafted(self._plan, person, self.now_ms)
+        # What the version in force waits for is none of the draft's business; and who waits for cuts has them here.
+        row.waiting = [other for other in row.waiting if other != segment_id]
+        if self._ends is not None:
+            row.ranks, row.waiting = self._ends.holding(person, live), []
         row.members = {other: membership for other, membership in row.members.items() if other in self._plan.segments}
         customer = Customer(self.tenant, person.customer_id, row, live)
         customer.stand(self.now_ms)
@@ -54,3 +57,14 @@ class Previewing(OfEveryone):
     def answer(self) -> Previewed:
         """Return the sums."""
         return Previewed(self._count, self._of, self._sample, self._enters, self._leaves)
+
+
+def draft_of(inquiry: Inquiry, asked: Preview) -> Segment:
+    """Return the segment that a preview is about."""
+    rule = parse_rule(asked.rule, inquiry.people.plans.catalog.rule_context(inquiry.tenant))
+    return unsaved(inquiry.tenant, rule) if asked.replaces is None else edited(inquiry.segment(asked.replaces), rule)
+
+
+def drafted(plan: Plan, person: Person, at_ms: int) -> Live:
+    """Return a customer under a draft, by the series that are kept for the rules in force wherever these will do."""
+    return Live(plan, person.read, at_ms, person.live)

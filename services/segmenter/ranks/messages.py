@@ -8,13 +8,13 @@ An *entry* is a customer's score and record key, as a pair that sorts the foremo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from services.segmenter.engine.rankings import Cut, KeptScore, Score, compared, kept
+from schemas.standings import Cut, Interval, KeptScore, Point
+from services.segmenter.engine.rankings import Score, compared, kept
 
 Entry = tuple[Score, bytes]
 
@@ -35,20 +35,6 @@ def entry_at(cut: Cut, *, descending: bool) -> Entry | None:
     return None if cut.score is None else entry_of(cut.score, cut.key, descending=descending)
 
 
-class Point(Struct, array_like=True):
-    """How many entries of a partition there are up to an entry and with it; `own`: it is one of the partition's."""
-
-    score: KeptScore
-    key: bytes
-    count: int
-    own: bool
-
-    @property
-    def entry(self) -> Entry:
-        """The entry; scores are as they sort."""
-        return compared(self.score), self.key
-
-
 class Summary(Struct, array_like=True, tag="summary"):
     """What a partition has of a ranking: how many customers with a score, and where some of them stand.
 
@@ -67,10 +53,6 @@ class Summary(Struct, array_like=True, tag="summary"):
     total: int
     sizes: list[str]
     points: list[Point]
-
-
-Interval = tuple[tuple[KeptScore, bytes] | None, tuple[KeptScore, bytes]]
-"""After one entry (None: from the first) and up to another; scores are as they sort."""
 
 
 class Question(Struct, array_like=True, tag="question"):
@@ -117,8 +99,3 @@ def sortable(entry: Entry) -> tuple[KeptScore, bytes]:
 def entry_in(sent: tuple[KeptScore, bytes]) -> Entry:
     """Return an entry that has travelled."""
     return compared(sent[0]), sent[1]
-
-
-def points_of(entries: Iterable[tuple[Entry, int, bool]]) -> list[Point]:
-    """Return points of (entry, count, own)."""
-    return [Point(kept(entry[0]), entry[1], count, own) for entry, count, own in entries]

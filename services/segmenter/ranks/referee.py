@@ -9,77 +9,16 @@ It speaks only when a summary has come. Whoever waits for a ruling repeats its s
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
-from services.segmenter.engine.rankings import Cut, places
-from services.segmenter.ranks.messages import Entry, Interval, Message, Question, Ruling, Summary, cut_at, sortable
+from services.segmenter.ranks.messages import Message, Question, Ruling, Summary
+from services.segmenter.ranks.search import Known, search
 
 ANSWERED_IN_MS: Final = 1_000
 """A question that was not answered by all for so long is asked again."""
 _CONTESTS: Final = 20_000
 """Rankings that are remembered; of one that was forgotten all summaries are asked for."""
-
-
-class Found(NamedTuple):
-    """The last entry that is in; None: nobody is."""
-
-    entry: Entry | None
-
-
-class Unclear(NamedTuple):
-    """The last entry that is in lies after `low` and not after `high`; these partitions have entries there that are not known."""
-
-    low: Entry | None
-    high: Entry
-    partitions: set[int]
-
-
-class _Table:
-    """A partition's summary, ready to be asked how many entries there are up to one."""
-
-    def __init__(self, summary: Summary) -> None:
-        self.entries = [point.entry for point in summary.points]
-        self.counts = [point.count for point in summary.points]
-        self.own = [point.own for point in summary.points]
-        self.total = summary.total
-
-    def least(self, entry: Entry) -> int:
-        """Return how many entries up to an entry there are at least."""
-        place = bisect_right(self.entries, entry)
-        return self.counts[place - 1] if place else 0
-
-    def most(self, entry: Entry) -> int:
-        """Return how many entries up to an entry there may be."""
-        place = bisect_left(self.entries, entry)
-        if place == len(self.entries):
-            return self.total
-        if self.entries[place] == entry:
-            return self.counts[place]
-        return self.counts[place] - self.own[place]
-
-    def before(self, entry: Entry) -> int:
-        """Return how many entries before an entry there may be."""
-        place = bisect_left(self.entries, entry)
-        return self.total if place == len(self.entries) else self.counts[place] - self.own[place]
-
-
-def locate(tables: Mapping[int, _Table], candidates: list[Entry], place: int) -> Found | Unclear:
-    """Find the entry at a place (from 1, none at 0) of all the partitions' entries together, or between which it lies.
-
-    `candidates` are the known entries of all partitions, sorted.
-    """
-    if place == 0:
-        return Found(None)
-    high = candidates[bisect_left(candidates, place, key=lambda entry: sum([table.least(entry) for table in tables.values()]))]
-    if sum([table.before(high) for table in tables.values()]) < place:
-        return Found(high)
-    above = bisect_left(candidates, place, key=lambda entry: sum([table.most(entry) for table in tables.values()]))
-    low = candidates[above - 1] if above else None
-    unknown = {number for number, table in tables.items() if table.before(high) > (0 if low is None else table.least(low))}
-    return Unclear(low, high, unknown)
 
 
 class _Contest:
@@ -160,20 +99,10 @@ class Referee:
         if silent := contest.silent(self._partitions):
             return Question(tenant, ranking, silent, [])
         summaries = contest.summaries
-        tables = {number: _Table(summary) for number, summary in summaries.items()}
-        candidates = sorted({entry for table in tables.values() for entry in table.entries})
-        total = sum([table.total for table in tables.values()])
-        cuts: dict[str, Cut] = {}
-        intervals: list[Interval] = []
-        asked: set[int] = set()
-        for size in sorted({size for summary in summaries.values() for size in summary.sizes}):
-            found = locate(tables, candidates, places(size, total))
-            if isinstance(found, Found):
-                cuts[size] = cut_at(found.entry, descending=ranking.endswith("-"))
-            else:
-                intervals.append((None if found.low is None else sortable(found.low), sortable(found.high)))
-                asked |= found.partitions
-        if intervals:
-            return Question(tenant, ranking, sorted(asked), intervals)
+        tables = {number: Known(summary.points, summary.total) for number, summary in summaries.items()}
+        sizes = {size for summary in summaries.values() for size in summary.sizes}
+        found = search(tables, sizes, descending=ranking.endswith("-"))
+        if found.intervals:
+            return Question(tenant, ranking, sorted(found.partitions), found.intervals)
         versions = [(summaries[number].epoch, summaries[number].version) for number in range(self._partitions)]
-        return Ruling(tenant, ranking, summaries[0].since, versions, cuts)
+        return Ruling(tenant, ranking, summaries[0].since, versions, found.cuts)

@@ -14,8 +14,9 @@ import itertools
 from typing import Any
 
 from schemas.partitions import split_key
+from schemas.standings import Cut
 from services.segmenter.engine.plan import Plan
-from services.segmenter.engine.rankings import Cut, kept_score, rank_name
+from services.segmenter.engine.rankings import kept_score, rank_name
 from services.segmenter.engine.row import Row
 from services.segmenter.lists import Lists
 from services.segmenter.ranks.messages import Message, Question, Ruling, Summary, entry_in

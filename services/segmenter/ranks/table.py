@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from sortedcontainers import SortedList
 
-from services.segmenter.engine.rankings import Cut, KeptScore, Ranking, rank_name
-from services.segmenter.ranks.messages import Entry, Point, Ruling, entry_at, entry_of, points_of
+from schemas.standings import Cut, KeptScore, Point
+from services.segmenter.engine.rankings import Ranking, rank_name
+from services.segmenter.ranks.messages import Entry, Ruling, entry_at, entry_of
+from services.segmenter.ranks.points import points, spread
 
 GATHERED_MS: Final = 50
 """A summary waits so long for more changes."""
@@ -101,22 +102,12 @@ class Table:
     def points(self) -> list[Point]:
         """Return what a summary shows: a few of all entries, those around the cuts in force, and what was asked for."""
         entries, total = self.entries, len(self.entries)
-        shown = set(_spread(0, total, _COARSE))
+        shown = set(spread(0, total, _COARSE))
         around = max(1, min(_AROUND, _AROUND_ALL // (2 * max(1, len(self.cuts)))))
         for last in self.cuts.values():
             place = entries.bisect_right(last) if last is not None else 0
             shown.update(range(max(0, place - around), min(total, place + around)))
-        probes: set[Entry] = set()
-        for low, high in self.intervals:
-            start, end = entries.bisect_right(low) if low is not None else 0, entries.bisect_right(high)
-            shown.update(_spread(start, end, _FINE))
-            probes |= {high} if low is None else {low, high}
-        found = {entries[place]: (place + 1, True) for place in shown}
-        for probe in probes - found.keys():
-            place = entries.bisect_right(probe)
-            own = place > 0 and entries[place - 1] == probe
-            found[probe] = (place, own)
-        return points_of((entry, *found[entry]) for entry in sorted(found))
+        return points(entries, shown, self.intervals, _FINE)
 
     def rule(self, ruling: Ruling, version: int) -> tuple[set[bytes], bool]:
         """Put the ruling's cuts in force; return who must be looked at, and whether there was none before for some rank."""
@@ -137,14 +128,6 @@ class Table:
                 due.update([key for _, key in between if key not in self.fresh and key not in self.told])
         self.ruled, self.versions, self.intervals = version, ruling.versions, []
         return due, first
-
-
-def _spread(start: int, end: int, most: int) -> Iterable[int]:
-    """Return up to `most` places, evenly spread over `[start, end)`, the last among them."""
-    count = end - start
-    if count <= most:
-        return range(start, end)
-    return [start + (step * count + most - 1) // most - 1 for step in range(1, most + 1)]
 
 
 def within(entry: Entry | None, last: Entry | None) -> bool:

@@ -1,0 +1,205 @@
+"""Ranks that nobody has agreed on, against the judge: where they end is found over several partitions, for a draft and for any past instant."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import accumulate
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.instants import DAY_MS, iso, parse_instant
+from schemas.questions import Asked, Course, Preview, Previewed, Question, Standing, Standings, Timeline, Was, WasMember
+from schemas.rule_parser import parse_rule
+from schemas.segments import edited, unsaved
+from schemas.standings import Cut
+from services.api.foremost import Finding, ranks_of
+from services.segmenter.questions.inquiry import Unknowable
+from tests.oracle import answers, model
+from tests.property.test_ranks_against_oracle import Pair, ranked_worlds
+from tests.support.asking import ask_of
+from tests.support.fleet import Fleet
+from tests.support.language import World
+
+Json = dict[str, Any]
+
+_LOOKS = int(os.environ.get("ROLLCALL_TEST_WORLDS", "60"))
+
+
+def all_of(fleet: Fleet, question: Question, type_: Any, limit: int = 50) -> list[Any]:
+    """What each partition answers."""
+    numbered = enumerate(fleet.parts)
+    return [ask_of(part.partition, Asked(fleet.tenant, {number: 1}, question), fleet.now_ms, type_, limit) for number, part in numbered]
+
+
+def ends(fleet: Fleet, of: str | Preview, instants: Sequence[int]) -> tuple[list[dict[str, Cut]], int]:
+    """Where ranks end at some instants, as the API finds it, and how often everybody was asked for that."""
+    segments = fleet.catalog.segments.get(fleet.tenant, {})
+    if isinstance(of, str):
+        segment = segments[of]
+    else:
+        rule = parse_rule(of.rule, fleet.catalog.rule_context(fleet.tenant))
+        segment = unsaved(fleet.tenant, rule) if of.replaces is None else edited(segments[of.replaces], rule)
+    finding, asked = Finding(ranks_of(segments, segment), instants), 0
+    while looks := finding.looks():
+        parts = all_of(fleet, Standings(of, looks), list[Standing])
+        asked += 1
+        assert asked < 20, "nothing is found"
+        for place, look in enumerate(looks):
+            finding.hear(look, [part[place] for part in parts])
+    return [finding.cuts(at) for at in instants], asked
+
+
+def was(fleet: Fleet, customer: str, segment_id: str, at: int) -> Was:
+    """What is said of a past instant."""
+    [cuts], _ = ends(fleet, segment_id, [at])
+    return was_by(fleet, customer, segment_id, at, cuts)
+
+
+def was_by(fleet: Fleet, customer: str, segment_id: str, at: int, cuts: dict[str, Cut]) -> Was:
+    """The same, where ranks ended there."""
+    home = fleet.home(customer)
+    found: Was = ask_of(home.partition, Asked(fleet.tenant, {0: 1}, WasMember(customer, segment_id, at, cuts)), fleet.now_ms, Was)
+    return found
+
+
+def told(world: World, partitions: int, data: st.DataObject) -> Pair:
+    """A service and a judge who have heard everything; the service may not have come to rest, or not have been told of segments before."""
+    pair = Pair(world, partitions, None)
+    first = data.draw(st.booleans())
+    for segment in world.segments if first else []:
+        pair.save(segment)
+    for document in world.documents:
+        pair.accept(document)
+    for segment in world.segments if not first else []:
+        pair.save(segment)
+    return pair
+
+
+@settings(max_examples=_LOOKS)
+@given(ranked_worlds(), st.integers(1, 4), st.data())
+def test_the_past_of_ranks_is_what_the_facts_say(world: World, partitions: int, data: st.DataObject) -> None:
+    """At and beside boundaries everybody is in who the judge says was; a timeline has those sizes, and the difference between its steps."""
+    pair = told(world, partitions, data)
+    fleet, now = pair.fleet, pair.fleet.now_ms
+    found = {at for who in pair.history.known for at in model.boundaries(None, pair.history, who, now - 100 * DAY_MS, now, pair.segments)}
+    instants = sorted({at + beside for at in found for beside in (-1, 0, 1) if at + beside <= now}) or [now]
+    chosen = sorted(set(data.draw(st.lists(st.sampled_from(instants), min_size=1, max_size=4))))
+    for segment in pair.segments:
+        expected = [model.members(segment, pair.history, at, pair.segments) for at in chosen]
+        cuts, _ = ends(fleet, segment["id"], chosen)
+        for at, theirs, members in zip(chosen, cuts, expected, strict=True):
+            said = {who: was_by(fleet, who, segment["id"], at, theirs) for who in sorted(pair.history.known)}
+            assert {who for who, one in said.items() if one.member} == members & pair.history.known, (segment, at)
+            assert not theirs or all(one.since_ms is None and one.until_ms is None for one in said.values())
+        if not cuts[0]:
+            continue
+        courses: list[Course] = all_of(fleet, Timeline(segment["id"], chosen, cuts), Course)
+        size = sum(course.first for course in courses)
+        for place, (before, members) in enumerate(zip([expected[0], *expected], expected, strict=False)):
+            entered, exited = sum(course.entered[place] for course in courses), sum(course.exited[place] for course in courses)
+            size += entered - exited
+            assert (size, entered, exited) == (len(members), len(members - before), len(before - members)), (segment, chosen[place])
+
+
+@settings(max_examples=_LOOKS)
+@given(ranked_worlds(), st.integers(1, 4), st.data())
+def test_a_preview_of_any_rank_says_who_will_be_in(world: World, partitions: int, data: st.DataObject) -> None:
+    """Of a segment that is not saved and as an edit of one that is: the judge's members, and who of them was not in before."""
+    *saved, last = world.segments
+    pair = Pair(world, partitions, None)
+    for segment in saved:
+        pair.save(segment)
+    for document in world.documents:
+        pair.accept(document)
+    if data.draw(st.booleans()):
+        pair.fleet.rest()
+    replaced: Json | None = data.draw(st.sampled_from([None, *(one for one in saved if not one.get("tier"))]))
+    if replaced is not None and replaced["id"] in json.dumps(last["rule"]):
+        replaced = None
+    if replaced is not None and any(other["id"] in json.dumps(last["rule"]) and replaced["id"] in json.dumps(other["rule"]) for other in saved):
+        replaced = None  # a cycle
+    draft = {"id": "draft", "rule": last["rule"]} if replaced is None else replaced | {"rule": last["rule"]}
+    now, name = pair.fleet.now_ms, None if replaced is None else replaced["id"]
+    question = Preview(exact(last["rule"]), name, now)
+    [cuts], _ = ends(pair.fleet, question, [now])
+    question = Preview(question.rule, name, now if cuts else None, cuts)
+    parts: list[Previewed] = all_of(pair.fleet, question, Previewed)
+    sums = {what: sum(getattr(part, what) for part in parts) for what in ("count", "of", "enters", "leaves")}
+    others = [draft if one is replaced else one for one in saved]
+    expected = model.members(draft, pair.history, now, others if replaced is not None else [*saved, draft])
+    before = set() if name is None else pair.fleet.members(name)
+    assert sums == {
+        "count": len(expected), "of": len(pair.fleet.memberships()), "enters": len(expected - before), "leaves": len(before - expected),
+    }, (draft, sorted(expected))  # fmt: skip
+    assert {who for part in parts for who in part.sample} <= expected
+
+
+def exact(rule: Json) -> Any:
+    """A rule as it comes over the wire."""
+    return json.loads(json.dumps(rule), parse_float=Decimal)
+
+
+NOW = parse_instant("2026-05-15T12:00:00Z")
+PARIS = {"id": "demo", "timezone": "Europe/Paris", "currency": "EUR", "country": "FR"}
+SPENT: Json = {"measure": "sum", "event": "checkout", "field": "total", "window": {"last": "P30D"}}
+_CROWD = 1_500
+BEST: Json = {"rank": {"metric": SPENT, "order": "desc", "percent": 20}}
+
+
+def sale(number: int, customer: str, days: float, total: int) -> Json:
+    """A checkout some days ago."""
+    at = iso(NOW - round(days * DAY_MS))
+    more = {"occurred_at": at, "total": f"{total}.00", "tenant": "demo"}
+    return {"event_id": f"e{number}", "customer_id": customer, "type": "checkout"} | more
+
+
+def test_many_are_narrowed_in_a_few_questions() -> None:
+    """More than an answer shows of a hundred instants at once: still exact, and everybody is asked twice or three times for each hundred."""
+    fleet = Fleet(PARIS, NOW, 2)
+    segment = {"id": "best", "rule": {"not": BEST}}
+    fleet.save(segment)
+    sales = [sale(number, f"c{number}", number % 50, number * 7919 % 1000) for number in range(_CROWD)]
+    fleet.post(*sales)
+    history = model.History(PARIS)
+    for event in sales:
+        history.add(event)
+    instants = [NOW - hours * DAY_MS // 24 for hours in range(130, -1, -1)]
+    cuts, asked = ends(fleet, "best", instants)
+    assert 2 < asked <= 8
+    courses: list[Course] = all_of(fleet, Timeline("best", instants, cuts), Course)
+    sizes = accumulate(sum(course.entered[n] - course.exited[n] for course in courses) for n in range(131))
+    first = sum(course.first for course in courses)
+    world = answers.World(history, [segment], {})
+    members = {place: history.known.difference(answers.ranked(world, BEST["rank"], instants[place])) for place in (0, 77, 130)}
+    assert {place: first + size for place, size in enumerate(sizes) if place in members} == {place: len(found) for place, found in members.items()}
+    for place, found in members.items():
+        for who in [f"c{number}" for number in range(0, _CROWD, 31)]:
+            assert was_by(fleet, who, "best", instants[place], cuts[place]).member is (who in found)
+
+
+def test_a_stay_beside_a_rank_is_walked_and_one_by_a_rank_refused() -> None:
+    """A stay that no rank starts holds from its entry; one that a rank starts would need every instant before."""
+    fleet = Fleet(PARIS, NOW, 2)
+    bought = {"metric": {"measure": "count", "event": "checkout", "window": {"last": "P1D"}}, "op": "gte", "value": 1}
+    fleet.save({"id": "stayer", "rule": bought, "min_stay": "P5D"})
+    fleet.save({"id": "both", "rule": {"all": [{"segment": "stayer"}, {"rank": {"metric": SPENT, "order": "desc", "top": 1}}]}})
+    fleet.save({"id": "held", "rule": {"segment": "both"}, "min_stay": "P1D"})
+    fleet.post(sale(1, "anna", 20, 10), sale(2, "bob", 14.5, 50))
+    days = [(20, True), (15.5, True), (15, False), (14.6, False), (14.5, False), (1, False)]
+    assert [was(fleet, "anna", "both", NOW - round(day * DAY_MS)).member for day, _ in days] == [member for _, member in days]
+    days = [(14.6, False), (14.5, True), (10, True), (9.5, False)]
+    assert [was(fleet, "bob", "both", NOW - round(day * DAY_MS)).member for day, _ in days] == [member for _, member in days]
+    instants = [NOW - round(day * DAY_MS) for day in (20.5, 17, 13, 9)]
+    cuts, _ = ends(fleet, "both", instants)
+    courses = all_of(fleet, Timeline("both", instants, cuts), Course)
+    assert [sum(course.entered[place] for course in courses) for place in range(4)] == [0, 1, 1, 0]
+    assert [sum(course.exited[place] for course in courses) for place in range(4)] == [0, 0, 1, 1]
+    for question in (WasMember("anna", "held", NOW), Timeline("held", [NOW]), WasMember("anna", "both", NOW), Timeline("both", [NOW])):
+        with pytest.raises(Unknowable, match="rank"):
+            all_of(fleet, question, Any)
