@@ -25,6 +25,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from schemas.projection import Keys, encode
+from services.kit import failpoints
 from services.kit.logs import die
 from services.segmenter.core import PartitionCore
 from services.segmenter.metrics import Metrics
@@ -283,7 +284,9 @@ class Projector:
             if len(pipe) > before:
                 sent.append((lane, len(pipe) - before, rows, marker is not None))
         if sent:
+            failpoints.hit("segmenter.before_projection")
             answers = iter(await pipe.execute(raise_on_error=False))
+            failpoints.hit("segmenter.after_projection")
             for lane, commands, rows, marked in sent:
                 self._settle(lane, [next(answers) for _ in range(commands)], rows, marked=marked)
             self._metrics.projection_seconds.observe(time.perf_counter() - since)
