@@ -247,6 +247,8 @@ class Projector:
                 try:
                     await self._flush(heartbeat_s)
                     failures = 0
+                except NoScriptError:
+                    self._restarted()
                 except (RedisError, OSError, TimeoutError) as error:
                     self.reachable = False
                     self._metrics.projection_failures.inc()
@@ -314,9 +316,7 @@ class Projector:
     def _settle(self, lane: Lane, answers: list[Any], rows: int, *, marked: bool) -> None:
         for answer in answers:
             if isinstance(answer, NoScriptError):
-                log.warning("Redis was restarted: all rows are written anew")
-                self._scripts = []
-                self._wake.set()
+                self._restarted()
                 return
             if isinstance(answer, BaseException):
                 raise answer
@@ -331,6 +331,12 @@ class Projector:
             lane.forget()
         if lost or lane.owed or not lane.complete:
             self._wake.set()
+
+    def _restarted(self) -> None:
+        if self._scripts:
+            log.warning("Redis was restarted: all rows are written anew")
+        self._scripts = []
+        self._wake.set()
 
     @staticmethod
     def _supersede(lane: Lane) -> None:
