@@ -47,7 +47,7 @@ def _say(made: Made) -> None:
     said = f" ({made.said})" if made.said else ""
     print(
         f"  {made.name}{said}: lasted {made.lasted_s} s, ready after {made.ready_s} s, shown after {made.shown_s} s, "
-        f"{made.compared} compared, {made.violations} violations; {made.seen}",
+        f"{f'the run stood still for {made.stood_s} s, ' if made.stood_s > 1 else ''}{made.compared} compared, {made.violations} violations; {made.seen}",
         flush=True,
     )
 

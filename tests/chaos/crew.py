@@ -35,6 +35,8 @@ class Crew:
         self._thread.start()
         self.largest_bytes: dict[str, int] = {}
         """The most memory that each process was seen to hold."""
+        self.stood_s = 0.0
+        """The longest that this process itself stood still: seconds that were measured meanwhile say nothing of the services."""
 
     @property
     def names(self) -> list[str]:
@@ -82,9 +84,10 @@ class Crew:
             self.signal(name, signal.SIGCONT)
 
     def _watch(self) -> None:
-        ticks = 0
+        ticks, last_s = 0, time.monotonic()
         while not self._closing.wait(_TICK_S):
-            ticks += 1
+            now_s, ticks = time.monotonic(), ticks + 1
+            self.stood_s, last_s = max(self.stood_s, now_s - last_s - _TICK_S), now_s
             with self._lock:
                 for name, deaths in self._wanted.items():
                     self._look(name, deaths)

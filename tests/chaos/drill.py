@@ -26,13 +26,17 @@ _FRESH: Final = 8
 
 
 class Made(Struct):
-    """One fault as it went. Seconds: how long its cause was there; from then on until all were ready, and until a fresh event showed."""
+    """One fault as it went. Seconds: how long its cause was there; from then on until all were ready, and until a fresh event showed.
+
+    `stood_s`: the longest that the run itself stood still, for machines where others may stop it.
+    """
 
     name: str
     said: str
     lasted_s: float
     ready_s: float
     shown_s: float
+    stood_s: float
     seen: Seen
     compared: int
     violations: int
@@ -122,6 +126,7 @@ def _one(scene: Scene, judge: Judge, fault: Fault) -> Made:
     """Make one fault under load, measure how it passes, and compare."""
     before, compared = judge.violations.total, judge.compared
     scene.sight.take()
+    scene.crew.stood_s = 0.0
     since_s = time.monotonic()
     try:
         said = fault.make(scene)
@@ -135,7 +140,7 @@ def _one(scene: Scene, judge: Judge, fault: Fault) -> Made:
         shown = pool.submit(scene.until_shown, tenant, fresh)
         ready_s = seconds_until(scene.crew.ready, what=f"all to be ready after {fault.name}", since_s=over_s, timeout_s=_RECOVERY_S)
         shown_s = shown.result() - over_s
-    seen = scene.sight.take()
+    seen, stood_s = scene.sight.take(), scene.crew.stood_s
     scene.load.pause()
     judge.look()
     scene.load.resume()
@@ -145,6 +150,7 @@ def _one(scene: Scene, judge: Judge, fault: Fault) -> Made:
         lasted_s=round(over_s - since_s, 1),
         ready_s=round(ready_s, 1),
         shown_s=round(shown_s, 1),
+        stood_s=round(stood_s, 1),
         seen=seen,
         compared=judge.compared - compared,
         violations=judge.violations.total - before,

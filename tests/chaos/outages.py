@@ -115,8 +115,8 @@ class DiskFull:
     size_bytes: int = 64 << 20
 
     def make(self, scene: Scene) -> str:
-        """Restart Valkey with its file on a small disk, fill that up, wait, and free it."""
-        folder = scene.stack.folder / "valkey" / "data" / "appendonlydir"
+        """Restart Valkey with its folder on a small disk, fill that up, wait, free it, and go back to the folder as it was before."""
+        folder = scene.stack.folder / "valkey" / "data"
         scene.valkey.stop()
         mounted = (
             os.geteuid() == 0
@@ -124,19 +124,19 @@ class DiskFull:
                 ("mount", "-t", "tmpfs", "-o", f"size={self.size_bytes}", "tmpfs", str(folder)), check=False, capture_output=True
             ).returncode
         )
-        scene.valkey.start()
-        if not mounted:
-            return "no disk could be mounted: Valkey was only restarted"
         try:
-            _fill(folder / "full")
-            time.sleep(self.lasts_s)
-            (folder / "full").unlink()
-            time.sleep(2)
-        finally:
-            scene.valkey.stop()
-            subprocess.run(("umount", str(folder)), check=True)
             scene.valkey.start()
-        return ""
+            if mounted:
+                _fill(folder / "full")
+                time.sleep(self.lasts_s)
+                (folder / "full").unlink()
+                time.sleep(2)
+        finally:
+            if mounted:
+                scene.valkey.stop()
+                subprocess.run(("umount", str(folder)), check=True)
+                scene.valkey.start()
+        return "" if mounted else "no disk could be mounted: Valkey was only restarted"
 
 
 def _fill(file: Path) -> None:

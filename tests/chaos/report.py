@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from tests.chaos.drill import Result
 from tests.chaos.sight import Seen
+
+_STOOD_S: Final = 1.0
 
 
 def markdown(results: Sequence[Result]) -> str:
@@ -35,7 +38,9 @@ def _details(result: Result) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for made in result.faults:
-        name = f"{made.name} ({made.said})" if made.said else made.name
+        stood = f"the run stood still for {made.stood_s} s" if made.stood_s > _STOOD_S else ""
+        said = "; ".join(filter(None, (made.said, stood)))
+        name = f"{made.name} ({said})" if said else made.name
         lines.append(
             f"| {name} | {made.lasted_s} s | {made.ready_s} s | {made.shown_s} s | {_seen(made.seen)} | {made.compared:,} | {made.violations} |"
         )

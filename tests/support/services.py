@@ -106,7 +106,11 @@ class Stack:
         """End one process, gently or with `kill -9`."""
         process = self._processes.pop(name)
         (process.terminate if gently else process.kill)()
-        process.wait(30)
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
 
     def pid(self, name: str) -> int:
         """Return the process of a service."""
