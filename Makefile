@@ -1,6 +1,6 @@
 # Everything a person does with this folder. The work is in deploy/local; nothing outside the folder is written.
 .DEFAULT_GOAL := help
-.PHONY: help run up down clean status test check bench schemas format lock install install-dev
+.PHONY: help run up down clean status test check bench chaos schemas format lock install install-dev
 
 PY := .venv/bin/python
 # Temporary and cached files of the tools stay in the folder as well.
@@ -15,6 +15,7 @@ help:
 	@echo "make test    all tests, on a real Kafka and a real Valkey"
 	@echo "make check   formatter, linter, types, import contracts, schema drift"
 	@echo "make bench   the benchmarks, as a table"
+	@echo "make chaos   faults under load, compared record by record: CHAOS=\"--seed 7 --minutes 30\""
 	@echo "make schemas generate the JSON Schemas anew;  make format  format the code;  make lock  pin the requirements anew"
 	@echo
 	@echo "PYTHON=… names another Python (3.11 or later), ROLLCALL_API_PORT=… and the like another port;"
@@ -56,6 +57,9 @@ check: install-dev
 
 bench: install-dev
 	@$(INSIDE) $(PY) -m tests.bench
+
+chaos: install-dev
+	@$(INSIDE) $(PY) -m tests.chaos $(CHAOS)
 
 schemas: install-dev
 	@$(PY) -m schemas.generate

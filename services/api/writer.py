@@ -24,6 +24,7 @@ from schemas.positions import Offsets
 from services.api.errors import Refused, conflicting, unavailable
 from services.api.metrics import Metrics
 from services.api.settings import ApiSettings
+from services.kit import failpoints
 from services.kit.follower import Follower
 
 log = logging.getLogger(__name__)
@@ -94,8 +95,10 @@ class Writer:
         try:
             async with asyncio.timeout(self._settings.api_write_timeout_s):
                 async with self._lent() as producer:
+                    failpoints.hit("api.before_write")
                     sent = await producer.send(self._definitions.topic, document, partition=0)
                     offset: int = (await sent).offset
+                    failpoints.hit("api.after_write")
                     if offset < 0:
                         raise KafkaError("acknowledged without an offset")  # a repeated batch whose place the broker forgot
                 outcome = await self._follower.outcome(offset, self._settings.api_write_timeout_s)
@@ -151,7 +154,9 @@ class Writer:
             while at < len(records) and builder.append(timestamp=None, key=records[at][0], value=records[at][1]) is not None:
                 at += 1
             async with asyncio.timeout(self._settings.api_write_timeout_s):
+                failpoints.hit("api.before_write")
                 base = (await (await producer.send_batch(builder, topic, partition=number))).offset
+                failpoints.hit("api.after_write")
             if base < 0:
                 raise KafkaError("acknowledged without an offset")
             place = base + at - begun

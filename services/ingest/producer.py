@@ -27,6 +27,7 @@ from schemas.positions import Offsets
 from services.ingest.limits import Budget
 from services.ingest.metrics import Metrics
 from services.ingest.settings import IngestSettings
+from services.kit import failpoints
 
 log = logging.getLogger(__name__)
 
@@ -220,6 +221,7 @@ class GroupProducer:
         if not count:
             return
         self._on_their_way[lane] = batch
+        failpoints.hit("ingest.before_write")
         try:
             acknowledged = await producer.send_batch(builder, lane[0], partition=lane[1])
         except Exception as error:  # noqa: BLE001 - whatever the client raises, those who wait must get their answer
@@ -236,6 +238,7 @@ class GroupProducer:
             # No error and no offset: a repeated batch whose first answer was lost. It is there, but the broker forgot where.
             self._failed(lane, batch, error or KafkaError("acknowledged without an offset"))
             return
+        failpoints.hit("ingest.after_write")
         del self._on_their_way[lane]
         self._acked_at_s = self._now_s()
         self._metrics.batches.inc()

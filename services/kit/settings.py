@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ssl
 import sys
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.topics import Topics
+from services.kit import clock, failpoints
 
 S = TypeVar("S", bound="CommonSettings")
 
@@ -34,6 +36,8 @@ class CommonSettings(BaseSettings):
     partitions: int = Field(6, ge=1, le=1000, description="Partitions of every customer topic. It cannot change once there are data.")
     replication_factor: int = Field(1, ge=1, le=9, description="Replicas of the topics that are created.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="What is written to the log.")
+    failpoints_dir: Path | None = Field(None, description="For tests alone: where a file makes this process die or stop at a place in its code.")
+    clock_ahead_ms: int = Field(0, description="For tests alone: by how much this process's clock is wrong.")
 
     @property
     def topics(self) -> Topics:
@@ -64,9 +68,12 @@ class CommonSettings(BaseSettings):
 def load(settings: type[S], *, process: str) -> S:
     """Read the settings of a process, or end it with one clear line for each bad one."""
     try:
-        return settings()
+        found = settings()
     except ValidationError as error:
         for problem in error.errors():
             name = "ROLLCALL_" + "_".join(str(part) for part in problem["loc"]).upper()
             print(f"{process}: bad setting {name}={problem.get('input')!r}: {problem['msg']}", file=sys.stderr)
         sys.exit(2)
+    failpoints.arm(found.failpoints_dir)
+    clock.set_wrong(found.clock_ahead_ms)
+    return found

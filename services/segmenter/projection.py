@@ -25,6 +25,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from schemas.projection import Keys, encode
+from services.kit import failpoints
 from services.kit.logs import die
 from services.segmenter.core import PartitionCore
 from services.segmenter.metrics import Metrics
@@ -246,6 +247,8 @@ class Projector:
                 try:
                     await self._flush(heartbeat_s)
                     failures = 0
+                except NoScriptError:
+                    self._restarted()
                 except (RedisError, OSError, TimeoutError) as error:
                     self.reachable = False
                     self._metrics.projection_failures.inc()
@@ -283,7 +286,9 @@ class Projector:
             if len(pipe) > before:
                 sent.append((lane, len(pipe) - before, rows, marker is not None))
         if sent:
+            failpoints.hit("segmenter.before_projection")
             answers = iter(await pipe.execute(raise_on_error=False))
+            failpoints.hit("segmenter.after_projection")
             for lane, commands, rows, marked in sent:
                 self._settle(lane, [next(answers) for _ in range(commands)], rows, marked=marked)
             self._metrics.projection_seconds.observe(time.perf_counter() - since)
@@ -311,9 +316,7 @@ class Projector:
     def _settle(self, lane: Lane, answers: list[Any], rows: int, *, marked: bool) -> None:
         for answer in answers:
             if isinstance(answer, NoScriptError):
-                log.warning("Redis was restarted: all rows are written anew")
-                self._scripts = []
-                self._wake.set()
+                self._restarted()
                 return
             if isinstance(answer, BaseException):
                 raise answer
@@ -328,6 +331,12 @@ class Projector:
             lane.forget()
         if lost or lane.owed or not lane.complete:
             self._wake.set()
+
+    def _restarted(self) -> None:
+        if self._scripts:
+            log.warning("Redis was restarted: all rows are written anew")
+        self._scripts = []
+        self._wake.set()
 
     @staticmethod
     def _supersede(lane: Lane) -> None:

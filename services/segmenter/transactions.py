@@ -17,6 +17,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.producer.sender import AddPartitionsToTxnHandler, Sender
 
 from schemas.topics import Topics
+from services.kit import failpoints
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.steps import Step
 
@@ -99,12 +100,15 @@ class StepWriter:
         What is returned: for each partition that moves were sent to, the next offset of `customer-moves` after them.
         """
         outputs = self._outputs(step)
+        failpoints.hit("segmenter.before_transaction")
         async with asyncio.timeout(self._settings.segmenter_transaction_timeout_s), self._started.transaction():
             if len(outputs) == 1:
                 ends = [await self._send(*outputs[0])]
             else:
                 # Together, so that one request adds all their partitions to the transaction.
                 ends = await asyncio.gather(*(self._send(*output) for output in outputs))
+            failpoints.hit("segmenter.in_transaction")
+        failpoints.hit("segmenter.after_transaction")
         return {partition: end for (topic, partition, _), end in zip(outputs, ends, strict=True) if topic == self._topics.moves}
 
     async def stop(self) -> None:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from aiohttp import web
-from standardwebhooks import Webhook
 
-from deploy.local.ports import free_port
 from schemas.instants import iso, parse_instant
 from tests.oracle import model
+from tests.support.receiver import Receiver
 from tests.support.services import Stack, now_ms, wait_for
 
 TENANT = {"id": "corner-shop", "timezone": "Europe/Paris", "currency": "EUR", "country": "FR"}
@@ -40,49 +36,6 @@ SERVICES = {
     "api": ("services.api", "serve"),
     "dispatcher": ("services.api", "dispatch"),
 }
-
-
-class Receiver:
-    """Keeps every delivery whose signature is right, in a thread of its own."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.secret = ""
-        self.bodies: dict[str, set[bytes]] = {}
-        self.refused = 0
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        threading.Thread(target=self._serve, daemon=True).start()
-        assert self._ready.wait(10)
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        app = web.Application()
-        app.router.add_post("/hook", self._hook)
-        runner = web.AppRunner(app, access_log=None)
-        self._loop.run_until_complete(runner.setup())
-        self._loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", self.port).start())
-        self._ready.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-
-    async def _hook(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        try:
-            Webhook(self.secret).verify(body, dict(request.headers))
-        except Exception:  # noqa: BLE001 - whatever is wrong with a signature, the answer is the same
-            self.refused += 1
-            return web.Response(status=401)
-        self.bodies.setdefault(request.headers["webhook-id"], set()).add(body)
-        return web.Response(status=204)
-
-    def transitions(self) -> list[str]:
-        """Return the ids of the transitions that came."""
-        return [json.loads(next(iter(bodies)))["data"]["id"] for bodies in self.bodies.values()]
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
 
 
 class Shop:
@@ -159,10 +112,10 @@ def shop(kafka: str, valkey_url: str, tmp_path_factory: pytest.TempPathFactory) 
         for segment in SEGMENTS:
             answer = shop.http.post(shop.url("api", "/v1/segments"), json={"name": segment["id"], **segment})
             assert answer.status_code == 201, answer.text
-        endpoint = {"url": f"http://127.0.0.1:{shop.receiver.port}/hook", "causes": ["event", "profile", "manual", "clock", "definition"]}
+        endpoint = {"url": shop.receiver.url("shop"), "causes": ["event", "profile", "manual", "clock", "definition"]}
         answer = shop.http.post(shop.url("api", "/v1/webhooks"), json=endpoint)
         assert answer.status_code == 201, answer.text
-        shop.receiver.secret = answer.json()["secret"]
+        shop.receiver.secrets["shop"] = answer.json()["secret"]
         yield shop
         shop.receiver.close()
     finally:
@@ -206,7 +159,7 @@ def test_equal_to_the_oracle_after_every_process_was_killed_while_events_flowed(
     wait_for(lambda: len(shop.receiver.bodies) >= len(changes), what="every webhook to arrive")
     assert sorted(shop.receiver.transitions()) == sorted(change["id"] for change in changes)
     assert all(len(bodies) == 1 for bodies in shop.receiver.bodies.values())
-    assert shop.receiver.refused == 0
+    assert shop.receiver.unsigned == 0
 
 
 @pytest.mark.parametrize(("seconds", "restart"), [(3, False), (20, True)])

@@ -229,6 +229,26 @@ async def test_changes_go_on_while_redis_is_gone_and_after_it_forgot_the_newest(
         await view.redis.aclose()
 
 
+async def test_a_server_that_restarts_again_before_partitions_are_claimed_is_noticed(tmp_path: Path) -> None:
+    """It refuses writes, as one whose disk is full does, and comes back without what it was told meanwhile."""
+    with LocalValkey(tmp_path) as valkey:
+        owner, view = Owner(valkey.url, "again:"), View(valkey.url, "again:")
+        await owner.projector.start()
+        owner.count("1")
+        await eventually(lambda: _is(view.offset(), 1))
+        await view.redis.config_set("maxmemory", 1)
+        await view.redis.script_flush()
+        async with asyncio.timeout(10):
+            while owner.projector.reachable:
+                await asyncio.sleep(0.01)
+        await view.redis.script_flush()
+        await view.redis.config_set("maxmemory", 0)
+        owner.count("1")
+        await eventually(lambda: _is(view.offset(), 2))
+        await owner.projector.stop(1)
+        await view.redis.aclose()
+
+
 async def _there(view: View) -> bool:
     return await view.marker() is not None
 

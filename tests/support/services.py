@@ -92,7 +92,7 @@ class Stack:
             f"ROLLCALL_{service}_PORT": str(port),
             "ROLLCALL_DATA_DIR": str(self.folder / f"data-{name}"),
         }
-        with (self.folder / f"{self.prefix}{name}.log").open("ab") as log:
+        with self.log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen((sys.executable, "-m", *module), env=environment, stdout=log, stderr=log)
         if wait:
             wait_for(lambda: self.get(name, "/readyz") is not None, what=f"{name} to be ready")
@@ -116,7 +116,24 @@ class Stack:
         """End one process, gently or with `kill -9`."""
         process = self._processes.pop(name)
         (process.terminate if gently else process.kill)()
-        process.wait(30)
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+    def pid(self, name: str) -> int:
+        """Return the process of a service."""
+        return self._processes[name].pid
+
+    def ended(self, name: str) -> str | None:
+        """Say how a process has ended by itself, None while it runs."""
+        code = self._processes[name].poll()
+        return None if code is None else f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+    def log(self, name: str) -> Path:
+        """Return where a service writes."""
+        return self.folder / f"{self.prefix}{name}.log"
 
     def command(self, *module: str) -> str:
         """Run `python -m module…` to its end and return what it printed."""

@@ -25,6 +25,7 @@ from services.api.dispatcher.metrics import ATTEMPTS, ENDED, FIRST_ATTEMPT_DELAY
 from services.api.dispatcher.queues import Queues
 from services.api.dispatcher.schedule import delay_s
 from services.api.dispatcher.settings import DispatcherSettings
+from services.kit import failpoints
 from services.kit.logs import die
 
 log = logging.getLogger(__name__)
@@ -174,7 +175,9 @@ class Desk:
             at_ms = self._now_ms()
             if not delivery.attempts:
                 FIRST_ATTEMPT_DELAY.observe(max(0, at_ms - delivery.created_ms) / 1000)
+            failpoints.hit("dispatcher.before_attempt")
             result = await self._client.post(endpoint, delivery.id, delivery.body, at_ms)
+            failpoints.hit("dispatcher.after_attempt")
             ATTEMPTS.labels("none" if result.status is None else f"{result.status // 100}xx").inc()
             delivery.attempts = [*delivery.attempts, Attempt(at_ms, result.status, result.duration_ms, result.error)]
             self._judge(delivery, endpoint, result)
@@ -228,10 +231,13 @@ class Desk:
         topic = self._settings.topics.deliveries
         for start in range(0, len(records), _BATCH):
             last = start + _BATCH >= len(records)
+            failpoints.hit("dispatcher.before_transaction")
             async with self._producer.transaction():
                 # The progress is in the last one, after every state that it vouches for.
                 sent = [await self._producer.send(topic, value, key=key, partition=self.number) for key, value in records[start : start + _BATCH]]
                 await asyncio.gather(*sent)
+                failpoints.hit("dispatcher.in_transaction")
+            failpoints.hit("dispatcher.after_transaction")
             if last:
                 self._written_to = read_to
         for delivery in states.values():

@@ -1,0 +1,243 @@
+"""After each fault: what the promises of the contract say, held to what can be read and asked, record by record.
+
+Promise 1: every customer touched since the last look (at the end everyone, and every list and count), by HTTP, against the judge of
+`tests/oracle`, and against the transitions that were published. 2: the accounting, against the topics. 3 and 5: `ledger`. 4: what users asked
+meanwhile never was a false no, and no row of the changelog goes back. 6: the same users, with other tenants' keys, and the
+endpoints. 7: memory, and nothing that waits for ever: everything here is awaited within a limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from confluent_kafka import Consumer, TopicPartition
+
+from schemas.instants import parse_instant
+from services.segmenter.accounting import Line, account, totals
+from services.segmenter.rows import PROGRESS, decode_progress, decode_row
+from tests.chaos.ledger import Customer, Deliveries, Ledger, Violations
+from tests.chaos.scene import Scene
+from tests.chaos.town import SEGMENTS, TENANTS
+from tests.support.services import PARTITIONS, wait_for
+
+_PATIENCE_S: Final = 20.0
+"""How long an answer may differ from the judge's: partitions wait for what others send them, and windows run out meanwhile."""
+
+_ASKERS: Final = 4
+_TRIES: Final = 5
+
+
+class Judge:
+    """Looks at one scene, again and again."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.violations = Violations()
+        self.ledger = Ledger(PARTITIONS, self.violations)
+        self.deliveries = Deliveries(self.ledger, self.violations)
+        self.compared = 0
+        self.outcomes: dict[str, int] = {}
+        self._scene = scene
+        self._arrivals = 0
+        self._false = 0
+        self._changes = _reader(scene, scene.stack.topics.changes)
+
+    def look(self, *, everyone: bool = False) -> None:
+        """Compare while the load rests; `everyone`: all customers, lists, counts and rows, and each record counted."""
+        scene = self._scene
+        touched = scene.book.take_touched()
+        if everyone:
+            touched |= {(tenant["id"], customer) for tenant in TENANTS for customer in scene.book.known(tenant["id"])}
+        for tenant in TENANTS:
+            scene.must(tenant["id"], "GET", "/v1/segments/buyers/count", after=scene.load.position(tenant["id"]))
+        self._customers(touched)
+        self._pushed()
+        for answer in scene.false_answers[self._false :]:
+            self.violations.note(f"a user was told what is not so: {answer}")
+        self._false = len(scene.false_answers)
+        self._accounts(records=everyone)
+        if everyone:
+            self._lists()
+            self._rows()
+
+    # ---- 1
+
+    def _customers(self, customers: Iterable[Customer]) -> None:
+        left = dict.fromkeys(customers, "")
+        self.compared += len(left)
+        until = time.monotonic() + _PATIENCE_S
+        with ThreadPoolExecutor(_ASKERS) as pool:
+            while left:
+                answers = list(pool.map(self._asked, left))
+                self._read_changes()
+                left = {customer: fault for customer, answer in zip(left, answers, strict=True) if (fault := self._fault(customer, answer))}
+                if time.monotonic() > until:
+                    break
+        for customer, fault in left.items():
+            self.violations.note(f"{customer}: {fault}")
+
+    def _asked(self, customer: Customer) -> Any:
+        tenant, name = customer
+        response = self._scene.ask(tenant, "GET", f"/v1/customers/{name}/segments")
+        return None if response is None or response.status_code != 200 else response.json()
+
+    def _fault(self, customer: Customer, answer: Any) -> str:
+        """Say in what an answer differs from the judge, and from what was published; nothing when it does not."""
+        if answer is None:
+            return "no answer"
+        shown = {segment["id"] for segment in answer["segments"]}
+        expected = self._scene.book.expected(*customer, parse_instant(answer["as_of"]))
+        if shown != expected:
+            return f"in {sorted(shown)} as of {answer['as_of']}, and by the judge in {sorted(expected)}"
+        published = self.ledger.members.get(customer, set())
+        return "" if published == shown else f"in {sorted(shown)}, and by what was published in {sorted(published)}"
+
+    def _lists(self) -> None:
+        """Every list and count; of `here`, which changes from one moment to the next, only customer by customer above."""
+        for tenant in TENANTS:
+            for segment in SEGMENTS:
+                if segment["id"] == "here":
+                    continue
+                for _ in range(_TRIES):
+                    if not (fault := self._list(tenant["id"], segment["id"])):
+                        break
+                else:
+                    self.violations.note(fault)
+
+    def _list(self, tenant: str, segment: str) -> str:
+        """Say in what a list or a count differs from the judge; once may be chance, for pages are of different instants."""
+        scene = self._scene
+        count = scene.must(tenant, "GET", f"/v1/segments/{segment}/count")
+        at_ms = parse_instant(count["as_of"])
+        shown: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = scene.must(tenant, "GET", f"/v1/segments/{segment}/members", limit="1000", **cursor)
+            shown += [member["customer_id"] for member in page["members"]]
+            if page["next"] is None:
+                break
+            cursor = {"cursor": page["next"]}
+        expected = {customer for customer in scene.book.known(tenant) if segment in scene.book.expected(tenant, customer, at_ms, only=segment)}
+        if count["count"] == len(shown) == len(expected) and set(shown) == expected:
+            return ""
+        differ = sorted(set(shown) ^ expected)[:5]
+        return f"{tenant}/{segment}: counted {count['count']}, listed {len(shown)}, by the judge {len(expected)}: {differ}"
+
+    # ---- 2
+
+    def _accounts(self, *, records: bool) -> None:
+        lines: list[Line] = []
+
+        def applied() -> bool:
+            lines[:] = asyncio.run(account(self._scene.stack.settings(), records=records))
+            return not any(line.waiting for line in lines)
+
+        try:
+            wait_for(applied, what="every record to be applied", timeout_s=60, every_s=0.5)
+        except TimeoutError as error:
+            behind = [f"{line.topic}/{line.partition}: {line.waiting} after {line.offset}" for line in lines if line.waiting]
+            raise TimeoutError(f"{error}: {behind}") from None
+        for line in lines:
+            for fault in line.faults():
+                self.violations.note(f"accounting: {fault}")
+        self.outcomes = dict(totals(lines))
+        written, load = sum(line.accepted for line in lines if not line.topic.endswith(("manual-entries", "customer-moves"))), self._scene.load
+        if written < (accepted := load.sent["http"] + load.sent["kafka"] + load.poison):
+            self.violations.note(f"accounting: {accepted} were acknowledged, and {written} have an outcome")
+
+    # ---- 3 and 5
+
+    def _read_changes(self) -> None:
+        for partition, key, value in read_to_end(self._changes, self._scene.stack.topics.changes):
+            self.ledger.take(partition, key, value or b"")
+
+    def _pushed(self) -> None:
+        """Wait until every transition that was published by now has been taken by its endpoint."""
+        self._read_changes()
+        published = set(self.ledger.told)
+
+        def arrived() -> bool:
+            until = len(self._scene.receiver.arrivals)
+            self._read_changes()
+            for arrival in self._scene.receiver.arrivals[self._arrivals : until]:
+                self.deliveries.take(arrival.endpoint, arrival.id, arrival.body, taken=arrival.status < 300)
+            self._arrivals = until
+            return not self.deliveries.missing() & published
+
+        try:
+            wait_for(arrived, what="every webhook", timeout_s=60, every_s=0.2)
+        except TimeoutError:
+            for missing in sorted(self.deliveries.missing() & published):
+                self.violations.note(f"{missing} of {self.ledger.told[missing].customer} was never taken by the endpoint")
+        if self._scene.receiver.unsigned:
+            self.violations.note(f"{self._scene.receiver.unsigned} webhooks had no right signature")
+            self._scene.receiver.unsigned = 0
+
+    # ---- 4
+
+    def _rows(self) -> None:
+        """No row and no progress of the changelog goes back, and the last row of each customer knows the last transition."""
+        topic = self._scene.stack.topics.rows
+        reader = _reader(self._scene, topic)
+        seqs: dict[bytes, int] = {}
+        epochs: dict[int, int] = {}
+        for partition, key, value in read_to_end(reader, topic):
+            if key == PROGRESS and value is not None:
+                epoch = decode_progress(value).epoch
+                if epoch < epochs.get(partition, 0):
+                    self.violations.note(f"changelog {partition}: epoch {epoch} was written after {epochs[partition]}")
+                epochs[partition] = epoch
+            elif key[:1] == b"r" and value is not None:
+                seq = decode_row(value).seq
+                if seq < seqs.get(key[1:], 0):
+                    self.violations.note(f"changelog {partition}: a row of {key[1:]!r} with seq {seq} came after {seqs[key[1:]]}")
+                seqs[key[1:]] = seq
+        reader.close()
+        last: dict[bytes, int] = {}
+        for told in self.ledger.told.values():
+            key = f"{told.customer[0]}:{told.customer[1]}".encode()
+            last[key] = max(told.seq, last.get(key, 0))
+        self._read_changes()
+        for key, seq in last.items():
+            if seqs.get(key, 0) < seq:
+                self.violations.note(f"changelog: the row of {key!r} is of seq {seqs.get(key, 0)}, and {seq} was published")
+
+
+def _reader(scene: Scene, topic: str) -> Consumer:
+    """Return a reader of whole steps, at the beginning of a topic."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": scene.broker.bootstrap,
+            "group.id": "judge",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "log_level": 0,
+        }
+    )
+    consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+    return consumer
+
+
+def read_to_end(consumer: Consumer, topic: str, timeout_s: float = 60.0) -> Iterable[tuple[int, bytes, bytes | None]]:
+    """Yield partition, key and value of everything from where a reader stands to the ends as they are now."""
+    ends = {number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)[1] for number in range(PARTITIONS)}
+    places = {place.partition: place.offset for place in consumer.position([TopicPartition(topic, number) for number in range(PARTITIONS)])}
+    until = time.monotonic() + timeout_s
+    ended = {number for number, end in ends.items() if not end or places.get(number, -1) >= end}
+    while len(ended) < PARTITIONS:
+        if time.monotonic() > until:
+            raise TimeoutError(f"{topic} was not read to its end within {timeout_s:.0f} s")
+        for message in consumer.consume(5_000, 0.2):
+            number, error = message.partition() or 0, message.error()
+            if error is None:
+                yield number, message.key() or b"", message.value()
+            elif error.name() == "_PARTITION_EOF" and (message.offset() or 0) >= ends[number]:
+                ended.add(number)
+        for place in consumer.position([TopicPartition(topic, number) for number in range(PARTITIONS)]):
+            if place.offset >= ends[place.partition]:
+                ended.add(place.partition)

@@ -1,0 +1,101 @@
+"""Who shops there, what their segments are, and the judge's book of everything that was accepted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any, Final
+
+from tests.oracle import model
+
+Json = dict[str, Any]
+
+TENANTS: Final[tuple[Json, ...]] = (
+    {"id": "amber", "timezone": "Europe/Paris", "currency": "EUR", "country": "FR"},
+    {"id": "birch", "timezone": "America/New_York", "currency": "USD", "country": "US"},
+    {"id": "cedar", "timezone": "Asia/Kolkata", "currency": "GBP", "country": "GB"},
+)
+"""One has most of the events, as some always has; all have customers of the same names."""
+
+SHARES: Final = (0.6, 0.3, 0.1)
+
+
+def _counted(event: str, last: str | None, op: str, value: object, **metric: Any) -> Json:
+    window = {"window": {"last": last}} if last else {}
+    return {"metric": {"measure": "count", "event": event, **metric, **window}, "op": op, "value": value}
+
+
+_REVENUE: Final = {"measure": "sum", "event": "checkout", "field": "total", "window": {"last": "P1M"}}
+_CHANNEL: Final = {"measure": "favourite", "event": "checkout", "field": "channel", "window": {"last": "P1M"}}
+_SPRING: Final = [{"field": "coupon_id", "op": "eq", "value": "SPRING"}]
+
+SEGMENTS: Final[tuple[Json, ...]] = (
+    {"id": "buyers", "rule": _counted("checkout", None, "gte", 1)},
+    {"id": "regulars", "rule": _counted("checkout", "P14D", "gte", 5)},
+    {
+        "id": "spenders",
+        "rule": {
+            "all": [
+                {"metric": _REVENUE, "op": "gt", "value": "300.00"},
+                {"not": _counted("coupon-redemption", None, "gte", 1, where=_SPRING)},
+            ]
+        },
+    },
+    # Time alone takes them out again: most exits of a run are of this one.
+    {"id": "here", "rule": _counted("visit", "PT15S", "gte", 1)},
+    {"id": "readers", "rule": _counted("email-open", "P7D", "between", [2, 4])},
+    {"id": "grown-ups", "rule": {"profile": "age", "op": "gte", "value": 18}, "include": ["stranger"], "exclude": ["c3"]},
+    {"id": "web", "rule": {"metric": _CHANNEL, "op": "eq", "value": "web"}},
+    {"id": "core", "rule": {"all": [{"segment": "regulars"}, {"not": {"segment": "readers"}}]}},
+    {"id": "chosen", "include": ["stranger"]},
+)
+
+_SEEN: Final = frozenset(
+    ("type", "event_id", "customer_id", "occurred_at", "kind", "total", "channel", "store_id", "receipt_id", "coupon_id", "attributes")
+)
+"""The fields that a rule above, or a void, looks at: the book keeps no others, for a long run has millions of documents."""
+
+
+class Book:
+    """The judge's histories, and who was touched since the last look. Written by the load, read while it rests."""
+
+    def __init__(self) -> None:
+        self.histories = {tenant["id"]: model.History(tenant) for tenant in TENANTS}
+        self.segments = {tenant["id"]: [{**segment, "include": [*segment.get("include", ())]} for segment in SEGMENTS] for tenant in TENANTS}
+        self.touched: set[tuple[str, str]] = set()
+        self.accepted = 0
+        self._lock = threading.Lock()
+
+    def take(self, tenant: str, documents: Iterable[Json]) -> None:
+        """Write down what was accepted."""
+        with self._lock:
+            for document in documents:
+                self.accepted += 1
+                if (customer := document.get("customer_id")) is not None:
+                    self.histories[tenant].add({name: value for name, value in document.items() if name in _SEEN})
+                    self.touched.add((tenant, customer))
+
+    def choose(self, tenant: str, customer: str) -> None:
+        """Write down that a customer was put on the manual list."""
+        with self._lock:
+            listed = next(segment for segment in self.segments[tenant] if segment["id"] == "chosen")["include"]
+            if customer not in listed:
+                listed.append(customer)
+            self.touched.add((tenant, customer))
+
+    def known(self, tenant: str) -> set[str]:
+        """Everyone of a tenant."""
+        listed = {name for segment in self.segments[tenant] for which in ("include", "exclude") for name in segment.get(which) or ()}
+        return self.histories[tenant].known | listed
+
+    def expected(self, tenant: str, customer: str, at_ms: int, only: str = "") -> set[str]:
+        """The segments that a customer is in at an instant, by the judge; `only` one of them if it is named."""
+        segments, history = self.segments[tenant], self.histories[tenant]
+        asked = [segment for segment in segments if only in ("", segment["id"])]
+        return {segment["id"] for segment in asked if model.is_member(segment, history, customer, at_ms, segments)}
+
+    def take_touched(self) -> set[tuple[str, str]]:
+        """Return who was touched since the last time."""
+        with self._lock:
+            touched, self.touched = self.touched, set()
+        return touched
