@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from msgspec import Struct
 from standardwebhooks import Webhook
 
@@ -64,15 +65,17 @@ def signed_headers(secret: str, message_id: str, at_ms: int, body: bytes) -> dic
 
 
 class Client:
-    """Posts webhooks. An async context manager; connections are kept and shared by all deliveries."""
+    """Posts webhooks. An async context manager; connections are kept and shared by all deliveries. `resolver` None asks the system."""
 
-    def __init__(self, allowed: Sequence[Network], *, timeout_s: float = TIMEOUT_S) -> None:
-        self._allowed = allowed
+    def __init__(self, allowed: Sequence[Network], *, timeout_s: float = TIMEOUT_S, resolver: AbstractResolver | None = None) -> None:
+        self._allowed, self._resolver = allowed, resolver
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, ttl_dns_cache=60, socket_factory=self._socket, keepalive_timeout=60)
+        connector = aiohttp.TCPConnector(
+            limit=0, limit_per_host=0, ttl_dns_cache=60, resolver=self._resolver, socket_factory=self._socket, keepalive_timeout=60
+        )
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=self._timeout, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
         )
@@ -126,7 +129,8 @@ def _retry_after(value: str | None, now_ms: int) -> float:
         return 0.0
     if value.strip().isascii() and value.strip().isdigit():
         return float(value.strip()[:9])
-    with suppress(ValueError, TypeError):
+    # A date beyond all time overflows; it asks for nothing, as any other nonsense.
+    with suppress(ValueError, TypeError, OverflowError):
         return max(0.0, parsedate_to_datetime(value).timestamp() - now_ms / 1000)
     return 0.0
 
