@@ -110,16 +110,17 @@ async def test_a_canary_sees_no_connection(host: str) -> None:
 
 async def test_a_name_is_judged_at_each_connection() -> None:
     """A name that led to an allowed address a moment ago, or leads to several: a refused one is never connected to."""
-    async with receiver(answering(b"HTTP/1.1 204 x\r\nconnection: close\r\n\r\n")) as (port, came):
-        async with receiver(answering(b"HTTP/1.1 204 x\r\n\r\n"), "127.0.0.2", port) as (_, canary):
-            names = Names(["127.0.0.1"], ["127.0.0.2"], ["::ffff:127.0.0.2"], ["127.0.0.2", "127.0.0.1"])
-            url = f"http://shop.example:{port}/"
-            assert (await post(url, resolver=names)).delivered
-            for _ in range(2):
-                found = await post(url, resolver=names)
-                assert found.status is None
-            await post(url, resolver=names)
-            assert (len(came) >= 1, canary) == (True, [])
+    gone = b"HTTP/1.1 204 x\r\nconnection: close\r\n\r\n"
+    names = Names(["127.0.0.1"], ["127.0.0.2"], ["::ffff:127.0.0.2"], ["127.0.0.2", "127.0.0.1"])
+    async with receiver(answering(gone)) as (port, came), receiver(answering(gone), "127.0.0.2", port) as (_, canary):
+        url = f"http://shop.example:{port}/"
+        assert (await post(url, resolver=names)).delivered
+        for _ in range(2):
+            found = await post(url, resolver=names)
+            assert found.status is None
+            assert "127.0.0.2 is loopback" in str(found.error)
+        await post(url, resolver=names)
+        assert (len(came) >= 1, canary) == (True, [])
 
 
 async def test_a_redirect_is_an_answer_and_nothing_more() -> None:

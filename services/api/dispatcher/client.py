@@ -6,6 +6,7 @@ Signatures follow Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import time
 from collections.abc import Sequence
@@ -89,7 +90,8 @@ class Client:
         """Make the socket of a connection; this sees the address actually connected to, whatever a name resolved to before."""
         family, kind, protocol, _, where = address
         if reason := refused(str(where[0]), self._allowed):
-            raise RefusedAddress(f"not connected: {reason}")
+            # The library tells of an error what its number's text says.
+            raise RefusedAddress(errno.EACCES, f"not connected: {reason}")
         return socket.socket(family, kind, protocol)
 
     async def post(self, endpoint: Endpoint, message_id: str, body: bytes, now_ms: int) -> AttemptResult:
