@@ -53,15 +53,15 @@ class AttemptResult(Struct):
         return self.status == _GONE
 
 
-def signed_headers(secret: str, message_id: str, at_ms: int, body: bytes) -> dict[str, str]:
-    """Return the headers of a webhook."""
+def signed_headers(secrets: Sequence[str], message_id: str, at_ms: int, body: bytes) -> dict[str, str]:
+    """Return the headers of a webhook, with a signature of each secret: a receiver takes it that knows any of them."""
     at = datetime.fromtimestamp(at_ms // 1000, UTC)
     return {
         "content-type": "application/json",
         "user-agent": "Rollcall-Webhooks/1",
         "webhook-id": message_id,
         "webhook-timestamp": str(at_ms // 1000),
-        "webhook-signature": Webhook(secret).sign(message_id, at, body.decode()),
+        "webhook-signature": " ".join(Webhook(secret).sign(message_id, at, body.decode()) for secret in secrets),
     }
 
 
@@ -97,7 +97,7 @@ class Client:
     async def post(self, endpoint: Endpoint, message_id: str, body: bytes, now_ms: int) -> AttemptResult:
         """Try once. Never raises for what a receiver or the network does."""
         assert self._session is not None, "used as a context manager"
-        headers = signed_headers(endpoint.secret, message_id, now_ms, body)
+        headers = signed_headers(endpoint.secrets(now_ms), message_id, now_ms, body)
         since = time.perf_counter()
         status, error, retry_after_s = None, None, 0.0
         try:
