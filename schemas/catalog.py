@@ -18,6 +18,7 @@ from schemas.declarations import Attribute, Declarations
 from schemas.definitions import AttributePut, Definition, EndpointDeleted, EndpointPut, KeyPut, KeyRevoked, TenantPut, decode_definition
 from schemas.dependencies import ordered
 from schemas.errors import Refusal
+from schemas.instants import DAY_MS
 from schemas.lifetimes import NOTHING, Lifetime
 from schemas.outcomes import Conflict, Outcome
 from schemas.rule_context import RuleContext
@@ -27,6 +28,8 @@ from schemas.versions import Version
 __all__ = ["Attribute", "Catalog", "Endpoint", "Key", "Outcome", "Segment", "Tenant", "Version"]
 
 MAX_ENDPOINTS: Final = 1_000
+SECRET_OVERLAP_MS: Final = DAY_MS
+"""How long an endpoint's former secret signs beside the new one: a day to tell every receiver."""
 _OUTCOMES_KEPT: Final = 10_000
 _ZONES: Final = available_timezones()
 
@@ -67,6 +70,29 @@ class Endpoint(Struct, frozen=True):
     description: str
     created_ms: int
     deleted: bool = False
+    former_secret: str = ""
+    former_until_ms: int = 0
+
+    def secrets(self, now_ms: int) -> list[str]:
+        """Return what signs at an instant: the secret, and after a rotation the former one for a while."""
+        return [self.secret, self.former_secret] if self.former_secret and now_ms < self.former_until_ms else [self.secret]
+
+    def record(self, at_ms: int) -> EndpointPut:
+        """Return the record that saves this endpoint as it is; others are made from it with `replace`."""
+        return EndpointPut(
+            tenant=self.tenant,
+            at_ms=at_ms,
+            endpoint_id=self.id,
+            replaces=self.revision,
+            url=self.url,
+            secret=self.secret,
+            segments=None if self.segments is None else sorted(self.segments),
+            changes=sorted(self.changes),  # type: ignore[arg-type]
+            causes=None if self.causes is None else sorted(self.causes),  # type: ignore[arg-type]
+            imports=self.imports,
+            enabled=self.enabled,
+            description=self.description,
+        )
 
 
 _ACCEPTED: Final = Outcome(True)
@@ -205,6 +231,12 @@ class Catalog:
             raise Conflict(412, f"the endpoint is at revision {revision}, not {record.replaces}; read it again")
         if current is None and len(self.endpoints_of(record.tenant)) >= MAX_ENDPOINTS:
             raise Conflict(422, f"a tenant has at most {MAX_ENDPOINTS} endpoints")
+        if current is None:
+            former, until_ms = "", 0
+        elif record.secret == current.secret:
+            former, until_ms = current.former_secret, current.former_until_ms
+        else:
+            former, until_ms = current.secret, record.at_ms + SECRET_OVERLAP_MS
         known[record.endpoint_id] = Endpoint(
             tenant=record.tenant,
             id=record.endpoint_id,
@@ -218,4 +250,6 @@ class Catalog:
             enabled=record.enabled,
             description=record.description,
             created_ms=record.at_ms if current is None else current.created_ms,
+            former_secret=former,
+            former_until_ms=until_ms,
         )

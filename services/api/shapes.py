@@ -275,7 +275,7 @@ class EndpointBody(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class EndpointView(Struct, kw_only=True):
-    """A webhook endpoint. The secret is shown once, in the answer that creates it."""
+    """A webhook endpoint. A secret is shown once, in the answer that creates it."""
 
     id: str
     url: str

@@ -60,6 +60,10 @@ def test_an_endpoint_shows_its_secret_once(api: Api) -> None:
     for method, body in (("GET", None), ("PUT", HOOK), ("DELETE", None)):
         assert fails(api.call(method, path, body, key="theirs"), 404) == fails(api.call(method, "/v1/webhooks/whk_absent", body), 404)
     assert fails(api.call("POST", path + "/test", key="theirs"), 404) == fails(api.call("POST", "/v1/webhooks/whk_absent/test"), 404)
+    fails(api.call("POST", path + "/rotate", If_Match='"2"'), 412)
+    rotated = api.call("POST", path + "/rotate", If_Match='"3"')
+    assert (rotated.status_code, rotated.headers["etag"], "secret" in api.get(path).json()) == (200, '"4"', False)
+    assert api.desk.follower.catalog.endpoints["demo"][endpoint["id"]].secrets(api.desk.now_ms()) == [rotated.json()["secret"], secret]
     assert api.call("DELETE", path).status_code == 204
     fails(api.get(path), 404)
     fails(api.call("DELETE", path), 404)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -27,6 +30,7 @@ class Receivers:
     def __init__(self, port: int | None = None) -> None:
         self.port = port or free_port()
         self.came: dict[str, list[tuple[str, bytes]]] = {}
+        self.at_s: dict[str, list[float]] = {}
         self._loop = asyncio.new_event_loop()
         ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, args=(ready,), daemon=True)
@@ -48,7 +52,12 @@ class Receivers:
     async def _answer(self, request: web.Request) -> web.Response:
         temper = request.match_info["temper"]
         seen = self.came.setdefault(temper, [])
+        self.at_s.setdefault(temper, []).append(time.monotonic())
         seen.append((request.headers["webhook-id"], await request.read()))
+        if temper == "slow":
+            await asyncio.sleep(3)
+        if temper == "busy" and len(seen) == 1:
+            return web.Response(status=429, headers={"Retry-After": "2"})
         if temper == "fails-twice" and len(seen) <= 2:
             return web.Response(status=500)
         if temper == "redirects":
@@ -118,9 +127,12 @@ def catalog_of(stack: Stack) -> Catalog:
 
 
 def test_receivers_of_every_temper(stack: Stack) -> None:
-    """Failures are tried again with the same id and bytes, a redirect is one, 410 disables, a private address sees no connection."""
+    """Failures are tried again, when the schedule or Retry-After says, with the same id and bytes; a redirect is one, 410 disables.
+
+    A private address sees no connection.
+    """
     receivers = Receivers()
-    names = ("well", "fails-twice", "redirects", "gone")
+    names = ("well", "fails-twice", "redirects", "gone", "busy")
     urls = {name: f"http://127.0.0.1:{receivers.port}/{name}" for name in names} | {"canary": f"http://127.0.0.2:{receivers.port}/canary"}
     define(stack, urls)
     stack.start("dispatcher", "services.api", "dispatch")
@@ -128,6 +140,11 @@ def test_receivers_of_every_temper(stack: Stack) -> None:
     wait_for(lambda: len(receivers.came.get("fails-twice", [])) == 3, what="the third attempt")
     wait_for(lambda: len(receivers.came.get("redirects", [])) == 4, what="the redirecting one to be exhausted")
     wait_for(lambda: not catalog_of(stack).endpoints["t"]["gone"].enabled, what="the endpoint that answered 410 to be disabled")
+    wait_for(lambda: len(receivers.came["busy"]) == 2, what="the receiver that asked for time")
+    gaps_s = [after - before for temper in ("fails-twice", "redirects") for before, after in pairwise(receivers.at_s[temper])]
+    # Within a tenth of what is planned; later by what it takes to write an attempt down, and by a busy machine.
+    assert all(0.17 < gap_s < 2.0 for gap_s in gaps_s), gaps_s
+    assert 1.9 < receivers.at_s["busy"][1] - receivers.at_s["busy"][0] < 5.0
     assert len(set(receivers.came["fails-twice"])) == 1
     assert len(set(receivers.came["redirects"])) == 1
     assert len(receivers.came["well"]) == len(receivers.came["gone"]) == 1
@@ -136,6 +153,46 @@ def test_receivers_of_every_temper(stack: Stack) -> None:
     announce(stack, 1, 1, 1)
     wait_for(lambda: len(receivers.came["well"]) == 2, what="the next transition")
     assert len(receivers.came["gone"]) == 1
+    receivers.close()
+
+
+def test_a_slow_endpoint_holds_up_nobody_else(stack: Stack) -> None:
+    """What goes to others, of the same customers, has gone while it still thinks about the first."""
+    receivers = Receivers()
+    define(stack, {name: f"http://127.0.0.1:{receivers.port}/{name}" for name in ("well", "slow")})
+    stack.start("dispatcher", "services.api", "dispatch")
+    announce(stack, 0, 6, 2)
+    wait_for(lambda: len(receivers.came.get("well", [])) == 6, what="all that goes to the quick one")
+    assert len(receivers.came["slow"]) == 2, "the first of each customer"
+    assert receivers.at_s["well"][-1] - receivers.at_s["slow"][0] < 2.5
+    receivers.close()
+
+
+def test_dispatchers_share_the_work_and_take_over_from_a_dead_one(stack: Stack) -> None:
+    """Two have every partition once between them; 15 s after one died, the other has pushed what the dead one had to push."""
+    port = free_port()
+    stack.extra |= {"ROLLCALL_DISPATCHER_SCHEDULE_S": ",".join(["0"] + ["0.5"] * 90)}
+    define(stack, {"late": f"http://127.0.0.1:{port}/well"})
+    for name in ("dispatcher1", "dispatcher2"):
+        stack.start(name, "services.api", "dispatch")
+
+    def held(name: str, what: str) -> Any:
+        return (stack.get(name, "/readyz") or {}).get(what)
+
+    def shared() -> bool:
+        first, second = (held(name, "partitions") or [] for name in ("dispatcher1", "dispatcher2"))
+        return bool(first) and bool(second) and sorted(first + second) == list(range(PARTITIONS))
+
+    wait_for(shared, what="each to have its share")
+    ids = announce(stack, 0, 60, 30)
+    wait_for(lambda: (held("dispatcher1", "pending") or 0) + (held("dispatcher2", "pending") or 0) == 60, what="all deliveries to be pending")
+    assert held("dispatcher1", "pending")
+    stack.end("dispatcher1", gently=False)
+    died_s = time.monotonic()
+    receivers = Receivers(port)
+    wait_for(lambda: len({one for one, _ in receivers.came.get("well", [])}) == 60, what="every delivery", every_s=0.2)
+    assert time.monotonic() - died_s < 15
+    assert sorted(body.split(b'"id":"')[1][:8].decode() for _, body in dict(receivers.came["well"]).items()) == ids
     receivers.close()
 
 

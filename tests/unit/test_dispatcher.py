@@ -6,13 +6,15 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from standardwebhooks import Webhook
+from msgspec.structs import replace
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from schemas.catalog import Catalog, Endpoint
 from schemas.definitions import Definition, EndpointPut, SegmentPaused, SegmentPut, SegmentResumed, TenantPut, encode_definition
@@ -161,14 +163,47 @@ def test_an_erased_life_is_told_to_nobody_who_did_not_ask() -> None:
 def test_signatures_are_those_of_the_standard() -> None:
     """HMAC-SHA256 over id, timestamp and body, as the public specification spells it; the reference library accepts it."""
     secret, body = "whsec_" + base64.b64encode(b"thirty-two bytes of good secret!").decode(), b'{"type":"segment.entered"}'
-    headers = signed_headers(secret, "msg_1", 1_674_087_231_999, body)
+    headers = signed_headers([secret], "msg_1", 1_674_087_231_999, body)
     expected = hmac.new(b"thirty-two bytes of good secret!", b"msg_1.1674087231." + body, hashlib.sha256).digest()
     assert headers["webhook-signature"] == "v1," + base64.b64encode(expected).decode()
     assert headers["webhook-timestamp"] == "1674087231"
-    import time  # noqa: PLC0415 - the library compares with its own clock
-
-    fresh = signed_headers(secret, "msg_1", int(time.time() * 1000), body)
+    # The library compares with its own clock.
+    fresh = signed_headers([secret], "msg_1", int(time.time() * 1000), body)
     assert Webhook(secret).verify(body, fresh) == {"type": "segment.entered"}
+
+
+def test_for_a_day_after_a_rotation_two_secrets_sign() -> None:
+    """The reference library accepts a delivery with either; then the former one is nobody's, and at once after a second rotation."""
+    first, second, third = ("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"1", b"2", b"3"))
+    catalog, day_ms, now_ms = Catalog(), 24 * 3_600_000, int(time.time() * 1000)
+    put = EndpointPut(tenant="t", at_ms=now_ms, endpoint_id="e", replaces=0, url="https://x.example/", secret=first)
+    written: list[Definition] = [
+        TenantPut(tenant="t", at_ms=1, timezone="UTC", currency="EUR", country="FR"),
+        put,
+        replace(put, replaces=1, secret=second, at_ms=now_ms),
+        replace(put, replaces=2, secret=second, at_ms=now_ms + 5, description="edited"),
+        replace(put, replaces=3, secret=third, at_ms=now_ms + 10),
+    ]
+    accepted: list[set[str]] = []
+    for offset, record in enumerate(written):
+        assert catalog.apply(offset, encode_definition(record)).accepted
+        if offset:
+            made = catalog.endpoints["t"]["e"]
+            headers = signed_headers(made.secrets(now_ms + 10), "msg_1", now_ms, b"{}")
+            accepted.append({secret for secret in (first, second, third) if verified(secret, headers)})
+    assert accepted == [{first}, {second, first}, {second, first}, {third, second}]
+    made = catalog.endpoints["t"]["e"]
+    assert made.secrets(now_ms + 9 + day_ms) == [third, second]
+    assert made.secrets(now_ms + 10 + day_ms) == [third]
+    assert replace(made.record(now_ms), replaces=3, at_ms=now_ms + 10) == written[-1]
+
+
+def verified(secret: str, headers: dict[str, str]) -> bool:
+    """Whether the reference library takes a delivery of `{}`."""
+    try:
+        return bool(Webhook(secret).verify(b"{}", headers) == {})
+    except WebhookVerificationError:
+        return False
 
 
 def delivery(number: int, customer: str, endpoint_id: str = "e") -> Delivery:

@@ -58,6 +58,16 @@ def test_every_record_has_one_outcome_and_they_add_up_to_the_offsets(shop: Simul
     assert len(shop.dead_letters) == sum(count for outcome, count in outcomes.items() if outcome.startswith("dead_lettered"))
 
 
+def test_a_repaired_event_that_is_replayed_twice_counts_once(shop: Simulation) -> None:
+    """The dead letter holds the bytes as they came; what is made of them is an event like any other, with its own id."""
+    shop.post_raw(broken := json.dumps(checkout("a", NOW) | {"tenant": TENANT["id"], "total": "45,00"}).encode())
+    ((found, headers),) = shop.dead_letters
+    assert (found, headers["reason"]) == (broken, "amount")
+    shop.post_raw(repaired := found.replace(b"45,00", b"45.00"))
+    shop.post_raw(repaired)
+    assert shop.outcomes() == {"dead_lettered/amount": 1, "applied": 1, "duplicate": 1}
+
+
 def test_offsets_that_hold_no_record_are_gaps(shop: Simulation) -> None:
     """Transaction markers take offsets; the outcomes still add up."""
     value = json.dumps(checkout("a", NOW) | {"tenant": "demo"}).encode()

@@ -6,6 +6,7 @@ Signatures follow Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from msgspec import Struct
 from standardwebhooks import Webhook
 
@@ -51,28 +53,30 @@ class AttemptResult(Struct):
         return self.status == _GONE
 
 
-def signed_headers(secret: str, message_id: str, at_ms: int, body: bytes) -> dict[str, str]:
-    """Return the headers of a webhook."""
+def signed_headers(secrets: Sequence[str], message_id: str, at_ms: int, body: bytes) -> dict[str, str]:
+    """Return the headers of a webhook, with a signature of each secret: a receiver takes it that knows any of them."""
     at = datetime.fromtimestamp(at_ms // 1000, UTC)
     return {
         "content-type": "application/json",
         "user-agent": "Rollcall-Webhooks/1",
         "webhook-id": message_id,
         "webhook-timestamp": str(at_ms // 1000),
-        "webhook-signature": Webhook(secret).sign(message_id, at, body.decode()),
+        "webhook-signature": " ".join(Webhook(secret).sign(message_id, at, body.decode()) for secret in secrets),
     }
 
 
 class Client:
-    """Posts webhooks. An async context manager; connections are kept and shared by all deliveries."""
+    """Posts webhooks. An async context manager; connections are kept and shared by all deliveries. `resolver` None asks the system."""
 
-    def __init__(self, allowed: Sequence[Network], *, timeout_s: float = TIMEOUT_S) -> None:
-        self._allowed = allowed
+    def __init__(self, allowed: Sequence[Network], *, timeout_s: float = TIMEOUT_S, resolver: AbstractResolver | None = None) -> None:
+        self._allowed, self._resolver = allowed, resolver
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, ttl_dns_cache=60, socket_factory=self._socket, keepalive_timeout=60)
+        connector = aiohttp.TCPConnector(
+            limit=0, limit_per_host=0, ttl_dns_cache=60, resolver=self._resolver, socket_factory=self._socket, keepalive_timeout=60
+        )
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=self._timeout, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
         )
@@ -86,13 +90,14 @@ class Client:
         """Make the socket of a connection; this sees the address actually connected to, whatever a name resolved to before."""
         family, kind, protocol, _, where = address
         if reason := refused(str(where[0]), self._allowed):
-            raise RefusedAddress(f"not connected: {reason}")
+            # The library tells of an error what its number's text says.
+            raise RefusedAddress(errno.EACCES, f"not connected: {reason}")
         return socket.socket(family, kind, protocol)
 
     async def post(self, endpoint: Endpoint, message_id: str, body: bytes, now_ms: int) -> AttemptResult:
         """Try once. Never raises for what a receiver or the network does."""
         assert self._session is not None, "used as a context manager"
-        headers = signed_headers(endpoint.secret, message_id, now_ms, body)
+        headers = signed_headers(endpoint.secrets(now_ms), message_id, now_ms, body)
         since = time.perf_counter()
         status, error, retry_after_s = None, None, 0.0
         try:
@@ -126,7 +131,8 @@ def _retry_after(value: str | None, now_ms: int) -> float:
         return 0.0
     if value.strip().isascii() and value.strip().isdigit():
         return float(value.strip()[:9])
-    with suppress(ValueError, TypeError):
+    # A date beyond all time overflows; it asks for nothing, as any other nonsense.
+    with suppress(ValueError, TypeError, OverflowError):
         return max(0.0, parsedate_to_datetime(value).timestamp() - now_ms / 1000)
     return 0.0
 

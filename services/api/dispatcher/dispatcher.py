@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from msgspec.structs import replace
 
 from schemas.catalog import Endpoint
-from schemas.definitions import EndpointPut, encode_definition
+from schemas.definitions import encode_definition
 from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
 from services.api.dispatcher.metrics import PENDING
@@ -150,19 +151,6 @@ class Dispatcher(ConsumerRebalanceListener):
 
     async def _write_disabled(self, endpoint: Endpoint) -> None:
         assert self._definitions is not None
-        record = EndpointPut(
-            tenant=endpoint.tenant,
-            at_ms=self._now_ms(),
-            endpoint_id=endpoint.id,
-            replaces=endpoint.revision,
-            url=endpoint.url,
-            secret=endpoint.secret,
-            segments=None if endpoint.segments is None else sorted(endpoint.segments),
-            changes=sorted(endpoint.changes),  # type: ignore[arg-type]
-            causes=None if endpoint.causes is None else sorted(endpoint.causes),  # type: ignore[arg-type]
-            imports=endpoint.imports,
-            enabled=False,
-            description=endpoint.description,
-        )
+        record = replace(endpoint.record(self._now_ms()), enabled=False)
         await self._definitions.send_and_wait(self._settings.topics.definitions, encode_definition(record), partition=0)
         log.warning("endpoint %s of %s answered 410 and is disabled", endpoint.id, endpoint.tenant)

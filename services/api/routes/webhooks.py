@@ -1,14 +1,16 @@
-"""Webhook endpoints: create, read, list, replace, delete, and a signed test delivery. The secret is shown once."""
+"""Webhook endpoints: create, read, list, replace, rotate the secret, delete, and a signed test delivery. Secrets are shown once."""
 
 from __future__ import annotations
 
 import base64
 import socket
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Response
+from msgspec.structs import replace
 
 from schemas.catalog import Endpoint
 from schemas.definitions import EndpointDeleted, EndpointPut
@@ -31,7 +33,7 @@ _ATTEMPTS: Final = 3
 async def create(call: Call) -> Response:
     """Save a new endpoint and show its secret, once."""
     body = await call.body(EndpointBody)
-    secret = "whsec_" + base64.b64encode(call.desk.randomness(_SECRET_BYTES)).decode()
+    secret = _new_secret(call)
     put = _put(call, new_id("whk", call.desk.randomness), 0, secret, body)
     await call.desk.writer.define(put)
     headers = {"Location": f"/v1/webhooks/{put.endpoint_id}"}
@@ -53,11 +55,24 @@ async def replace_all(call: Call) -> Response:
     """Save an endpoint as it shall be; its secret stays."""
     matching = call.if_match()
     body = await call.body(EndpointBody)
+    current, put = await _saved(call, matching, lambda found: _put(call, found.id, found.revision, found.secret, body))
+    return answer(endpoint_view(_made(put, current.created_ms)), etag=put.replaces + 1)
+
+
+async def rotate(call: Call) -> Response:
+    """Give an endpoint a new secret and show it, once; deliveries are signed with the former one as well for a day."""
+    matching, secret = call.if_match(), _new_secret(call)
+    current, put = await _saved(call, matching, lambda found: replace(found.record(call.desk.now_ms()), secret=secret))
+    return answer(endpoint_view(_made(put, current.created_ms), secret=secret), etag=put.replaces + 1)
+
+
+async def _saved(call: Call, matching: list[str] | None, put_of: Callable[[Endpoint], EndpointPut]) -> tuple[Endpoint, EndpointPut]:
+    """Save what is made of the endpoint as it is; return what it was and what was written."""
     for attempt in range(_ATTEMPTS):
         current = _existing(call)
         if matching is not None and not {"*", str(current.revision)} & set(matching):
             raise Refused(412, f"the endpoint is at revision {current.revision}; read it again", {"ETag": f'"{current.revision}"'})
-        put = _put(call, current.id, current.revision, current.secret, body)
+        put = put_of(current)
         try:
             await call.desk.writer.define(put)
         except Refused as error:
@@ -65,7 +80,7 @@ async def replace_all(call: Call) -> Response:
             if matching is None and error.status == 412 and attempt < _ATTEMPTS - 1:
                 continue
             raise
-        return answer(endpoint_view(_made(put, current.created_ms)), etag=current.revision + 1)
+        return current, put
     raise unavailable("others keep changing this endpoint")
 
 
@@ -81,6 +96,10 @@ async def test(call: Call) -> Response:
     found = await send_test(_existing(call), call.desk.settings, call.desk.now_ms())
     delivered = found.status is not None and 200 <= found.status < 300
     return answer(TestResult(delivered, found.status, found.duration_ms, found.error))
+
+
+def _new_secret(call: Call) -> str:
+    return "whsec_" + base64.b64encode(call.desk.randomness(_SECRET_BYTES)).decode()
 
 
 def _existing(call: Call) -> Endpoint:
@@ -201,6 +220,13 @@ ROUTES: Final = (
     RouteSpec(
         "DELETE", "/v1/webhooks/{id}", delete, "webhooks:write", "Delete a webhook endpoint",
         {204: Answer("Deleted; what was pending for it is cancelled.")}, "webhooks", errors=(404,),
+    ),
+    RouteSpec(
+        "POST", "/v1/webhooks/{id}/rotate", rotate, "webhooks:write", "Give a webhook endpoint a new secret",
+        {200: Answer("The new secret is shown here and never again.", EndpointView, _ENDPOINT | {"secret": "whsec_…"}, etag=True)},
+        "webhooks", "For a day each delivery carries two signatures, of the new secret and of the former one, so that receivers "
+        "change over without missing any. A secret that has leaked is out of use at once when the endpoint is rotated twice.",
+        if_match="The revision that you have seen; without it whichever there is.", errors=(400, 404, 412, 422),
     ),
     RouteSpec(
         "POST", "/v1/webhooks/{id}/test", test, "webhooks:write", "Send a test delivery",
