@@ -33,7 +33,7 @@ def main() -> int:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with scene(folder, seed=arguments.seed, per_s=arguments.rate, session_s=arguments.session) as found:
-        result = run(found, arguments.seed, arguments.minutes, names, _say)
+        result = run(found, arguments.seed, names, _say, minutes=arguments.minutes)
     for server in ("kafka", "valkey"):
         shutil.rmtree(folder / server, ignore_errors=True)
     (folder / "result.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))

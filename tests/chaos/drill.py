@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
@@ -80,12 +80,12 @@ def plan(seed: int, names: Sequence[str]) -> Iterator[tuple[float, str]]:
             yield round(dice.uniform(*_CALM_S), 1), name
 
 
-def run(scene: Scene, seed: int, minutes: float, names: Sequence[str], say: Any) -> Result:
-    """Follow a plan until its time is over, and at least once through a fault; return what came of it."""
+def run(scene: Scene, seed: int, names: Sequence[str], say: Callable[[Made], object], *, minutes: float = 0.0, rounds: int = 0) -> Result:
+    """Follow a plan until its time is over, and for so many whole rounds; return what came of it."""
     judge, made = Judge(scene), list[Made]()
     until = time.monotonic() + minutes * 60
     for calm_s, name in plan(seed, names):
-        if made and time.monotonic() > until:
+        if len(made) >= max(1, rounds * len(names)) and time.monotonic() > until:
             break
         time.sleep(calm_s)
         made.append(_one(scene, judge, FAULTS[name]))

@@ -62,6 +62,7 @@ class Judge:
         if everyone:
             self._lists()
             self._rows()
+            self._feeds()
 
     # ---- 1
 
@@ -153,6 +154,26 @@ class Judge:
     def _read_changes(self) -> None:
         for partition, key, value in read_to_end(self._changes, self._scene.stack.topics.changes):
             self.ledger.take(partition, key, value or b"")
+
+    def _feeds(self) -> None:
+        """The change feed of each tenant tells everything that was published of its customers, once, and nothing else."""
+        for tenant in TENANTS:
+            before = self._published(tenant["id"])
+            shown: list[str] = []
+            after: dict[str, str] = {}
+            while True:
+                page = self._scene.must(tenant["id"], "GET", "/v1/changes", limit="1000", **after)
+                shown += [change["id"] for change in page["changes"]]
+                after = {"after": page["next"]}
+                if not page["more"]:
+                    break
+            # Windows run out while the feed is read: it tells at least what was published before, and nothing that is not by now.
+            if len(shown) != len(set(shown)) or not before <= set(shown) <= self._published(tenant["id"]):
+                self.violations.note(f"the feed of {tenant['id']} tells {len(shown)} changes, {len(before - set(shown))} are missing")
+
+    def _published(self, tenant: str) -> set[str]:
+        self._read_changes()
+        return {identifier for identifier, told in self.ledger.told.items() if told.customer[0] == tenant}
 
     def _pushed(self) -> None:
         """Wait until every transition that was published by now has been taken by its endpoint."""

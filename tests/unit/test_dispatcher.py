@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -158,6 +159,19 @@ def test_an_erased_life_is_told_to_nobody_who_did_not_ask() -> None:
             "seq": seq, "cause": {"kind": kind},
         }).encode())  # fmt: skip
         assert desk.pending == wanted, (customer, seq, kind)
+
+
+async def test_a_desk_that_is_woken_and_told_to_end_at_once_ends() -> None:
+    """A transition that comes in the very moment at which a partition is given up must not keep its desk, and the group, waiting."""
+    catalog = Catalog()
+    desk = Desk(0, DispatcherSettings(), catalog, Erasures(catalog), Client(()), now_ms=lambda: 3_000, draw=lambda: 0.5, disable=lambda _: None)
+    trying = asyncio.create_task(desk._try())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    desk._wake.set()
+    trying.cancel()
+    done, _ = await asyncio.wait([trying], timeout=2)
+    assert done == {trying}
 
 
 def test_signatures_are_those_of_the_standard() -> None:

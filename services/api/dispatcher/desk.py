@@ -160,8 +160,10 @@ class Desk:
                 task.add_done_callback(self._flying.discard)
             due_ms = self._queues.next_ms()
             sleep_s = _MOST_SLEEP_S if due_ms is None else min(_MOST_SLEEP_S, max(0.0, (due_ms - self._now_ms()) / 1000))
+            # Not `wait_for`, which loses a cancellation that comes together with what it waits for.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), sleep_s)
+                async with asyncio.timeout(sleep_s):
+                    await self._wake.wait()
 
     async def _attempt(self, delivery: Delivery) -> None:
         endpoint = self._catalog.endpoints.get(delivery.tenant, {}).get(delivery.endpoint_id)
@@ -215,7 +217,8 @@ class Desk:
     async def _record(self) -> None:
         while not self._closing.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._settings.dispatcher_record_every_ms / 1000)
+                async with asyncio.timeout(self._settings.dispatcher_record_every_ms / 1000):
+                    await self._closing.wait()
             await self._write()
 
     async def _write(self) -> None:
