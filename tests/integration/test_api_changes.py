@@ -175,6 +175,8 @@ def test_what_has_expired_is_said(kafka: str, valkey_url: str) -> None:
     """A cursor whose records Kafka has dropped is 410, not a gap that nobody sees; without `after` the feed begins anew."""
     with installed(kafka, valkey_url) as api:
         decisions = Decisions(api)
+        # A topic that was just made may have no leader yet, and then the feed is unavailable.
+        wait_until(lambda: api.get("/v1/changes?after=now").status_code == 200)
         cursor = api.get("/v1/changes?after=now").json()["next"]
         decisions.step("demo", [f"c{n}" for n in range(20)])
         admin = AdminClient({"bootstrap.servers": kafka})
