@@ -1,6 +1,7 @@
 """`make test`: what computes and what waits, side by side, for tests on a real broker leave most of a core idle.
 
-The second lane ends with the engine's tests once more on its plain sources, which run where there is no compiler.
+Each lane that needs them has a broker and a Valkey of its own. The last one ends with the engine's tests once more on its plain sources,
+which run where there is no compiler.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from typing import Final
 
 Run = tuple[dict[str, str], tuple[str, ...]]
 
-REAL: Final[tuple[Run, ...]] = (({}, ("tests/e2e", "tests/integration")),)
-PURE: Final[tuple[Run, ...]] = (
-    ({}, ("tests/unit", "tests/property")),
-    ({"ROLLCALL_NATIVE": "0", "ROLLCALL_TEST_WORLDS": "25"}, ("tests/property", "tests/unit/test_partition.py")),
-)
+LANES: Final[dict[str, tuple[Run, ...]]] = {
+    "whole": (({}, ("tests/e2e",)),),
+    "real": (({}, ("tests/integration",)),),
+    "pure": (
+        ({}, ("tests/unit", "tests/property")),
+        ({"ROLLCALL_NATIVE": "0", "ROLLCALL_TEST_WORLDS": "25"}, ("tests/property", "tests/unit/test_partition.py")),
+    ),
+}
 
 
 def lane(name: str, runs: tuple[Run, ...]) -> int:
@@ -35,10 +39,10 @@ def lane(name: str, runs: tuple[Run, ...]) -> int:
 
 
 def main() -> int:
-    """Run both lanes to their ends and return 0 if all tests passed."""
+    """Run all lanes to their ends and return 0 if all tests passed."""
     since_s = time.monotonic()
-    with ThreadPoolExecutor(2) as pool:
-        found = [*pool.map(lane, ("real", "pure"), (REAL, PURE))]
+    with ThreadPoolExecutor(len(LANES)) as pool:
+        found = [*pool.map(lane, LANES, LANES.values())]
     said = "all passed" if not any(found) else "some failed: look for FAILED above"
     print(f"{said}, in {time.monotonic() - since_s:.0f} s")
     return max(found)

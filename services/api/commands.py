@@ -21,7 +21,7 @@ from services.api.settings import ApiSettings
 from services.api.writer import Writer
 from services.kit.clock import now_ms
 from services.kit.follower import Follower
-from services.kit.kafka import ensure_topics, when_reachable
+from services.kit.kafka import WrongPartitions, ensure_topics, when_reachable
 
 _TENANT: Final = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
@@ -121,3 +121,5 @@ def lines(arguments: Namespace, settings: ApiSettings) -> Sequence[str]:
         return asyncio.run(run(arguments, settings))
     except (OSError, TimeoutError) as error:
         raise Failed(f"Kafka at {settings.kafka} does not answer: {error}") from None
+    except WrongPartitions as error:
+        raise Failed(str(error)) from None

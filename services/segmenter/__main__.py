@@ -9,6 +9,7 @@ import sys
 
 import uvloop
 
+from services.kit.kafka import WrongPartitions
 from services.kit.logs import configure
 from services.kit.settings import load
 from services.segmenter.app import Segmenter, build_app
@@ -38,7 +39,11 @@ def main() -> None:
     settings = load(SegmenterSettings, process="segmenter")
     configure("segmenter", settings.log_level)
     uvloop.install()
-    run(build_app(settings))
+    try:
+        run(build_app(settings))
+    except WrongPartitions as error:
+        log.critical("cannot start: %s", error)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

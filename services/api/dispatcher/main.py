@@ -7,6 +7,7 @@ import gc
 import logging
 import random
 import signal
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from services.api.dispatcher.settings import DispatcherSettings
 from services.kit import health, logs
 from services.kit.clock import now_ms
 from services.kit.follower import ErasuresFollower, Follower
-from services.kit.kafka import ensure_topics, when_reachable
+from services.kit.kafka import WrongPartitions, ensure_topics, when_reachable
 from services.kit.settings import load
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,11 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = load(DispatcherSettings, process="dispatcher")
     logs.configure("dispatcher", settings.log_level)
-    uvloop.run(_run(settings))
+    try:
+        uvloop.run(_run(settings))
+    except WrongPartitions as error:
+        log.critical("cannot start: %s", error)
+        sys.exit(1)
 
 
 async def _run(settings: DispatcherSettings) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from schemas.errors import Refusal
+from schemas.errors import Refusal, RollcallError
 from schemas.events import MAX_EVENT_BYTES
 from schemas.instants import iso
 from services.kit.clock import now_ms
@@ -35,7 +35,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)  # what fails for good is said below
     try:
         sys.exit(asyncio.run(_run(arguments, settings)))
-    except (Failed, KafkaError, OSError) as error:
+    except (RollcallError, KafkaError, OSError) as error:
         print(f"dead-letters: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
