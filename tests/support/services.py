@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaProducer
 from deploy.local.broker import LocalBroker
 from deploy.local.ports import free_port
 from deploy.local.valkey import LocalValkey
-from schemas.definitions import SCOPES, EndpointPut, KeyPut, SegmentPut, TenantPut, encode_definition
+from schemas.definitions import SCOPES, Definition, EndpointPut, KeyPut, SegmentPut, TenantPut, encode_definition
 from schemas.topics import Topics
 from services.kit.kafka import ensure_topics
 from services.kit.settings import CommonSettings
@@ -146,7 +146,7 @@ class Stack:
         """Write the tenant, a key, segments and perhaps an endpoint straight into the definitions."""
         at_ms = now_ms()
         digest = hashlib.sha256(KEY.encode()).hexdigest()
-        records: list[Any] = [
+        records: list[Definition] = [
             TenantPut(tenant=TENANT, at_ms=at_ms, timezone="America/New_York", currency="USD", country="US"),
             KeyPut(tenant=TENANT, at_ms=at_ms, key_id="bench", name="bench", scopes=list(SCOPES), sha256=digest),
             *(
@@ -156,6 +156,10 @@ class Stack:
         ]
         if webhook is not None:
             records.append(EndpointPut(tenant=TENANT, at_ms=at_ms, endpoint_id="ep_bench", replaces=0, url=webhook, secret=SECRET))
+        self.write(records)
+
+    def write(self, records: Iterable[Definition]) -> None:
+        """Write definitions past the API; they are in force once each process has read them."""
         asyncio.run(self._produce(encode_definition(record) for record in records))
 
     async def _produce(self, documents: Iterable[bytes]) -> None:
