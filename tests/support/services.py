@@ -47,6 +47,8 @@ class Stack:
         self.prefix = ""
         self.ports: dict[str, int] = {}
         self.extra: dict[str, str] = {}
+        self.own: dict[str, dict[str, str]] = {}
+        """What the environment of one kind of service has besides."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -88,6 +90,7 @@ class Stack:
             f"ROLLCALL_{service}_HOST": "127.0.0.1",
             f"ROLLCALL_{service}_PORT": str(port),
             "ROLLCALL_DATA_DIR": str(self.folder / f"data-{name}"),
+            **self.own.get(service.lower(), {}),
         }
         with self.log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen((sys.executable, "-m", *module), env=environment, stdout=log, stderr=log)
