@@ -128,6 +128,8 @@ async def _count(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end
 
 async def _read(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> AsyncIterator[ConsumerRecord[Any, Any]]:
     """Yield the records of a partition from one offset up to another."""
+    if start >= end:
+        return
     consumer.assign([tp])
     consumer.seek(tp, max(start, (await consumer.beginning_offsets([tp]))[tp]))
     while await consumer.position(tp) < end:

@@ -25,6 +25,9 @@ class Metrics:
         # The way of a record
         self.records = counter("records", "Records applied and committed, by input topic.", "topic")
         self.outcomes = gauge("outcomes", "What became of the records of owned partitions, by topic and outcome.", "topic", "outcome")
+        self.offsets = gauge(
+            "offsets", "Sum of the next offsets of owned partitions, by topic: what their outcomes, gaps included, add up to.", "topic"
+        )
         self.transitions = counter("transitions", "Transitions published.")
         self.dead_letters = counter("dead_letters", "Records put on the dead-letters topic.")
         self.forwards = counter("forwards", "Records sent on to the partition where their customer lives.")

@@ -111,6 +111,7 @@ class Watch:
         metrics, now_ms = self._ownership.metrics, 0
         metrics.restored.set(len(pumps))
         outcomes: dict[tuple[str, str], int] = {}
+        offsets: dict[str, int] = {}
         for gauge in (metrics.lag, metrics.pending_records, metrics.waiting, metrics.customers, metrics.projection_queue):
             gauge.clear()
         metrics.sweep_done.clear()
@@ -125,9 +126,14 @@ class Watch:
             sweep = pump.core.marker(now_ms).sweep
             metrics.sweep_done.labels(number).set(sweep.done if sweep else 0)
             metrics.sweep_total.labels(number).set(sweep.total if sweep else 0)
+            for topic, offset in pump.written.items():
+                offsets[topic] = offsets.get(topic, 0) + offset
             for topic, counts in pump.outcomes.items():
                 for outcome, count in counts.items():
                     outcomes[topic, outcome] = outcomes.get((topic, outcome), 0) + count
         metrics.outcomes.clear()
         for (topic, outcome), count in outcomes.items():
             metrics.outcomes.labels(topic, outcome).set(count)
+        metrics.offsets.clear()
+        for topic, offset in offsets.items():
+            metrics.offsets.labels(topic).set(offset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 import time
@@ -14,7 +15,7 @@ import httpx
 
 from deploy.local.broker import LocalBroker
 from deploy.local.valkey import LocalValkey
-from schemas.definitions import SCOPES
+from schemas.definitions import SCOPES, KeyPut, TenantPut
 from schemas.instants import iso
 from schemas.positions import decode_position
 from tests.chaos.crew import MODULES, Crew
@@ -87,11 +88,14 @@ class Scene:
         self.receiver.close()
 
     def _found(self, tenant: Json) -> None:
-        name = tenant["id"]
-        options = ("--timezone", tenant["timezone"], "--currency", tenant["currency"], "--country", tenant["country"])
-        self.stack.command("services.api", "tenants", "create", "--tenant", name, *options)
-        made = self.stack.command("services.api", "keys", "create", "--tenant", name, "--scopes", ",".join(SCOPES), "--name", "chaos")
-        self.keys[name] = made.splitlines()[-1]
+        name, key = tenant["id"], f"rk_{tenant['id']}_{self._seed:032}"
+        self.keys[name] = key
+        self.stack.write(
+            [
+                TenantPut(tenant=name, at_ms=now_ms(), timezone=tenant["timezone"], currency=tenant["currency"], country=tenant["country"]),
+                KeyPut(tenant=name, at_ms=now_ms(), key_id=name, name=name, scopes=list(SCOPES), sha256=hashlib.sha256(key.encode()).hexdigest()),
+            ]
+        )
         causes = ["event", "clock", "definition", "profile", "manual", "correction"]
         endpoint = self.must(name, "POST", "/v1/webhooks", {"url": self.receiver.url(name), "causes": causes})
         self.receiver.secrets[name] = endpoint["secret"]

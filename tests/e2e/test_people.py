@@ -34,7 +34,6 @@ def shop(kafka: str, valkey_url: str, tmp_path_factory: pytest.TempPathFactory) 
             answer = shop.http.post(shop.url("api", "/v1/segments"), json={"name": segment["id"], **listed})
             assert answer.status_code == 201, answer.text
         yield shop
-        shop.receiver.close()
     finally:
         stack.stop_services()
 

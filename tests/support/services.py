@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaProducer
 from deploy.local.broker import LocalBroker
 from deploy.local.ports import free_port
 from deploy.local.valkey import LocalValkey
-from schemas.definitions import SCOPES, EndpointPut, KeyPut, SegmentPut, TenantPut, encode_definition
+from schemas.definitions import SCOPES, Definition, EndpointPut, KeyPut, SegmentPut, TenantPut, encode_definition
 from schemas.topics import Topics
 from services.kit.kafka import ensure_topics
 from services.kit.settings import CommonSettings
@@ -49,6 +49,8 @@ class Stack:
         self.prefix = ""
         self.ports: dict[str, int] = {}
         self.extra: dict[str, str] = {}
+        self.own: dict[str, dict[str, str]] = {}
+        """What the environment of one kind of service has besides."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -91,6 +93,7 @@ class Stack:
             f"ROLLCALL_{service}_HOST": "127.0.0.1",
             f"ROLLCALL_{service}_PORT": str(port),
             "ROLLCALL_DATA_DIR": str(self.folder / f"data-{name}"),
+            **self.own.get(service.lower(), {}),
         }
         with self.log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen((sys.executable, "-m", *module), env=environment, stdout=log, stderr=log)
@@ -156,7 +159,7 @@ class Stack:
         """Write the tenant, a key, segments and perhaps an endpoint straight into the definitions."""
         at_ms = now_ms()
         digest = hashlib.sha256(KEY.encode()).hexdigest()
-        records: list[Any] = [
+        records: list[Definition] = [
             TenantPut(tenant=TENANT, at_ms=at_ms, timezone="America/New_York", currency="USD", country="US"),
             KeyPut(tenant=TENANT, at_ms=at_ms, key_id="bench", name="bench", scopes=list(SCOPES), sha256=digest),
             *(
@@ -166,6 +169,10 @@ class Stack:
         ]
         if webhook is not None:
             records.append(EndpointPut(tenant=TENANT, at_ms=at_ms, endpoint_id="ep_bench", replaces=0, url=webhook, secret=SECRET))
+        self.write(records)
+
+    def write(self, records: Iterable[Definition]) -> None:
+        """Write definitions past the API; they are in force once each process has read them."""
         asyncio.run(self._produce(encode_definition(record) for record in records))
 
     async def _produce(self, documents: Iterable[bytes]) -> None:
