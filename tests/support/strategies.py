@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -206,7 +207,8 @@ def _texts(values: list[str]) -> st.SearchStrategy[Json]:
     return _compared(st.sampled_from(values), ("eq", "ne", "contains", "starts_with"), ordered=False)
 
 
-def _fields(event: str, currency: str) -> dict[str, st.SearchStrategy[Json]]:
+@cache
+def _fields(event: str, currency: str) -> Mapping[str, st.SearchStrategy[Json]]:
     """The fields of an event, and what can be asked of a value of each."""
     money, whole = thresholds(currency), st.integers(0, 3)
     derived = {"hour": _numbers(st.integers(0, 23)), "weekday": _numbers(st.integers(1, 7))}
@@ -237,9 +239,10 @@ def _fields(event: str, currency: str) -> dict[str, st.SearchStrategy[Json]]:
     return fields.get(event, {}) | derived
 
 
+@cache
 def _filters(event: str, currency: str) -> st.SearchStrategy[Json]:
     """One filter of an event."""
-    fields = _fields(event, currency)
+    fields = dict(_fields(event, currency))
     names = sorted(fields)
     if event == "checkout":
         one, several = st.sampled_from(_COUPONS), st.lists(st.sampled_from(_COUPONS), min_size=1, max_size=2)
