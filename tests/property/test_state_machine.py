@@ -98,6 +98,9 @@ class Machine(RuleBasedStateMachine):
         starts, ends = (after.get(name) for name in ("starts_at", "ends_at"))
         if starts and ends and clock.instant(starts) >= clock.instant(ends):
             after.pop("starts_at")
+        # An entry is waited for where the id lives that it names; one of an id that was merged comes to the survivor after that.
+        survivor = self.both.history.survivor
+        after |= {name: list(dict.fromkeys(map(survivor, after[name]))) for name in LISTS if name in after}
         late = part not in (*LISTS, "all") and data.draw(st.integers(0, 3)) == 3
         if self.both.put(after, sweep=not late):
             self.swept = not late

@@ -21,7 +21,7 @@ from tests.oracle.boundaries import under
 from tests.oracle.stays import Stays
 from tests.support.fleet import Fleet
 from tests.support.foreseen import cause_of, outcome_of
-from tests.support.graph import State, sound
+from tests.support.graph import graph_of, sound
 from tests.support.simulation import Simulation
 
 Json = dict[str, Any]
@@ -99,7 +99,7 @@ class Both:
 
     def fits(self, segment: Json) -> bool:
         """Whether a segment can stand beside the others."""
-        return sound(_graph({**self.live, segment["id"]: segment}, self.archived))
+        return sound(graph_of({**self.live, segment["id"]: segment}, self.archived))
 
     def archive(self, segment_id: str) -> bool:
         """Archive a segment, and return whether that was accepted."""
@@ -107,7 +107,7 @@ class Both:
         record = SegmentArchived(tenant=self.simulation.tenant, at_ms=self.now, segment_id=segment_id, replaces=segment["version"])
         outcome = self.simulation.attempt(record)
         live = {name: other for name, other in self.live.items() if name != segment_id}
-        assert outcome.accepted is sound(_graph(live, self.archived | {segment_id: segment})), outcome
+        assert outcome.accepted is sound(graph_of(live, self.archived | {segment_id: segment})), outcome
         if outcome.accepted:
             self.archived[segment_id] = self.live.pop(segment_id)
             self._defined()
@@ -119,7 +119,7 @@ class Both:
         record = SegmentRestored(tenant=self.simulation.tenant, at_ms=self.now, segment_id=segment_id, replaces=segment["version"] + 1)
         outcome = self.simulation.attempt(record)
         archived = {name: other for name, other in self.archived.items() if name != segment_id}
-        assert outcome.accepted is sound(_graph({**self.live, segment_id: segment}, archived)), outcome
+        assert outcome.accepted is sound(graph_of({**self.live, segment_id: segment}, archived)), outcome
         if outcome.accepted:
             self.archived.pop(segment_id)
             self.live[segment_id] = {name: value for name, value in segment.items() if name not in LISTS} | {"version": segment["version"] + 2}
@@ -141,6 +141,13 @@ class Both:
         self.live[segment_id] = segment | {name: [*listed, customer] if present else listed}
         if present:
             self.history.name(segment_id, [customer])
+        self.judge.define(list(self.live.values()), self.now)
+
+    def _unlist(self, erased: set[str]) -> None:
+        """Take whoever was erased off all lists, under every id."""
+        for segment_id, segment in self.live.items():
+            lists = {name: [other for other in segment[name] if other not in erased] for name in LISTS if name in segment}
+            self.live[segment_id] = segment | lists
         self.judge.define(list(self.live.values()), self.now)
 
     def _defined(self, replaced: Json | None = None, *, sweep: bool = True) -> None:
@@ -183,7 +190,10 @@ class Both:
             said.pop(carried, None)
         assert said == Counter([outcome]), f"{said} and not {outcome}: {document}"
         if outcome == "applied":
+            erased = self.history.ids_of(document["customer_id"]) if document["type"] == "customer-erase" else set()
             assert self.judge.accept(document, self.now)
+            if erased:
+                self._unlist(erased)
         causes = [t["cause"] for t in self.simulation.transitions[told:] if t["cause"]["kind"] not in ("clock", "definition")]
         assert all(cause == cause_of(document, known=known) for cause in causes), causes
         self.rest()
@@ -306,16 +316,3 @@ def netted(changes: Iterable[tuple[str, str, str, str]]) -> dict[tuple[str, str,
 def iso(at: int) -> str:
     """An instant as transitions write it."""
     return clock.moment(at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _graph(live: Mapping[str, Json], archived: Mapping[str, Json]) -> State:
-    return {
-        segment["id"]: (frozenset(under(segment.get("rule"), "segment")), _tier(segment), gone)
-        for segments, gone in ((archived, True), (live, False))
-        for segment in segments.values()
-    }
-
-
-def _tier(segment: Json) -> tuple[str, int] | None:
-    tier = segment.get("tier")
-    return None if tier is None else (tier["family"], tier["level"])
