@@ -62,7 +62,8 @@ class Machine(RuleBasedStateMachine):
     def drawn(self, data: st.DataObject, segment_id: str, apart: Collection[str] = ()) -> Json:
         """A segment with anything that one can carry, or without some parts of the language."""
         others = [segment for name, segment in self.both.live.items() if name != segment_id]
-        segment: Json = data.draw(language._segments(segment_id, self.tenant, self.both.now, others, {*self.apart, *apart}))
+        fresh = data.draw(language._segments(segment_id, self.tenant, self.both.now, others, {*self.apart, *apart}))
+        segment = data.draw(strategies.met([fresh], self.both.history, self.both.now))[0]
         shape = data.draw(st.sampled_from(["plain"] * 5 + ["tier", "tier", "manual"]))
         if shape == "tier":
             segment["tier"] = {"family": "f", "level": data.draw(st.integers(1, 3))}
