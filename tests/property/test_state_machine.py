@@ -248,12 +248,17 @@ class Machine(RuleBasedStateMachine):
         self.posted(self.named(data, {"type": "customer-erase", "customer_id": customer, "occurred_at": at}), dies=dies)
 
     @precondition(lambda self: self.both.accepted)
-    @rule(data=st.data(), customer=st.sampled_from(_PEOPLE))
-    def of_another(self, data: st.DataObject, customer: str) -> None:
-        """The same document under another id: another person's own, until they are one."""
+    @rule(data=st.data(), customer=st.sampled_from(_PEOPLE), earlier=st.sampled_from([0, clock.DAY]), meet=st.sampled_from(["", "old", "into"]))
+    def of_another(self, data: st.DataObject, customer: str, earlier: int, meet: str) -> None:
+        """The same id of another person's document, who may turn out to be the same person: the first that was told counts."""
         self.finished()
         self.both.pass_to(self.both.now + 1_000)  # that one of them is the first
-        self.posted(data.draw(st.sampled_from(self.both.accepted)) | {"customer_id": customer})
+        document = data.draw(st.sampled_from(self.both.accepted))
+        at = clock.moment(clock.instant(document["occurred_at"]) - earlier).isoformat()
+        self.posted(document | {"customer_id": customer} | ({"occurred_at": at} if earlier else {}))
+        if meet:
+            old, into = (customer, document["customer_id"]) if meet == "old" else (document["customer_id"], customer)
+            self.merge(data, old, into, 0, dies=False)
 
     # ---- what time and operators do
 
