@@ -8,7 +8,8 @@ from datetime import date
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from tests.oracle import clock, windows
+from tests.oracle import clock, keeping, windows
+from tests.oracle.boundaries import under
 from tests.oracle.history import History
 from tests.oracle.metrics import matches, value_of
 from tests.oracle.values import compare, number, typed
@@ -23,8 +24,8 @@ class World(NamedTuple):
     segments: Sequence[Json]
     # The last entry into each (segment, customer) that still protects; what is decided from facts alone has none.
     entered: Mapping[tuple[str, str], int]
-    # When time alone is looked at, ranks stay as they are: what they say at this instant is what they say.
-    ranks_at: int | None = None
+    # When time alone is looked at, ranks stay as they are: of whom each holds, by its name.
+    ranks: Mapping[str, list[str]] | None = None
 
 
 def everyone(world: World) -> set[str]:
@@ -74,7 +75,7 @@ def holds(world: World, rule: Json, customer: str, at: int) -> bool:
     if "segment" in rule:
         return any(is_in(world, other, customer, at) for other in world.segments if other["id"] == rule["segment"])
     if "rank" in rule:
-        return customer in ranked(world, rule["rank"], at if world.ranks_at is None else world.ranks_at)
+        return customer in (ranked(world, rule["rank"], at) if world.ranks is None else world.ranks[keeping.name(rule["rank"])])
     return compare(value_of(rule["metric"], history, customer, at), rule["op"], rule.get("value"))
 
 
@@ -137,3 +138,9 @@ def ranked(world: World, rank: Json, at: int) -> list[str]:
     # Sorting keeps the order of equals, also when it sorts backwards.
     order.sort(key=lambda customer: values[customer], reverse=rank["order"] == "desc")
     return order[: rank["top"] if "top" in rank else math.ceil(number(rank["percent"]) * Fraction(len(order), 100))]
+
+
+def standing(world: World, at: int) -> dict[str, list[str]]:
+    """Of whom each rank holds at an instant, by its name."""
+    ranks = [rank for segment in world.segments for rank in under(segment.get("rule"), "rank")]
+    return {keeping.name(rank): ranked(world, rank, at) for rank in ranks}

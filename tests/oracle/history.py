@@ -40,7 +40,7 @@ class History:
         if name is None or document.get("tenant", self.tenant["id"]) != self.tenant["id"]:
             return False
         customer, happened = self.survivor(name), clock.instant(document["occurred_at"])
-        if name in self._forgotten and happened <= self._forgotten[name]:
+        if self.is_forgotten(name, happened):
             return False
         if any(other["event_id"] == document["event_id"] for other in self.documents.get(customer, [])):
             return False
@@ -55,6 +55,10 @@ class History:
         if document["type"] == "customer-merge":
             self._merge(customer, self.survivor(document["into"]))
         return True
+
+    def is_forgotten(self, name: str, happened: int) -> bool:
+        """Whether what happened at an instant is from before an erasure of the id."""
+        return name in self._forgotten and happened <= self._forgotten[name]
 
     def too_late(self, document: Json, at: int) -> bool:
         """Whether a document that is told at an instant has left the history."""

@@ -27,5 +27,5 @@ def endless(part: Any) -> Iterator[Json]:
 
 
 def name(asked: Json) -> str:
-    """What tells a metric or a sequence from any other."""
+    """What tells a metric, a sequence or a rank from any other."""
     return json.dumps(asked, sort_keys=True)

@@ -37,7 +37,8 @@ def members(segment: Json, history: History, at: int, segments: Sequence[Json] =
 
 def until(segment: Json, history: History, customer: str, at: int, horizon_days: int = 400, segments: Sequence[Json] = ()) -> int | None:
     """The next instant at which membership flips if nothing new happens and ranks stay, None beyond the horizon."""
-    world = World(history, together(segment, segments), {}, ranks_at=at)
+    world = World(history, together(segment, segments), {})
+    world = world._replace(ranks=answers.standing(world, at))
     person = history.survivor(customer)
     now = answers.is_in(world, segment, person, at)
     for instant in boundaries(None, history, person, at, at + horizon_days * clock.DAY, world.segments):

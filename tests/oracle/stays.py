@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -39,7 +40,7 @@ class Stays:
         self.members: dict[str, set[str]] = {}
         self.changes: list[Change] = []
         self._entered: dict[tuple[str, str], int] = {}
-        self._ranks_at: int | None = None
+        self._ranks: dict[str, list[str]] | None = None
 
     def define(self, segments: Sequence[Json], at: int) -> None:
         """From an instant on, these are the live segments; one whose definition says anything else than before was edited."""
@@ -77,7 +78,8 @@ class Stays:
         """The same of several segments."""
         person = self.history.survivor(customer)
         ahead = copy.copy(self)
-        ahead.members, ahead.changes, ahead._entered, ahead._ranks_at = dict(self.members), [], dict(self._entered), self.at
+        ahead.members, ahead.changes, ahead._entered = dict(self.members), [], dict(self._entered)
+        ahead._ranks = answers.standing(self._world(), self.at)
         found: dict[str, int | None] = dict.fromkeys(segment_ids)
         for instant in ahead._turns(self.at + horizon_days * clock.DAY, {person}):
             ahead.at = instant
@@ -91,17 +93,17 @@ class Stays:
 
     def _turns(self, end: int, people: Collection[str]) -> Iterator[int]:
         """The instants up to an end at which time alone might change something for these; while they are taken, new stays come to theirs."""
-        found = {at for customer in people for at in boundaries(None, self.history, customer, self.at, end, self.segments)}
+        found = sorted({at for customer in people for at in boundaries(None, self.history, customer, self.at, end, self.segments)})
         spans = {segment["id"]: segment["min_stay"] for segment in self.segments if segment.get("min_stay")}
         while True:
             ends = {clock.later(since, spans[segment], self.history.zone) for (segment, _), since in self._entered.items() if segment in spans}
-            ahead = [at for at in found | ends if self.at < at <= end]
+            ahead = [*found[(place := bisect_right(found, self.at)) : place + 1], *(at for at in ends if self.at < at <= end)]
             if not ahead:
                 return
             yield min(ahead)
 
     def _world(self) -> World:
-        return World(self.history, self.segments, self._entered, self._ranks_at)
+        return World(self.history, self.segments, self._entered, self._ranks)
 
     def _everyone(self) -> set[str]:
         # Whoever was in a moment ago as well: somebody who disappears leaves.

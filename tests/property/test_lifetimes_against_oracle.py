@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +23,8 @@ _LOOKS = int(os.environ.get("ROLLCALL_TEST_WORLDS", "80"))
 _KEPT = {"P1M": 1, "P2M": 2}
 _NAMES = ["s0", "s1", "s2"]
 _CUSTOMERS = ["718", "a:b"]
+_IDS = [*_CUSTOMERS, "0718"]
+_PEOPLE = ("customer-merge", "customer-erase")
 
 
 class Twins:
@@ -68,12 +71,13 @@ class Twins:
         self.history.define(self.live.values(), self.now)
 
     def post(self, document: Json) -> None:
-        """Post a document; the judge says whether it comes too late."""
-        late = self.history.too_late(document, self.now)
+        """Post a document; the judge says whether it comes too late, which who is whom never does."""
+        late = document["type"] not in _PEOPLE and self.history.too_late(document, self.now)
         counts = not late and self.history.add(document)
         for simulation in self.both:
             before = simulation.outcomes().get("applied", 0)
             simulation.post(document)
+            simulation.move()
             assert simulation.outcomes().get("applied", 0) - before == counts, (document, simulation.outcomes())
         self.sent.append(document)
 
@@ -136,11 +140,11 @@ def _rules(draw: st.DrawFn, anchor: int) -> Json:
 
 
 @st.composite
-def _documents(draw: st.DrawFn, twins: Twins, number: int) -> Json:
+def _documents(draw: st.DrawFn, twins: Twins, number: int, people: Sequence[str] = _CUSTOMERS) -> Json:
     edge = clock.earlier(twins.now, twins.history.kept or "", twins.history.zone)
     ago = draw(st.sampled_from([0, 0, 1, clock.DAY, 7 * clock.DAY, 20 * clock.DAY, twins.now - edge - 1, twins.now - edge, twins.now - edge + 1]))
     at = clock.moment(twins.now - ago).isoformat()
-    base = {"event_id": f"e{number}", "customer_id": draw(st.sampled_from(_CUSTOMERS)), "occurred_at": at}
+    base = {"event_id": f"e{number}", "customer_id": draw(st.sampled_from(people)), "occurred_at": at}
     kind = draw(st.sampled_from(["checkout", "checkout", "checkout", "visit", "profile", "checkout-void"]))
     if kind == "profile":
         return base | {"type": kind, "attributes": {"city": draw(st.sampled_from(["Lyon", None]))}}
@@ -150,13 +154,29 @@ def _documents(draw: st.DrawFn, twins: Twins, number: int) -> Json:
     return base | {"type": kind} | named | ({"total": draw(st.sampled_from([10, 25]))} if kind == "checkout" else {})
 
 
-def _step(twins: Twins, data: st.DataObject, anchor: int, number: int) -> None:
-    """Do something at random."""
+@st.composite
+def _people(draw: st.DrawFn, twins: Twins, number: int, kind: str) -> Json:
+    """Who is whom from now on, or is forgotten; as of now, or of before a drop. Ids are few, so that what was joined is joined again."""
+    old, into = draw(st.permutations(_IDS))[:2]
+    at = clock.moment(twins.now - draw(st.sampled_from([0, 1, clock.DAY, 40 * clock.DAY]))).isoformat()
+    told = {"event_id": f"e{number}", "type": f"customer-{kind}", "customer_id": old, "occurred_at": at}
+    return told | ({"into": into} if kind == "merge" else {})
+
+
+def _step(twins: Twins, data: st.DataObject, anchor: int, number: int, *, crossed: bool = False) -> None:
+    """Do something at random, merges and erasures only where they are to cross it."""
     does = data.draw(
-        st.sampled_from(["post"] * 6 + ["again", "pass", "pass", "pass", "save", "save", "archive", "bring back", "drop", "drop", "restart"])
+        st.sampled_from(
+            ["post"] * 6
+            + ["merge", "merge", "merge", "erase", "pass", "post", "post"] * crossed
+            + ["again", "pass", "pass", "pass", "save", "save", "archive", "bring back", "drop", "drop", "restart"]
+        )
     )
     if does == "post":
-        twins.post(data.draw(_documents(twins, number)))
+        twins.post(data.draw(_documents(twins, number, _IDS if crossed else _CUSTOMERS)))
+    elif does in ("merge", "erase"):
+        twins.pass_to(twins.now + 1)  # that of what is told before and after an erasure each has its own millisecond
+        twins.post(data.draw(_people(twins, number, does)))
     elif does == "again" and twins.sent:
         twins.post(data.draw(st.sampled_from(twins.sent)))
     elif does == "pass":
@@ -205,6 +225,27 @@ def test_members_are_the_judges_whether_dropped_or_not(tenant: Json, anchor: int
             _same(twins, WasMember(customer, segment_id, past[0]))
     for customer in sorted(twins.history.known):
         _same(twins, Portray(customer, 5))
+
+
+@settings(max_examples=4 * _LOOKS)  # most of what crosses meets nothing that was dropped
+@given(strategies.tenants, strategies.anchors, st.sampled_from(sorted(_KEPT)), st.data())
+def test_who_is_merged_or_erased_is_the_judges_whether_dropped_or_not(tenant: Json, anchor: int, kept: str, data: st.DataObject) -> None:
+    """Histories of which one was thinned and the other was not are joined, and joined ones are thinned; each has all that counts."""
+    twins = Twins(tenant, anchor, kept)
+    # One that never forgets and sees every checkout that does not arrive, and whatever else may come.
+    twins.save("s0", {"metric": {"measure": "count", "event": "checkout"}, "op": "eq", "value": data.draw(st.integers(1, 3))})
+    for name in _NAMES[1:]:
+        twins.save(name, data.draw(_rules(anchor)))
+    for number in range(data.draw(st.sampled_from([30, 20, 12]))):
+        _step(twins, data, anchor, number, crossed=True)
+        twins.agree()
+    twins.drops.drop()
+    if data.draw(st.booleans()):
+        twins.drops.restart()
+    twins.agree()
+    for segment_id in twins.live:
+        for customer in sorted(twins.history.known):
+            _same(twins, Explain(customer, segment_id))
 
 
 def _same(twins: Twins, question: Any) -> None:

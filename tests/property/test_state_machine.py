@@ -7,6 +7,7 @@ is looked at. What is new in the service's life is a new rule here.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Any
 
 from hypothesis import settings
@@ -23,13 +24,14 @@ from tests.support.simulation import exact_json
 Json = dict[str, Any]
 
 _LOOKS = int(os.environ.get("ROLLCALL_TEST_WORLDS", "45"))
-_APART = ("rank",)
-"""Decided between customers: a rank's segments answer when the partitions have agreed."""
 _SEGMENTS = 5
 """So few that they depend on each other and documents meet their rules."""
 _DAYS = 40
 """Time passes so far at once; a month ends in it."""
-_PEOPLE = [*strategies.CUSTOMERS, "stranger"]
+_PEOPLE = [*strategies.CUSTOMERS, "stranger", "nobody"]
+"""The last two are known by a list, a merge or now and then a fact alone."""
+_TOLD = [0, 1, 3_600_000, 3 * clock.DAY, -200_000]
+"""How long ago a merge or an erasure says that it was."""
 
 
 class Machine(RuleBasedStateMachine):
@@ -44,17 +46,24 @@ class Machine(RuleBasedStateMachine):
     @initialize(data=st.data(), zone=st.sampled_from(sorted(language._ZONES)), anchor=strategies.anchors | st.sampled_from(language._MORE_ANCHORS))
     def begin(self, data: st.DataObject, zone: str, anchor: int) -> None:
         """A tenant somewhere, at an instant at which calendars go wrong, with segments that depend on each other."""
+        # Nothing has both: a stay lasts from the instant of an entry, and a rank promises none.
+        self.apart = data.draw(st.sampled_from([("rank",), ("stay",)]))
         self.tenant = {"id": "demo", "timezone": zone, "currency": language._ZONES[zone], "country": "FR"}
-        self.both = Both(self.tenant, language.DECLARED, anchor)
+        self.both = Both(self.tenant, language.DECLARED, anchor, data.draw(st.sampled_from([20_000, 1])))
         for _ in range(data.draw(st.sampled_from([3, 2, 1]))):
             self.save(data)
+        if "rank" not in self.apart:
+            self.count += 1
+            spans = language._windows(zone, anchor, ())
+            self.both.put({"id": f"s{self.count}", "rule": data.draw(language._ranks(self.tenant["currency"], spans))})
 
     # ---- what a marketer does
 
-    def drawn(self, data: st.DataObject, segment_id: str) -> Json:
-        """A segment with anything that one can carry."""
+    def drawn(self, data: st.DataObject, segment_id: str, apart: Collection[str] = ()) -> Json:
+        """A segment with anything that one can carry, or without some parts of the language."""
         others = [segment for name, segment in self.both.live.items() if name != segment_id]
-        segment: Json = data.draw(language._segments(segment_id, self.tenant, self.both.now, others, _APART))
+        fresh = data.draw(language._segments(segment_id, self.tenant, self.both.now, others, {*self.apart, *apart}))
+        segment = data.draw(strategies.met([fresh], self.both.history, self.both.now))[0]
         shape = data.draw(st.sampled_from(["plain"] * 5 + ["tier", "tier", "manual"]))
         if shape == "tier":
             segment["tier"] = {"family": "f", "level": data.draw(st.integers(1, 3))}
@@ -62,7 +71,7 @@ class Machine(RuleBasedStateMachine):
 
     def finished(self) -> None:
         """End a sweep that waits."""
-        self.both.simulation.sweep()
+        self.both.finish()
         self.swept = True
 
     @precondition(lambda self: len(self.both.live) < _SEGMENTS)
@@ -90,6 +99,9 @@ class Machine(RuleBasedStateMachine):
         starts, ends = (after.get(name) for name in ("starts_at", "ends_at"))
         if starts and ends and clock.instant(starts) >= clock.instant(ends):
             after.pop("starts_at")
+        # An entry is waited for where the id lives that it names; one of an id that was merged comes to the survivor after that.
+        survivor = self.both.history.survivor
+        after |= {name: list(dict.fromkeys(map(survivor, after[name]))) for name in LISTS if name in after}
         late = part not in (*LISTS, "all") and data.draw(st.integers(0, 3)) == 3
         if self.both.put(after, sweep=not late):
             self.swept = not late
@@ -100,7 +112,7 @@ class Machine(RuleBasedStateMachine):
         """Some of those who wait for a definition are decided; or the partition changes hands in the middle, and then all."""
         self.both.simulation.partition.sweep(self.both.now, 1)
         if restart:
-            self.both.simulation.restart()
+            self.both.restart()
             self.finished()
 
     @precondition(lambda self: self.both.live)
@@ -141,7 +153,7 @@ class Machine(RuleBasedStateMachine):
         replaced = None if new else data.draw(st.sampled_from(sorted(self.both.live)))
         self.count += 1
         segment_id = replaced or f"s{self.count}"
-        shown = {"id": segment_id, "rule": self.drawn(data, segment_id)["rule"]}
+        shown = {"id": segment_id, "rule": self.drawn(data, segment_id, ["rank"])["rule"]}
         if shown["rule"] is None:
             return
         if replaced is not None:
@@ -163,10 +175,10 @@ class Machine(RuleBasedStateMachine):
         self.count += 1
         return document | {"event_id": f"e{data.draw(st.integers(0, 9))}-{self.count}"}
 
-    def posted(self, document: Json) -> str:
+    def posted(self, document: Json, *, dies: bool = False) -> str:
         """Post one; what it changed said until when it stands."""
         told = len(self.both.simulation.transitions)
-        outcome = self.both.post(document)
+        outcome = self.both.post(document, dies=dies)
         if self.swept:
             self.both.transitions_knew_until(told, _DAYS)
         return outcome
@@ -174,8 +186,9 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data(), back=st.sampled_from([0, 0, 1, 3_600_000, clock.DAY, 31 * clock.DAY]))
     def events(self, data: st.DataObject, back: int) -> None:
         """Facts as they happen or late (a till was offline), about what segments ask, at and beside the edges of what they ask."""
+        about = data.draw(st.sampled_from([None] * 5 + [_PEOPLE])) and {"customer_id": data.draw(st.sampled_from(_PEOPLE))}
         for document in data.draw(language.some(self.tenant, self.both.now - back, list(self.both.live.values()))):
-            self.posted(self.named(data, document))
+            self.posted(self.named(data, document | (about or {})))
 
     @rule(data=st.data())
     def events_and_time(self, data: st.DataObject) -> None:
@@ -197,18 +210,18 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data(), another=st.booleans(), beyond=st.sampled_from([300_001, 300_000, -770 * clock.DAY]))
     def in_vain(self, data: st.DataObject, another: bool, beyond: int) -> None:  # noqa: FBT001 - drawn
         """The same document, or another under the same id; one from before the kept history, and one as far ahead as is accepted, or further."""
-        document = data.draw(st.sampled_from(list(self.both.accepted.values())))
+        document = data.draw(st.sampled_from(self.both.accepted))
         earlier = clock.moment(clock.instant(document["occurred_at"]) - 60_000).isoformat()
         told = len(self.both.simulation.transitions)
         outcome = self.both.post(document | ({"occurred_at": earlier} if another else {}))
-        assert outcome == ("dead_lettered/conflict" if another else "duplicate")
+        assert outcome in ("dead_lettered/conflict" if another else "duplicate", "erased")
         assert not self.swept or len(self.both.simulation.transitions) == told
         self.posted(self.named(data, document | {"occurred_at": clock.moment(self.both.now + beyond).isoformat()}))
 
     @rule(data=st.data(), order=st.sampled_from(["after", "after", "before", "long after"]))
     def void(self, data: st.DataObject, order: str) -> None:
         """A checkout counts as if it had never been; also when the void comes first."""
-        known = [one for one in self.both.accepted.values() if one["type"] == "checkout" and {"store_id", "receipt_id"} <= one.keys()]
+        known = [one for one in self.both.accepted if one["type"] == "checkout" and {"store_id", "receipt_id"} <= one.keys()]
         if order == "long after" and known:
             self.posted(self.named(data, data.draw(language._voids(data.draw(st.sampled_from(known)), self.both.now))))
             return
@@ -218,6 +231,34 @@ class Machine(RuleBasedStateMachine):
             void = self.named(data, data.draw(language._voids(one, self.both.now))) if document["type"] == "checkout" else one
             for each in (void, one) if order == "before" else (one, void):
                 self.both.post(each)
+
+    @rule(data=st.data(), old=st.sampled_from(_PEOPLE), into=st.sampled_from(_PEOPLE), back=st.sampled_from(_TOLD), dies=st.booleans())
+    def merge(self, data: st.DataObject, old: str, into: str, back: int, dies: bool) -> None:  # noqa: FBT001 - drawn
+        """Two ids are one person from now on: known or not, merged before or erased, the same already."""
+        at = clock.moment(self.both.now - back).isoformat()
+        self.posted(self.named(data, {"type": "customer-merge", "customer_id": old, "into": into, "occurred_at": at}), dies=dies)
+
+    @rule(data=st.data(), customer=st.sampled_from(_PEOPLE), back=st.sampled_from(_TOLD), dies=st.booleans())
+    def erase(self, data: st.DataObject, customer: str, back: int, dies: bool) -> None:  # noqa: FBT001 - drawn
+        """A person is forgotten under every id; of what is told later, what came after counts."""
+        self.finished()
+        # No owner comes back in the millisecond of the erasure before: what came between is told apart in memory.
+        self.both.pass_to(self.both.now + 1)
+        at = clock.moment(self.both.now - back).isoformat()
+        self.posted(self.named(data, {"type": "customer-erase", "customer_id": customer, "occurred_at": at}), dies=dies)
+
+    @precondition(lambda self: self.both.accepted)
+    @rule(data=st.data(), customer=st.sampled_from(_PEOPLE), earlier=st.sampled_from([0, clock.DAY]), meet=st.sampled_from(["", "old", "into"]))
+    def of_another(self, data: st.DataObject, customer: str, earlier: int, meet: str) -> None:
+        """The same id of another person's document, who may turn out to be the same person: the first that was told counts."""
+        self.finished()
+        self.both.pass_to(self.both.now + 1_000)  # that one of them is the first
+        document = data.draw(st.sampled_from(self.both.accepted))
+        at = clock.moment(clock.instant(document["occurred_at"]) - earlier).isoformat()
+        self.posted(document | {"customer_id": customer} | ({"occurred_at": at} if earlier else {}))
+        if meet:
+            old, into = (customer, document["customer_id"]) if meet == "old" else (document["customer_id"], customer)
+            self.merge(data, old, into, 0, dies=False)
 
     # ---- what time and operators do
 
@@ -251,7 +292,7 @@ class Machine(RuleBasedStateMachine):
         if asleep:
             self.finished()
             self.both.simulation.now_ms = self.later(data)
-        self.both.simulation.restart()
+        self.both.restart()
         if asleep:
             self.both.oversleep_to(self.both.now)
 

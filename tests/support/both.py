@@ -1,7 +1,8 @@
 """The service's core and the judge, told the same things; what either says can be held against the other.
 
-Of the service nothing is asked that it does not put out or project. What the fold of the definitions accepts is foreseen by the plainest
-model of it, what becomes of a document by the documents that came before.
+Of the service nothing is asked that it does not put out or project. What the fold of the definitions accepts and what becomes of a document
+is foreseen by the plainest models of them. What was done is at rest before anything is compared: who was merged has arrived, and ranks are
+agreed on.
 """
 
 from __future__ import annotations
@@ -18,23 +19,24 @@ from tests.oracle import clock, model
 from tests.oracle.answers import everyone
 from tests.oracle.boundaries import under
 from tests.oracle.stays import Stays
-from tests.support.graph import State, sound
+from tests.support.fleet import Fleet
+from tests.support.foreseen import cause_of, outcome_of
+from tests.support.graph import graph_of, sound
 from tests.support.simulation import Simulation
 
 Json = dict[str, Any]
 LISTS = ("include", "exclude")
 HORIZON_DAYS = 400
 """No until lies further ahead."""
-_KEPT = "P25M"
-_AHEAD_MS = 300_000
 
 
 class Both:
     """A tenant's life, lived twice."""
 
-    def __init__(self, tenant: Json, declared: Mapping[str, str], at: int) -> None:
+    def __init__(self, tenant: Json, declared: Mapping[str, str], at: int, live_customers: int = 20_000) -> None:
         self.tenant = tenant
-        self.simulation = Simulation(tenant, at)
+        self._fleet = Fleet(tenant, at, 1, live_customers=live_customers)
+        self.simulation = self._fleet.parts[0]
         for name, kind in declared.items():
             self.simulation.declare(name, kind)
         self.history = model.History(tenant, declared)
@@ -42,13 +44,36 @@ class Both:
         self.live: dict[str, Json] = {}
         """The segments in force, with the number of their version and the lists as they are by now."""
         self.archived: dict[str, Json] = {}
-        self.accepted: dict[tuple[str, str], Json] = {}
-        """The documents that counted, by customer and id."""
+        self.ranked = False
+        """Whether some segment has ever asked for a rank."""
+        self._compared = 0
+        """How many transitions have been compared for good."""
 
     @property
     def now(self) -> int:
         """The instant at which both are."""
         return self.simulation.now_ms
+
+    @property
+    def accepted(self) -> list[Json]:
+        """The documents that count by now."""
+        return [document for documents in self.history.documents.values() for document in documents]
+
+    def rest(self, *, dies: bool = False) -> None:
+        """Let the service do what one thing led to: who is merged or erased first, then who is in a rank."""
+        self.simulation.move(dies=dies)
+        if self.ranked:
+            self._fleet.rest()
+
+    def restart(self) -> None:
+        """The partition changes hands."""
+        self.simulation.restart()
+        self.rest()
+
+    def finish(self) -> None:
+        """Have everybody decided under the definitions in force."""
+        self.simulation.sweep()
+        self.rest()
 
     # ---- definitions
 
@@ -64,6 +89,7 @@ class Both:
         # The lists of a new segment come one by one; those that replace others are waited for.
         lists = {name: segment[name] for name in LISTS if name in segment}
         first = former is None
+        self.ranked = self.ranked or any(True for _ in under(segment.get("rule"), "rank"))
         self.live[segment["id"]] = segment | kept | {name: [] if first else listed for name, listed in lists.items()} | {"version": version}
         self._defined(None if first else segment, sweep=sweep)
         for name, listed in lists.items() if first else ():
@@ -73,7 +99,7 @@ class Both:
 
     def fits(self, segment: Json) -> bool:
         """Whether a segment can stand beside the others."""
-        return sound(_graph({**self.live, segment["id"]: segment}, self.archived))
+        return sound(graph_of({**self.live, segment["id"]: segment}, self.archived))
 
     def archive(self, segment_id: str) -> bool:
         """Archive a segment, and return whether that was accepted."""
@@ -81,7 +107,7 @@ class Both:
         record = SegmentArchived(tenant=self.simulation.tenant, at_ms=self.now, segment_id=segment_id, replaces=segment["version"])
         outcome = self.simulation.attempt(record)
         live = {name: other for name, other in self.live.items() if name != segment_id}
-        assert outcome.accepted is sound(_graph(live, self.archived | {segment_id: segment})), outcome
+        assert outcome.accepted is sound(graph_of(live, self.archived | {segment_id: segment})), outcome
         if outcome.accepted:
             self.archived[segment_id] = self.live.pop(segment_id)
             self._defined()
@@ -93,7 +119,7 @@ class Both:
         record = SegmentRestored(tenant=self.simulation.tenant, at_ms=self.now, segment_id=segment_id, replaces=segment["version"] + 1)
         outcome = self.simulation.attempt(record)
         archived = {name: other for name, other in self.archived.items() if name != segment_id}
-        assert outcome.accepted is sound(_graph({**self.live, segment_id: segment}, archived)), outcome
+        assert outcome.accepted is sound(graph_of({**self.live, segment_id: segment}, archived)), outcome
         if outcome.accepted:
             self.archived.pop(segment_id)
             self.live[segment_id] = {name: value for name, value in segment.items() if name not in LISTS} | {"version": segment["version"] + 2}
@@ -109,11 +135,19 @@ class Both:
     def by_hand(self, segment_id: str, name: Any, customer: str, *, present: bool) -> None:
         """Put a customer on a list, or take him off."""
         self.simulation.by_hand(segment_id, name, [customer], present=present)
+        self.rest()
         segment = self.live[segment_id]
-        listed = [other for other in segment.get(name) or () if other != customer]
+        listed = [other for other in segment.get(name) or () if self.history.survivor(other) != self.history.survivor(customer)]
         self.live[segment_id] = segment | {name: [*listed, customer] if present else listed}
         if present:
             self.history.name(segment_id, [customer])
+        self.judge.define(list(self.live.values()), self.now)
+
+    def _unlist(self, erased: set[str]) -> None:
+        """Take whoever was erased off all lists, under every id."""
+        for segment_id, segment in self.live.items():
+            lists = {name: [other for other in segment[name] if other not in erased] for name in LISTS if name in segment}
+            self.live[segment_id] = segment | lists
         self.judge.define(list(self.live.values()), self.now)
 
     def _defined(self, replaced: Json | None = None, *, sweep: bool = True) -> None:
@@ -128,54 +162,60 @@ class Both:
             self.simulation.sweep()
         if replaced is not None:
             self.simulation.fill(replaced)
+        self.rest()
         if sweep:
-            said = [(t["segment_id"], t["customer_id"], t["change"]) for t in self.simulation.transitions[started:]]
+            told = self.simulation.transitions[started:]
+            said = [(t["segment_id"], t["customer_id"], t["change"]) for t in told if t["cause"]["kind"] == "definition"]
             after = self._members()
-            assert sorted(said) == sorted([(*one, "entered") for one in after - before] + [(*one, "exited") for one in before - after])
-            assert {t["cause"]["kind"] for t in self.simulation.transitions[started:]} <= {"definition"}
+            changed = [(*one, "entered") for one in after - before] + [(*one, "exited") for one in before - after]
+            # Whoever is known by a list has a place in the ranks, and so others may lose theirs.
+            if not self.ranked or not any((replaced or {}).get(name) for name in LISTS):
+                assert sorted(said) == sorted(changed)
+                assert len(said) == len(told)
 
     def _members(self) -> set[tuple[str, str]]:
         return {(segment_id, customer) for customer, memberships in self.simulation.memberships().items() for segment_id in memberships}
 
     # ---- facts and time
 
-    def post(self, document: Json) -> str:
-        """Post a document; the service says of it what those before it say. Returns the outcome."""
-        known = self.accepted.get((document["customer_id"], document["event_id"]))
-        happened = clock.instant(document["occurred_at"])
-        if happened > self.now + _AHEAD_MS:
-            outcome = "dead_lettered/future"
-        elif known is not None:
-            outcome = "duplicate" if known == document else "dead_lettered/conflict"
-        elif refused := _refused(document):
-            outcome = f"dead_lettered/{refused}"
-        elif clock.later(happened, _KEPT, self.history.zone) <= self.now:
-            outcome = "dead_lettered/too_late"
-        else:
-            outcome = "applied"
-        before, told, known_before = Counter(self.simulation.outcomes()), len(self.simulation.transitions), self.simulation.memberships().keys()
+    def post(self, document: Json, *, dies: bool = False) -> str:
+        """Post a document; the service says of it what those before it say, and does it even if it dies in between. Returns the outcome."""
+        outcome = outcome_of(document, self.history, self.now)
+        before, told = Counter(self.simulation.outcomes()), len(self.simulation.transitions)
+        known = self.history.survivor(document["customer_id"]) in self.simulation.memberships()
         self.simulation.post(document)
+        self.simulation.move(dies=dies)
         said = Counter(self.simulation.outcomes()) - before
+        for carried in ("forwarded", "moved"):
+            said.pop(carried, None)
         assert said == Counter([outcome]), f"{said} and not {outcome}: {document}"
         if outcome == "applied":
-            self.accepted[document["customer_id"], document["event_id"]] = document
+            erased = self.history.ids_of(document["customer_id"]) if document["type"] == "customer-erase" else set()
             assert self.judge.accept(document, self.now)
-        # A void corrects what is known; where nothing is, it is an event like another.
-        kind = {"profile": "profile", "checkout-void": "correction"}.get(document["type"], "event")
-        kind = kind if document["customer_id"] in known_before or kind == "profile" else "event"
+            if erased:
+                self._unlist(erased)
         causes = [t["cause"] for t in self.simulation.transitions[told:] if t["cause"]["kind"] not in ("clock", "definition")]
-        assert all(cause == {"kind": kind, "event_id": document["event_id"]} for cause in causes), causes
+        assert all(cause == cause_of(document, known=known) for cause in causes), causes
+        self.rest()
         return outcome
 
     def pass_to(self, at: int) -> None:
-        """Let time pass, for both."""
+        """Let time pass, for both; what an instant does to the ranks is done before the next."""
+        while self.ranked and (due := self.simulation.partition.next_deadline_ms()) <= at:
+            self.simulation.pass_to(due)
+            self.rest()
         self.simulation.pass_to(at)
         self.judge.pass_to(at)
 
     def oversleep_to(self, at: int) -> None:
-        """Let time pass with nobody looking, for the service."""
+        """Let time pass with nobody looking, for the service: in the end it is where it would be, though of ranks it has missed some."""
         self.simulation.oversleep_to(at)
+        self.rest()
         self.judge.pass_to(at)
+        if self.ranked:
+            self.agree_on_members()
+            self._compared = len(self.simulation.transitions)
+            self.judge.changes.clear()
 
     def boundaries(self, days: int) -> list[int]:
         """List the instants at which time alone might change an answer, and those a millisecond beside them."""
@@ -195,10 +235,12 @@ class Both:
             )
         assert {segment_id for mine in memberships.values() for segment_id in mine} <= self.live.keys()
         assert memberships.keys() == everyone(self.judge._world())
+        for name, into in self.simulation.merged().items():
+            assert self.history.survivor(name) == self.history.survivor(into)
 
     def agree_on_transitions(self) -> None:
         """What was put out is what the judge decided, at the same instants."""
-        said = ((t["at"], t["segment_id"], t["customer_id"], t["change"]) for t in self.simulation.transitions)
+        said = ((t["at"], t["segment_id"], t["customer_id"], t["change"]) for t in self.simulation.transitions[self._compared :])
         found, expected = netted(said), netted((iso(change.at), *change[1:]) for change in self.judge.changes)
         assert found == expected, f"engine alone {sorted(found.items() - expected.items())}, judge alone {sorted(expected.items() - found.items())}"
 
@@ -217,10 +259,17 @@ class Both:
             assert found == expected, f"at {self.now} {customer}: engine {found}, judge {expected}"
 
     def transitions_knew_until(self, since: int, days: int) -> None:
-        """The last word on each membership since a number of transitions said until when it stands. Nothing else has happened after it."""
+        """The last word on each membership since a number of transitions said until when it stands. Nothing else has happened after it.
+
+        What is put out before ranks are agreed on is of before, and whoever is no more will not come back.
+        """
+        if self.ranked:
+            return
+        present = self.simulation.memberships().keys()
         limit = iso(self.now + days * clock.DAY)
         for transition in {(t["customer_id"], t["segment_id"]): t for t in self.simulation.transitions[since:]}.values():
-            until = self.judge.until(transition["segment_id"], transition["customer_id"], days)
+            customer = transition["customer_id"]
+            until = self.judge.until(transition["segment_id"], customer, days) if customer in present else None
             found = transition.get("until")
             assert (found if found and found <= limit else None) == (None if until is None else iso(until)), transition
 
@@ -230,10 +279,10 @@ class Both:
         plan = partition.plans.of(self.simulation.tenant)
         for key in partition.keys():  # noqa: SIM118 - no mapping
             person = partition.person(key)
-            assert person is not None
-            if person.live is None or person.live.plan is not plan:
+            if person is None or person.live is None or person.live.plan is not plan:
                 continue
             fresh = Live(plan, person.read, self.now)
+            fresh.stand(person.live.standing)
             members = {segment_id: Verdict(segment_id in person.row.members, self.now) for segment_id in plan.segments}
             for compiled in plan.segments.values():
                 assert compiled.holds(person.live.truth) is verdict(compiled.tree, fresh, self.now, members).holds, (key, compiled.id)
@@ -267,29 +316,3 @@ def netted(changes: Iterable[tuple[str, str, str, str]]) -> dict[tuple[str, str,
 def iso(at: int) -> str:
     """An instant as transitions write it."""
     return clock.moment(at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _refused(document: Json) -> str | None:
-    """Why no customer's history could hold a document that else is as it should be."""
-    if document["type"] == "points" and not {"collected", "spent"} & document.keys():
-        return "missing_field"
-    values = [value for held in ("attributes", "properties") for value in (document.get(held) or {}).values()]
-    return None if all(map(_may_be_kept, values)) else "invalid"
-
-
-def _may_be_kept(value: Any) -> bool:
-    """Whether a value of a name that nobody has declared is of a kind that it may be declared as one day."""
-    return all(isinstance(one, str) for one in value) if isinstance(value, list) else not isinstance(value, dict) or {"lat", "lon"} <= value.keys()
-
-
-def _graph(live: Mapping[str, Json], archived: Mapping[str, Json]) -> State:
-    return {
-        segment["id"]: (frozenset(under(segment.get("rule"), "segment")), _tier(segment), gone)
-        for segments, gone in ((archived, True), (live, False))
-        for segment in segments.values()
-    }
-
-
-def _tier(segment: Json) -> tuple[str, int] | None:
-    tier = segment.get("tier")
-    return None if tier is None else (tier["family"], tier["level"])

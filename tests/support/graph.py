@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from tests.oracle.boundaries import under
+
+Json = dict[str, Any]
 State = dict[str, tuple[frozenset[str], tuple[str, int] | None, bool]]
 """Of each segment: those that it refers to, its tier, and whether it is archived."""
 
@@ -27,3 +33,17 @@ def depends_on(name: str, live: dict[str, tuple[frozenset[str], tuple[str, int] 
     for family, level in [one for one in [tier, *(live[target][1] for target in refers)] if one is not None]:
         found |= {other for other, (_, its) in live.items() if its is not None and its[0] == family and its[1] > level}
     return found
+
+
+def graph_of(live: Mapping[str, Json], archived: Mapping[str, Json]) -> State:
+    """Return what segments depend on, as the API has them."""
+    return {
+        segment["id"]: (frozenset(under(segment.get("rule"), "segment")), _tier(segment), gone)
+        for segments, gone in ((archived, True), (live, False))
+        for segment in segments.values()
+    }
+
+
+def _tier(segment: Json) -> tuple[str, int] | None:
+    tier = segment.get("tier")
+    return None if tier is None else (tier["family"], tier["level"])

@@ -72,7 +72,8 @@ def worlds(draw: st.DrawFn, without: Collection[str] = ()) -> World:
     segments += [segment | {"tier": {"family": "f", "level": level}} for level, segment in enumerate(family)]
     for place in range(draw(st.integers(1, 2))):
         segments += [draw(_segments(f"last-{place}", tenant, anchor, tuple(segments), left_out))]
-    return World(tenant, dict(DECLARED), anchor, segments, draw(_streams(tenant, anchor, segments, left_out)))
+    came = draw(_streams(tenant, anchor, segments, left_out))
+    return World(tenant, dict(DECLARED), anchor, draw(strategies.met(segments, strategies.told(tenant, DECLARED, came), anchor)), came)
 
 
 @st.composite
@@ -107,22 +108,14 @@ def _rules(tenant: Json, anchor: int, others: Sequence[Json], left_out: Collecti
         leaves["reference"] = st.sampled_from(others).map(lambda other: {"segment": other["id"]})
     weights = {"metric": 4, "ratio": 2, "sequence": 4, "rank": 3, "reference": 4, "profile": 2}
     names = [name for name in leaves if name not in left_out for _ in range(weights.get(name, 1))]
-    return st.recursive(
-        st.sampled_from(names).flatmap(lambda name: leaves[name]),
-        lambda inner: (
-            st.lists(inner, min_size=1, max_size=2).map(lambda members: {"all": members})
-            | st.lists(inner, min_size=1, max_size=2).map(lambda members: {"any": members})
-            | inner.map(lambda member: {"not": member})
-        ),
-        max_leaves=3,
-    )
+    return strategies.nested(st.sampled_from(names).flatmap(lambda name: leaves[name]), width=2, most=3)
 
 
 def _windows(zone: str, anchor: int, left_out: Collection[str]) -> st.SearchStrategy[Json | None]:
     """Windows with an edge near the anchor, also what a metric does without one."""
     lengths = st.sampled_from(["PT2H", "P1D", "P14D", "P1M", "P3M", "P1Y"]).map(lambda last: {"last": last})
     if "calendar" in left_out:
-        return st.none() | lengths | lengths
+        return st.sampled_from([st.none(), lengths, lengths]).flatmap(lambda some: some)
     today = clock.local(anchor, zone).date()
     months = [clock.month_later(today, back) for back in (0, -1, -12, 1)]
     words = ["today", "this_week", "this_month", "last_month", "this_quarter", "this_year", "last_year"]

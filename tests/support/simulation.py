@@ -18,7 +18,7 @@ from schemas.definitions import AttributePut, SegmentArchived, SegmentPut, Segme
 from schemas.instants import NEVER, Duration, parse_instant
 from schemas.manual import ManualEntry, encode_manual
 from schemas.partitions import partition_of, record_key
-from schemas.projection import decode_memberships
+from schemas.projection import Shown, decode_shown
 from schemas.topics import Topics
 from schemas.vocabulary import Kind
 from services.segmenter.partition import Partition
@@ -72,6 +72,7 @@ class Simulation:
         self.number, partitions, self.catalog = Among(0, 1, Catalog()) if among is None else among
         self.limits, self.history = Limits(partitions, live_customers=live_customers), history
         self.changelog: dict[bytes, bytes] = {}
+        self._moves: list[bytes] = []
         self.transitions: list[dict[str, Any]] = []
         self.dead_letters: list[tuple[bytes, dict[str, str]]] = []
         self._ends: dict[str, int] = {}
@@ -178,10 +179,19 @@ class Simulation:
         """Apply records whose values are these bytes."""
         self._apply("checkouts", list(documents))
 
-    def _apply(self, topic: str, values: list[bytes]) -> None:
+    def move(self, *, dies: bool = False) -> None:
+        """Do what merges and erasures have this partition tell itself, until nothing is left; one that dies does each a second time."""
+        while self._moves:
+            self._apply(TOPICS.moves, [self._moves.pop(0)], dies=dies)
+
+    def _apply(self, topic: str, values: list[bytes], *, dies: bool = False) -> None:
         start = self._ends.get(topic, 0)
         self._ends[topic] = start + len(values)
-        self.partition.apply(topic, [Written(start + i, None, value) for i, value in enumerate(values)], self.now_ms)
+        records = [Written(start + i, None, value) for i, value in enumerate(values)]
+        self.partition.apply(topic, records, self.now_ms)
+        if dies:
+            self.restart()
+            self.partition.apply(topic, records, self.now_ms)
         self._write()
 
     def pass_to(self, now_ms: int) -> None:
@@ -234,6 +244,10 @@ class Simulation:
                 self.changelog[key] = value
         self.transitions.extend(json.loads(document) for _, document in step.changes)
         self.dead_letters.extend((value, {name: text.decode() for name, text in headers}) for _, value, headers in step.dead_letters)
+        self._moves.extend(value for topic, home, _, value in step.forwards if (topic, home) == (TOPICS.moves, self.number))
+        for key in step.touched:
+            if not self.partition.projected(key)[-1]:
+                self.partition.removed(key)
         return step
 
     def members(self, segment_id: str) -> set[str]:
@@ -242,12 +256,20 @@ class Simulation:
 
     def memberships(self, twin: Partition | None = None) -> dict[str, dict[str, tuple[int, int | None]]]:
         """Return, for each customer, the segments with (since, until) according to the projection, or to that of a twin."""
-        found = {}
+        return {
+            customer: {name: (since, None if until >= NEVER else until) for name, (since, until) in shown.items()}
+            for customer, shown in self._shown(twin).items()
+            if not isinstance(shown, str)
+        }
+
+    def merged(self) -> dict[str, str]:
+        """Return, for each id that was merged into another, that other according to the projection."""
+        return {customer: shown for customer, shown in self._shown().items() if isinstance(shown, str)}
+
+    def _shown(self, twin: Partition | None = None) -> dict[str, Shown]:
         partition = twin or self.partition
-        for key in partition.keys():  # noqa: SIM118 - no mapping
-            _, customer, _, blob = partition.projected(key)
-            found[customer] = {s: (since, None if until >= NEVER else until) for s, (since, until) in decode_memberships(blob).items()}
-        return found
+        found = [partition.projected(key) for key in partition.keys()]  # noqa: SIM118 - no mapping
+        return {customer: decode_shown(blob) for _, customer, _, blob in found if blob}
 
     def outcomes(self) -> dict[str, int]:
         """Return the outcomes of all records, summed over topics."""

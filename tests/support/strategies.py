@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -117,7 +120,16 @@ def worlds(draw: st.DrawFn) -> tuple[Json, int, list[Json], list[Json]]:
     """A tenant, a now, one or two segments, and documents in the order in which they come."""
     tenant, anchor = draw(tenants), draw(anchors)
     some = [draw(segments(f"s{place}", tenant["currency"], anchor)) for place in range(draw(st.integers(1, 2)))]
-    return tenant, anchor, some, draw(streams(tenant, anchor, some))
+    came = draw(streams(tenant, anchor, some))
+    return tenant, anchor, draw(met(some, told(tenant, {}, came), anchor)), came
+
+
+def told(tenant: Json, declared: Mapping[str, str], documents: Sequence[Json]) -> model.History:
+    """The judge's history of documents, as they come."""
+    history = model.History(tenant, declared)
+    for document in documents:
+        history.add(document)
+    return history
 
 
 def _months_before(at: int, months: int, zone: str) -> int:
@@ -195,7 +207,7 @@ def _compared(value: st.SearchStrategy[Any], ops: tuple[str, ...], *, ordered: b
     return st.sampled_from([one, one, one, one, many, exists, between]).flatmap(lambda some: some)
 
 
-_ORDER = ("eq", "ne", "gt", "gte", "lt", "lte")
+_ORDER = ("gte", "eq", "ne", "gt", "gte", "lt", "lte")
 
 
 def _numbers(value: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
@@ -206,7 +218,8 @@ def _texts(values: list[str]) -> st.SearchStrategy[Json]:
     return _compared(st.sampled_from(values), ("eq", "ne", "contains", "starts_with"), ordered=False)
 
 
-def _fields(event: str, currency: str) -> dict[str, st.SearchStrategy[Json]]:
+@cache
+def _fields(event: str, currency: str) -> Mapping[str, st.SearchStrategy[Json]]:
     """The fields of an event, and what can be asked of a value of each."""
     money, whole = thresholds(currency), st.integers(0, 3)
     derived = {"hour": _numbers(st.integers(0, 23)), "weekday": _numbers(st.integers(1, 7))}
@@ -237,9 +250,10 @@ def _fields(event: str, currency: str) -> dict[str, st.SearchStrategy[Json]]:
     return fields.get(event, {}) | derived
 
 
+@cache
 def _filters(event: str, currency: str) -> st.SearchStrategy[Json]:
     """One filter of an event."""
-    fields = _fields(event, currency)
+    fields = dict(_fields(event, currency))
     names = sorted(fields)
     if event == "checkout":
         one, several = st.sampled_from(_COUPONS), st.lists(st.sampled_from(_COUPONS), min_size=1, max_size=2)
@@ -303,15 +317,36 @@ def rules(currency: str, anchor: int) -> st.SearchStrategy[Json]:
     """Rules of every construct of the language, nested a little."""
     near = st.sampled_from([{"near": {"lat": 43.6047, "lon": 1.4442, "km": 30}}, {"near": {"lat": 45.7, "lon": 4.8, "km": 500}}])
     leaves = st.sampled_from([metrics(currency)] * 7 + [_profiles(anchor)] * 3 + [near]).flatmap(lambda leaf: leaf)
-    return st.recursive(
-        leaves,
-        lambda inner: (
-            st.lists(inner, min_size=1, max_size=3).map(lambda members: {"all": members})
-            | st.lists(inner, min_size=1, max_size=3).map(lambda members: {"any": members})
-            | inner.map(lambda member: {"not": member})
-        ),
-        max_leaves=4,
-    )
+    return nested(leaves, width=3, most=4)
+
+
+def nested(leaves: st.SearchStrategy[Json], *, width: int, most: int) -> st.SearchStrategy[Json]:
+    """Rules of up to about so many leaves; some of groups alone, whose answer is put together otherwise than that of leaves."""
+
+    def grown(inner: st.SearchStrategy[Json]) -> st.SearchStrategy[Json]:
+        negated = inner.map(lambda member: {"not": member})
+        members, groups = st.lists(inner, min_size=1, max_size=width), st.lists(negated, min_size=2, max_size=2)
+        return st.one_of(
+            members.map(lambda some: {"all": some}),
+            members.map(lambda some: {"any": some}),
+            negated,
+            groups.map(lambda some: {"all": some}),
+            groups.map(lambda some: {"any": some}),
+        )
+
+    return st.recursive(leaves, grown, max_leaves=most)
+
+
+@st.composite
+def met(draw: st.DrawFn, segments: Sequence[Json], history: model.History, at: int) -> list[Json]:
+    """The segments, with many a threshold that is just what somebody has at an instant."""
+    found, people = copy.deepcopy([*segments]), sorted(history.known)
+    for leaf in [leaf for segment in found if segment.get("rule") is not None for leaf in model.conditions(segment["rule"])]:
+        if people and "metric" in leaf and leaf["op"] in _ORDER and draw(st.booleans()):
+            value = model.value_of(leaf["metric"], history, draw(st.sampled_from(people)), at)
+            if isinstance(value, Fraction) and value.denominator == 1:
+                leaf["value"] = int(value)
+    return found
 
 
 @st.composite
