@@ -18,7 +18,7 @@ from schemas.definitions import AttributePut, SegmentArchived, SegmentPut, Segme
 from schemas.instants import NEVER, Duration, parse_instant
 from schemas.manual import ManualEntry, encode_manual
 from schemas.partitions import partition_of, record_key
-from schemas.projection import Shown, decode_shown
+from schemas.projection import Memberships, decode_shown
 from schemas.topics import Topics
 from schemas.vocabulary import Kind
 from services.segmenter.partition import Partition
@@ -266,7 +266,7 @@ class Simulation:
         """Return, for each id that was merged into another, that other according to the projection."""
         return {customer: shown for customer, shown in self._shown().items() if isinstance(shown, str)}
 
-    def _shown(self, twin: Partition | None = None) -> dict[str, Shown]:
+    def _shown(self, twin: Partition | None = None) -> dict[str, Memberships | str]:
         partition = twin or self.partition
         found = [partition.projected(key) for key in partition.keys()]  # noqa: SIM118 - no mapping
         return {customer: decode_shown(blob) for _, customer, _, blob in found if blob}
