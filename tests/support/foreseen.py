@@ -18,8 +18,8 @@ def outcome_of(document: Json, history: History, now: int) -> str:
     name, happened = document["customer_id"], clock.instant(document["occurred_at"])
     person = history.survivor(name)
     known = [other for other in history.documents.get(person, []) if other["event_id"] == document["event_id"]]
-    if refused := _refused(document):
-        return f"dead_lettered/{refused}"
+    if why := refused(document):
+        return f"dead_lettered/{why}"
     if happened > now + _AHEAD_MS:
         return "dead_lettered/future"
     if history.is_forgotten(name, happened):
@@ -44,7 +44,7 @@ def _says(document: Json) -> Json:
     return {name: value for name, value in document.items() if name != "customer_id"}
 
 
-def _refused(document: Json) -> str | None:
+def refused(document: Json) -> str | None:
     """Why a document could be in nobody's history that else is as it should be."""
     if document["type"] == "customer-merge" and document["into"] == document["customer_id"]:
         return "cycle"
