@@ -147,8 +147,8 @@ class Both:
             outcome = "dead_lettered/future"
         elif known is not None:
             outcome = "duplicate" if known == document else "dead_lettered/conflict"
-        elif refused := _refused(document):
-            outcome = f"dead_lettered/{refused}"
+        elif why := refused(document):
+            outcome = f"dead_lettered/{why}"
         elif clock.later(happened, _KEPT, self.history.zone) <= self.now:
             outcome = "dead_lettered/too_late"
         else:
@@ -269,7 +269,7 @@ def iso(at: int) -> str:
     return clock.moment(at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _refused(document: Json) -> str | None:
+def refused(document: Json) -> str | None:
     """Why no customer's history could hold a document that else is as it should be."""
     if document["type"] == "points" and not {"collected", "spent"} & document.keys():
         return "missing_field"
