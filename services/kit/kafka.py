@@ -1,12 +1,13 @@
-"""Kafka administration that every process does at its start: the topics must exist, with the partitions that we were told."""
+"""Kafka as every process meets it at its start (the topics must exist, with the partitions that we were told), and as commands read it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
@@ -49,6 +50,25 @@ async def ensure_topics(settings: CommonSettings) -> None:
                 )
     finally:
         await admin.close()
+
+
+def hold(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> None:
+    """Assign everything that `between` will be asked for, paused. All at once: a consumer without a group that is assigned anew may never stop."""
+    consumer.assign(places)
+    consumer.pause(*places)
+
+
+async def between(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> AsyncIterator[ConsumerRecord[Any, Any]]:
+    """Yield what is kept of a partition from one offset up to another (exclusive). It was given to `hold`."""
+    if start >= end:
+        return
+    consumer.seek(tp, max(start, (await consumer.beginning_offsets([tp]))[tp]))
+    consumer.resume(tp)
+    while await consumer.position(tp) < end:
+        for record in (await consumer.getmany(tp, timeout_ms=500)).get(tp, []):
+            if record.offset < end:
+                yield record
+    consumer.pause(tp)
 
 
 async def _when_all_known(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:

@@ -2,8 +2,8 @@
 
 Reads what the partitions have written down, and holds it against the topics themselves: the outcomes of a topic and partition,
 gaps included, add up to the offset that they reach; with `--records` every record is read as well, and there are as many as
-outcomes, and none that a gap has swallowed; dead letters are there, each with its origin and reason; records that were sent on have
-arrived. Ends with 0 when all adds up, 1 when something does not, 3 when records wait to be applied.
+outcomes, and none that a gap has swallowed; dead letters are there, each with its origin and reason. Ends with 0 when all adds up, 1
+when something does not, 3 when records wait to be applied.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import argparse
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.structs import ConsumerRecord
 from msgspec import Struct
 
 from schemas.topics import Topics
+from services.kit.kafka import between, hold
 from services.kit.logs import configure
 from services.kit.settings import CommonSettings, load
 from services.segmenter.rows import PROGRESS, Progress, decode_progress
@@ -72,10 +72,11 @@ async def account(settings: CommonSettings, *, records: bool) -> list[Line]:
     await consumer.start()
     try:
         topics, numbers = settings.topics, range(settings.partitions)
+        places = [TopicPartition(topic, number) for topic in topics.inputs for number in numbers]
+        hold(consumer, [*places, *(TopicPartition(topic, number) for topic in (topics.rows, topics.dead_letters) for number in numbers)])
         # In this order: whatever is written meanwhile is not missed by what is read later.
         progress = {number: await _progress(consumer, TopicPartition(topics.rows, number)) for number in numbers}
         dead = await _dead_letters(consumer, topics, settings.partitions, progress)
-        places = [TopicPartition(topic, number) for topic in topics.inputs for number in numbers]
         ends = await consumer.end_offsets(places)
         lines = []
         for tp in places:
@@ -98,7 +99,7 @@ async def _progress(consumer: AIOKafkaConsumer, tp: TopicPartition) -> Progress:
     """Return the last progress of a changelog, which is near its end: every step writes it."""
     end, tail = (await consumer.end_offsets([tp]))[tp], _TAIL
     while end:
-        found = [record.value async for record in _read(consumer, tp, end - tail, end) if record.key == PROGRESS and record.value is not None]
+        found = [record.value async for record in between(consumer, tp, end - tail, end) if record.key == PROGRESS and record.value is not None]
         if found:
             return decode_progress(found[-1])
         if tail >= end:
@@ -114,7 +115,7 @@ async def _dead_letters(
     found: dict[tuple[str, int], Counter[str]] = {}
     for number in range(partitions):
         tp = TopicPartition(topics.dead_letters, number)
-        async for record in _read(consumer, tp, 0, (await consumer.end_offsets([tp]))[tp]):
+        async for record in between(consumer, tp, 0, (await consumer.end_offsets([tp]))[tp]):
             headers = {name: value.decode() for name, value in record.headers}
             topic, partition = headers["topic"], int(headers["partition"])
             if int(headers["offset"]) < progress[partition].offsets.get(topic, 0):
@@ -123,19 +124,7 @@ async def _dead_letters(
 
 
 async def _count(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> int:
-    return sum([1 async for _ in _read(consumer, tp, start, end)])
-
-
-async def _read(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> AsyncIterator[ConsumerRecord[Any, Any]]:
-    """Yield the records of a partition from one offset up to another."""
-    if start >= end:
-        return
-    consumer.assign([tp])
-    consumer.seek(tp, max(start, (await consumer.beginning_offsets([tp]))[tp]))
-    while await consumer.position(tp) < end:
-        for record in (await consumer.getmany(tp, timeout_ms=500, max_records=5_000)).get(tp, []):
-            if record.offset < end:
-                yield record
+    return sum([1 async for _ in between(consumer, tp, start, end)])
 
 
 def totals(lines: list[Line]) -> Counter[str]:

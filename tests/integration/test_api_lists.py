@@ -4,30 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from schemas.positions import decode_position
-from tests.support.api import PARTITIONS, Api, fails, installed, serving
+from tests.support.api import PARTITIONS, Api, fails, serving
 from tests.support.entries import entries
 from tests.support.projected import Projected
-
-
-@pytest.fixture(scope="module")
-def api(kafka: str, valkey_url: str) -> Iterator[Api]:
-    """An API on the servers that the tests share."""
-    with installed(kafka, valkey_url) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def projected(api: Api, valkey_url: str) -> Projected:
-    """The projection of that API, complete and empty."""
-    found = Projected(valkey_url, api.settings.redis_prefix, PARTITIONS)
-    found.mark()
-    return found
 
 
 def test_lists_become_entries_of_their_customers(api: Api, projected: Projected) -> None:

@@ -19,21 +19,6 @@ SEQUENCE = {"sequence": {"first": {"event": "visit"}, "then": {"event": "checkou
 RANK = {"rank": {"metric": {"measure": "count", "event": "checkout"}, "order": "desc", "percent": 20}}
 
 
-@pytest.fixture(scope="module")
-def api(kafka: str, valkey_url: str) -> Iterator[Api]:
-    """An API on the servers that the tests share."""
-    with installed(kafka, valkey_url) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def projected(api: Api, valkey_url: str) -> Projected:
-    """The projection of that API, complete and empty."""
-    found = Projected(valkey_url, api.settings.redis_prefix, PARTITIONS)
-    found.mark()
-    return found
-
-
 def test_a_segment_is_what_was_saved(api: Api, projected: Projected) -> None:
     """A 201 shows the first version; a read shows the same, with the rule in its canonical form."""
     response = api.call("POST", "/v1/segments", {"id": "big-spenders", "name": "Big spenders", "description": "d", "rule": RULE, "min_stay": None})

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-
 from schemas.projection import Sweep
 from services.api.cursors import encode_cursor
-from tests.support.api import PARTITIONS, Api, fails, installed, serving
+from tests.support.api import Api, fails, serving
 from tests.support.entries import entries
 from tests.support.projected import Projected
 
 RULE: dict[str, Any] = {"metric": {"measure": "sum", "event": "checkout", "field": "total", "window": {"last": "P3M"}}, "op": "gt", "value": "150.00"}
-
-
-@pytest.fixture(scope="module")
-def api(kafka: str, valkey_url: str) -> Iterator[Api]:
-    """An API on the servers that the tests share."""
-    with installed(kafka, valkey_url) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def projected(api: Api, valkey_url: str) -> Projected:
-    """The projection of that API, complete and empty."""
-    found = Projected(valkey_url, api.settings.redis_prefix, PARTITIONS)
-    found.mark()
-    return found
 
 
 def test_an_id_is_used_once(api: Api, projected: Projected) -> None:

@@ -127,6 +127,7 @@ def test_facts_of_one_step_are_decided_as_if_each_came_alone(world: World, data:
         pair.save(segment)
     # Of two that share an id the judge would have to know which was first; the first of each is enough here.
     documents = list({(document["customer_id"], document["event_id"]): document for document in reversed(world.documents)}.values())[::-1]
+    # What the service takes into nobody's history the judge must not hear of.
     documents = [document for document in documents if refused(document) is None]
     while documents:
         size = data.draw(st.integers(1, len(documents)))

@@ -58,9 +58,8 @@ async def past_membership(call: Call, customer_id: str, segment: Segment) -> Res
         await person_of(call, customer_id)
     elif not is_customer_id(customer_id):
         raise absent("customer")
-    cuts, ranks, definitions = {}, ranks_of(call.catalog.segments[call.tenant], segment), segment.answers_from + 1
-    if ranks:
-        cuts = (await ends_of(call, segment.id, ranks, [at_ms], definitions=definitions)).cuts(at_ms)
+    ranks, definitions = ranks_of(call.catalog.segments[call.tenant], segment), segment.answers_from + 1
+    cuts = (await ends_of(call, segment.id, ranks, [at_ms], definitions=definitions)).cuts(at_ms)
     found, as_of_ms, survivor = await call.desk.asking.person(
         call.tenant, customer_id, lambda whom: WasMember(whom, segment.id, at_ms, cuts), _WAS, definitions=definitions
     )

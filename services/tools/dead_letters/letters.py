@@ -18,6 +18,7 @@ from schemas.errors import Refusal, RollcallError, shown
 from schemas.events import Event
 from schemas.partitions import partition_of, record_key
 from schemas.reading import Facts, check_admission
+from services.kit.kafka import between, hold
 from services.kit.settings import CommonSettings
 
 _GONE: Final = "what is kept of dead letters begins at {begin} and ends before {end} in partition {partition}"
@@ -67,18 +68,16 @@ class DeadLetters:
     def __init__(self, settings: CommonSettings, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
         self._places = [TopicPartition(settings.topics.dead_letters, number) for number in range(settings.partitions)]
-        # All at once and paused: a consumer without a group that is assigned anew may never stop.
-        consumer.assign(self._places)
-        consumer.pause(*self._places)
+        hold(consumer, self._places)
 
     async def one(self, place: Place) -> Letter:
         """Return the letter at a place in one of the partitions; raises `Failed` where there is none."""
         begin, end = await self._bounds(self._places[place.partition])
         if not begin <= place.offset < end:
             raise Failed(f"there is no dead letter at {place}: " + _GONE.format(begin=begin, end=end, partition=place.partition))
-        async for letter in self._from(self._places[place.partition], place.offset, end):
-            if letter.place == place:
-                return letter
+        async for record in between(self._consumer, self._places[place.partition], place.offset, end):
+            if record.offset == place.offset:
+                return _letter(record)
             break
         raise Failed(f"there is no dead letter at {place}: the end of a transaction stands there")
 
@@ -86,22 +85,13 @@ class DeadLetters:
         """Give every letter that is there now and wanted, in the order of each partition."""
         for tp in self._places:
             begin, end = await self._bounds(tp)
-            async for letter in self._from(tp, begin, end):
-                if wanted(letter):
+            async for record in between(self._consumer, tp, begin, end):
+                if wanted(letter := _letter(record)):
                     yield letter
 
     async def _bounds(self, tp: TopicPartition) -> tuple[int, int]:
         begin, end = await self._consumer.beginning_offsets([tp]), await self._consumer.end_offsets([tp])
         return begin[tp], end[tp]
-
-    async def _from(self, tp: TopicPartition, offset: int, end: int) -> AsyncIterator[Letter]:
-        self._consumer.seek(tp, offset)
-        self._consumer.resume(tp)
-        while await self._consumer.position(tp) < end:
-            for record in (await self._consumer.getmany(tp, timeout_ms=500)).get(tp, []):
-                if record.offset < end:
-                    yield _letter(record)
-        self._consumer.pause(tp)
 
 
 def _letter(record: ConsumerRecord[bytes, bytes]) -> Letter:
