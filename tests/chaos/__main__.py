@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=3.0, help="no new fault is begun after so long (default 3)")
     parser.add_argument("--only", nargs="+", choices=sorted(FAULTS), metavar="FAULT", help="these faults: " + ", ".join(FAULTS))
     parser.add_argument("--rate", type=int, default=1_100, help="events a second (default 1,100)")
+    parser.add_argument("--customers", type=int, default=0, help="customers who are there before the load begins")
     parser.add_argument("--session", type=float, default=10.0, help="session timeout of segmenters and dispatchers in seconds (default 10)")
     arguments = parser.parse_args()
     names = arguments.only or list(FAULTS)
@@ -32,7 +33,7 @@ def main() -> int:
     folder = (_RESULTS / f"seed-{arguments.seed}").absolute()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with scene(folder, seed=arguments.seed, per_s=arguments.rate, session_s=arguments.session) as found:
+    with scene(folder, seed=arguments.seed, per_s=arguments.rate, session_s=arguments.session, crowd=arguments.customers) as found:
         result = run(found, arguments.seed, names, _say, minutes=arguments.minutes)
     for server in ("kafka", "valkey"):
         shutil.rmtree(folder / server, ignore_errors=True)

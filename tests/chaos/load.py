@@ -82,7 +82,8 @@ class Load:
         """End for good."""
         self._stopping.set()
         self._going.set()
-        self._thread.join(30)
+        if self._thread.is_alive():
+            self._thread.join(30)
 
     @property
     def going(self) -> bool:

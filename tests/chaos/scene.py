@@ -16,7 +16,7 @@ import httpx
 from deploy.local.broker import LocalBroker
 from deploy.local.valkey import LocalValkey
 from schemas.definitions import SCOPES, KeyPut, TenantPut
-from schemas.instants import iso
+from schemas.instants import DAY_MS, iso
 from schemas.positions import decode_position
 from tests.chaos.crew import MODULES, Crew
 from tests.chaos.load import Load
@@ -28,6 +28,8 @@ from tests.support.services import PARTITIONS, Stack, now_ms, wait_for
 Json = dict[str, Any]
 _CANARIES: Final = 8
 _LOOKS_S: Final = 0.05
+_CROWD_BATCH: Final = 5_000
+_LONG_AGO_MS: Final = 40 * DAY_MS
 _NO_ANSWER: Final = (httpx.TransportError, httpx.InvalidURL)
 
 
@@ -63,8 +65,8 @@ class Scene:
 
     # ---- beginning and end
 
-    def open(self) -> None:
-        """Start everybody, define everything, and begin the load."""
+    def open(self, crowd: int) -> None:
+        """Start everybody, define everything, have so many customers settle, and begin the load."""
         self.crew.start(*MODULES)
         wait_for(self.crew.ready, what="every process to be ready")
         for tenant in TENANTS:
@@ -74,6 +76,7 @@ class Scene:
         )
         for tenant in TENANTS:
             self.until_shown(tenant["id"], [f"canary-{tenant['id']}-{number}" for number in range(_CANARIES)])
+        self._settle(crowd)
         for task in (self._app, self._clerk):
             threading.Thread(target=task, daemon=True, name=task.__name__).start()
         self.load.start()
@@ -101,6 +104,19 @@ class Scene:
         self.receiver.secrets[name] = endpoint["secret"]
         for segment in SEGMENTS:
             self.must(name, "POST", "/v1/segments", {"name": segment["id"], **segment})
+
+    def _settle(self, crowd: int) -> None:
+        """Have customers of the first tenant do one thing each, long before the load; most of what a restart must read back."""
+        tenant, at = TENANTS[0]["id"], iso(now_ms() - _LONG_AGO_MS)
+        for start in range(0, crowd, _CROWD_BATCH):
+            documents = [
+                {"type": "checkout", "event_id": "settled", "customer_id": f"s{number}", "occurred_at": at, "total": "1.50"}
+                for number in range(start, min(crowd, start + _CROWD_BATCH))
+            ]
+            position = self.must(tenant, "POST", "/v1/events", documents, service="ingest")["position"]
+            self.load.accepted(tenant, documents, decode_position(position, partitions=PARTITIONS), "settled")
+        self.must(tenant, "GET", "/v1/segments/buyers/count", after=self.load.position(tenant))
+        self.book.take_touched()
 
     # ---- talking
 
@@ -195,12 +211,12 @@ class Scene:
 
 
 @contextmanager
-def scene(folder: Path, *, seed: int, per_s: int, session_s: float) -> Iterator[Scene]:
+def scene(folder: Path, *, seed: int, per_s: int, session_s: float, crowd: int = 0) -> Iterator[Scene]:
     """Give a scene with servers of its own, and everything down afterwards."""
     with LocalBroker(folder / "kafka") as broker, LocalValkey(folder / "valkey") as valkey:
         found = Scene(folder, broker, valkey, seed=seed, per_s=per_s, session_s=session_s)
         try:
-            found.open()
+            found.open(crowd)
             yield found
         finally:
             found.close()
