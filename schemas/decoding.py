@@ -6,21 +6,18 @@ Whatever cannot be read is an answer, never a crash: broken JSON, bytes that are
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from schemas.errors import Refusal, pointer_token
-from schemas.events import MAX_EVENT_BYTES, TYPES, CustomerMerge, Event, When, has_control
+from schemas.events import MAX_EVENT_BYTES, TYPES, CustomerMerge, Event, has_control
 
 _decoder: Final = msgspec.json.Decoder(Event)
 _PLACE: Final = re.compile(r" - at `\$(.*)`$")
 _MISSING: Final = re.compile(r"missing required field `(.*?)`")
 _UNKNOWN_TYPE: Final = re.compile(r"Invalid value '(.*)'$")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
-_LONG_FRACTION: Final = re.compile(rb"\.\d{7}")
-_LONG_FRACTION_TEXT: Final = re.compile(r"(\.\d{6})\d+")
 
 
 def decode_event(document: bytes | memoryview) -> Event:
@@ -45,24 +42,11 @@ def decode_event(document: bytes | memoryview) -> Event:
         raise _control("customer_id")
     if type(event) is CustomerMerge and has_control(event.into):
         raise _control("into")
-    # The decoder rounds digits below the microsecond, which can carry into the next millisecond; instants are floored.
-    if event.occurred_at.microsecond % 1000 == 0 and _LONG_FRACTION.search(document):
-        event.occurred_at = _floored(document, event.occurred_at)
     return event  # type: ignore[no-any-return]
 
 
 def _control(name: str) -> Refusal:
     return Refusal(f"{name} must not contain control characters", pointer=f"/{name}")
-
-
-_when_decoder: Final = msgspec.json.Decoder(When)
-
-
-def _floored(document: bytes | memoryview, rounded: datetime) -> datetime:
-    """Return the instant as written, cut to whole microseconds."""
-    text = _LONG_FRACTION_TEXT.sub(r"\1", _when_decoder.decode(document).occurred_at.upper())
-    written = datetime.fromisoformat(text)
-    return min(written, rounded)
 
 
 def _first_bad_byte(document: bytes) -> int:

@@ -1,13 +1,12 @@
 """Events as they travel: the JSON documents that POS systems post to ingest or produce straight to Kafka.
 
-Both paths accept the same documents and read them with the same decoder. Amounts stay the bytes that were sent until
-`schemas.facts` reads them as exact integers. Unknown fields are ignored, so that a till may send more than we ask for.
+Both paths accept the same documents and read them with the same decoder. Amounts and instants stay what was sent until
+`schemas.reading` reads them as exact integers. Unknown fields are ignored, so that a till may send more than we ask for.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -20,7 +19,7 @@ MAX_EVENT_BYTES: Final = 262_144
 Tenant = Annotated[str, Meta(pattern=TENANT_PATTERN, description="The tenant; over HTTP it comes from the API key.")]
 EventId = Annotated[str, Meta(min_length=1, max_length=64, description="Unique for its tenant and customer.")]
 CustomerId = Annotated[str, Meta(min_length=1, max_length=128, description="Unique in its tenant; no control characters.")]
-Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset.")]
+Instant = Annotated[str, Meta(max_length=64, description="RFC 3339 with an offset.", extra_json_schema={"format": "date-time"})]
 Text = Annotated[str, Meta(max_length=256)]
 _AMOUNT_SCHEMA: Final[dict[str, Any]] = {
     "oneOf": [{"type": "string", "pattern": r"^\d{1,15}(\.\d{1,20})?$"}, {"type": "number", "minimum": 0}],
@@ -51,12 +50,6 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 def has_control(text: str) -> bool:
     """Whether a text contains control characters; no id and no name does."""
     return _CONTROL.search(text) is not None
-
-
-class When(Struct):
-    """The instant of an event as it was written."""
-
-    occurred_at: str
 
 
 class Item(Struct, kw_only=True, omit_defaults=True, gc=False):

@@ -25,7 +25,7 @@ MERGE: Final = TYPE_NUMBERS["customer-merge"]
 ERASE: Final = TYPE_NUMBERS["customer-erase"]
 IMPORTED: Final = 1
 SYNTHETIC: Final = 2
-_ACCEPTED_BITS: Final = 8
+ACCEPTED_BITS: Final = 8
 """Above these many bits of flags stands the instant at which the fact was accepted, 0 where nobody noted it."""
 _CHUNK_HEAD: Final = b"\xdc"  # msgpack array16
 _SHORT_ARRAY: Final = 15
@@ -61,11 +61,7 @@ class Fact(Brief, array_like=True, gc=False):
     @property
     def accepted_ms(self) -> int:
         """When it was accepted: of two facts that share an id the first counts."""
-        return self.flags >> _ACCEPTED_BITS
-
-    def accept(self, at_ms: int) -> None:
-        """Note when it is accepted."""
-        self.flags |= at_ms << _ACCEPTED_BITS
+        return self.flags >> ACCEPTED_BITS
 
     def same_as(self, other: Fact) -> bool:
         """Whether two facts of one id say the same; how they were sent is no part of it."""

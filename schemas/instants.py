@@ -25,7 +25,12 @@ _DAYS_REMEMBERED: Final = 10_000
 _day_texts: dict[int, str] = {}
 _TWO: Final = [f"{number:02}" for number in range(60)]
 _THREE: Final = [f"{number:03}" for number in range(1000)]
-_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.IGNORECASE | re.ASCII)
+_DAYS_MS: Final[dict[str, int]] = {}
+_MINUTES_MS: Final = {f"T{hour}:{minute}:": (h * 60 + m) * MINUTE_MS for h, hour in enumerate(_TWO[:24]) for m, minute in enumerate(_TWO)}
+_SECONDS_MS: Final = {second: number * SECOND_MS for number, second in enumerate(_TWO)}
+_RESTS_MS: Final = {"Z": 0} | {f".{rest}Z": number for number, rest in enumerate(_THREE)}
+"""The parts of an instant in UTC as most write it, each with its milliseconds; days are remembered as they come."""
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)", re.IGNORECASE | re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # fromisoformat alone reads week dates as well
 _DURATION: Final = re.compile(
     r"P(?!$)(?:(\d{1,4})Y)?(?:(\d{1,5})M)?(?:(\d{1,5})W)?(?:(\d{1,6})D)?(?:T(?!$)(?:(\d{1,7})H)?(?:(\d{1,8})M)?(?:(\d{1,9})S)?)?",
@@ -64,11 +69,20 @@ def iso_or_none(instant_ms: int) -> str | None:
 
 def parse_instant(text: str, pointer: str = "") -> int:
     """Read RFC 3339 with an offset; raise `Refusal` when it is anything else."""
+    day_ms, minute_ms = _DAYS_MS.get(text[:10]), _MINUTES_MS.get(text[10:17])
+    second_ms, rest_ms = _SECONDS_MS.get(text[17:19]), _RESTS_MS.get(text[19:])
+    usual = minute_ms is not None and second_ms is not None and rest_ms is not None
+    if day_ms is not None and minute_ms is not None and second_ms is not None and rest_ms is not None:
+        return day_ms + minute_ms + second_ms + rest_ms
     if _RFC3339.fullmatch(text):
         try:
-            return to_ms(datetime.fromisoformat(text.upper()))
+            found_ms = to_ms(datetime.fromisoformat(text.upper()))
         except (ValueError, OverflowError):
             pass
+        else:
+            if usual and len(_DAYS_MS) < _DAYS_REMEMBERED:
+                _DAYS_MS[text[:10]] = found_ms - found_ms % DAY_MS
+            return found_ms
     raise Refusal(f"{shown(text)} is not an instant; write RFC 3339 with an offset, like 2026-11-22T10:15:00.250Z", pointer=pointer)
 
 

@@ -9,8 +9,8 @@ import msgspec
 from schemas import events
 from schemas.amounts import MICRO, Scale, currency_exponent, parse_scaled
 from schemas.errors import Refusal, pointer_token, shown
-from schemas.facts import ERASE, IMPORTED, MERGE, PROFILE, SYNTHETIC, TYPE_NUMBERS, VOID, Fact
-from schemas.instants import MINUTE_MS, iso, parse_date, to_ms
+from schemas.facts import ACCEPTED_BITS, ERASE, IMPORTED, MERGE, PROFILE, SYNTHETIC, TYPE_NUMBERS, VOID, Fact
+from schemas.instants import MINUTE_MS, iso, parse_date, parse_instant
 from schemas.vocabulary import ATTRIBUTES, Kind
 
 MAX_SCALAR_BYTES: Final = 4_096
@@ -35,8 +35,8 @@ class Facts:
         self._money = Scale(currency_exponent(currency))
         self._quantity = Scale(MICRO)
 
-    def of(self, event: events.Event) -> Fact:
-        """Return the fact that an event states; raise `Refusal` when it cannot be one of this tenant's."""
+    def of(self, event: events.Event, accepted_ms: int = 0) -> Fact:
+        """Return the fact that an event states; raise `Refusal` when it cannot be one of this tenant's. `accepted_ms`: when it is accepted."""
         kind = type(event)
         said: Any = event  # comparing classes is the quickest switch, and no type checker narrows by it
         if kind is events.Checkout:
@@ -63,8 +63,8 @@ class Facts:
             number, body, items = MERGE, (said.into,), ()
         else:
             number, body, items = ERASE, (), ()
-        flags = (IMPORTED if said.imported else 0) | (SYNTHETIC if said.synthetic else 0)
-        return Fact(number, said.event_id, to_ms(said.occurred_at), flags, body, items)
+        flags = (accepted_ms << ACCEPTED_BITS) | (IMPORTED if said.imported else 0) | (SYNTHETIC if said.synthetic else 0)
+        return Fact(number, said.event_id, parse_instant(said.occurred_at, "/occurred_at"), flags, body, items)
 
     def _checkout(self, event: Any) -> tuple[Any, ...]:
         if event.currency is not None and event.currency != self.currency:

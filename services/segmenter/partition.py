@@ -239,23 +239,24 @@ class Partition:
 
     def _event(self, topic: str, record: Record, now_ms: int) -> str:
         event = decode_event(record.value or b"")
-        if event.tenant is None:
+        tenant: str | None = event.tenant
+        if tenant is None:
             raise Refusal("tenant is missing", pointer="/tenant", reason="missing_field")
-        reader = self.plans.facts(event.tenant)
+        reader = self.plans.facts(tenant)
         if reader is None:
-            raise Refusal(f"no tenant {event.tenant!r}", pointer="/tenant", reason="unknown_tenant")
-        if event.customer_id is None:
+            raise Refusal(f"no tenant {tenant!r}", pointer="/tenant", reason="unknown_tenant")
+        customer_id: str | None = event.customer_id
+        if customer_id is None:
             check_admission(event, reader.of(event).at_ms, now_ms)
             return "anonymous"
-        key = record_key(event.tenant, event.customer_id)
+        key = record_key(tenant, customer_id)
         slot = self._slots.get(key)
         if slot is None and (home := partition_of(key, self._limits.partitions)) != self.number:
             self._gathering.send_on(topic, home, key, record)
             return "forwarded"
-        fact = reader.of(event)
+        fact = reader.of(event, max(now_ms, self._relations.after_ms))
         check_admission(event, fact.at_ms, now_ms)
-        fact.accept(max(now_ms, self._relations.after_ms))
-        return self._fact(topic, record, key, event.tenant, event.customer_id, fact, now_ms)
+        return self._fact(topic, record, key, tenant, customer_id, fact, now_ms)
 
     def _fact(self, topic: str, record: Record, key: bytes, tenant: str, customer_id: str, fact: Fact, now_ms: int, sent: int = -1) -> str:
         """Take a fact in for an id at home here. `sent`: after which decision, if it was told about an id that was merged into this."""
@@ -303,7 +304,7 @@ class Partition:
     def _at(self, key: bytes, slot: Slot, tenant: str, customer_id: str, now_ms: int) -> Customer:
         """Return a customer brought to an instant, with what is pending of that instant left pending."""
         customer: Customer | None = slot.customer
-        if customer is not None and customer.pending is not None and customer.pending_ms == now_ms and customer.live.plan is self.plans.of(tenant):
+        if customer is not None and customer.stands_at(now_ms) and customer.live.plan is self.plans.of(tenant):
             return customer
         customer, out = self._open(key, slot, tenant, customer_id, now_ms)
         self._close(key, slot, customer, out, now_ms)

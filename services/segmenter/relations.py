@@ -164,9 +164,7 @@ class Relations:
         reader = self._partition.plans.facts(move.tenant)
         if reader is None:
             raise LookupError(f"a move speaks of tenant {move.tenant!r}, which the catalog does not know")
-        fact = reader.of(decode_event(move.origin.value))
-        fact.accept(move.heard_ms)
-        return fact
+        return reader.of(decode_event(move.origin.value), move.heard_ms)
 
     # ---- what decisions do to those who live here
 

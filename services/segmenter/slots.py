@@ -71,7 +71,11 @@ class Slot:
 
 def newest(facts: Iterable[Brief]) -> int:
     """Return the instant of the latest of some facts."""
-    return max([fact.at_ms for fact in facts])
+    latest_ms = -NEVER
+    for fact in facts:
+        at_ms: int = fact.at_ms
+        latest_ms = max(latest_ms, at_ms)
+    return latest_ms
 
 
 def facts_of(chunk: bytes) -> int:

@@ -134,7 +134,26 @@ def test_an_instant_survives_being_written(instant_ms: int) -> None:
     assert to_ms(from_ms(instant_ms)) == instant_ms
 
 
-@given(SECONDS, OFFSETS, st.text("0123456789", min_size=1, max_size=9))
+@given(INSTANTS_MS)
+def test_the_usual_form_is_read_like_any_other(instant_ms: int) -> None:
+    """Instants in UTC are read part by part once their day is known, and say what they say with an offset written out."""
+    whole = iso(instant_ms)[:19] + "Z"
+    for text in (iso(instant_ms), whole):
+        assert parse_instant(text) == parse_instant(text) == parse_instant(text.replace("Z", "+00:00"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-02-28T24:00:00Z", "2026-02-28T 1:00:00Z", "2026-02-28T10:15:60Z", "2026-02-28T10:15:30.Z", "2026-02-28T10:15:30", "2026-02-28T10:15Z"],
+)
+def test_a_known_day_hides_no_fault(text: str) -> None:
+    """What is wrong beside a day that is remembered is refused all the same."""
+    assert parse_instant("2026-02-28T10:15:30.250Z") == parse_instant("2026-02-28T10:15:30.25Z")
+    with pytest.raises(Refusal):
+        parse_instant(text)
+
+
+@given(SECONDS, OFFSETS, st.text("0123456789", min_size=1, max_size=12))
 def test_instants_are_floored_to_the_millisecond(moment: datetime, offset: timezone, fraction: str) -> None:
     """Digits below the millisecond are cut off, whatever the offset and however many there are."""
     moment = moment.replace(tzinfo=offset)

@@ -30,9 +30,9 @@ FACTS = st.builds(
 )
 
 
-def fact(document: dict[str, Any], currency: str = "EUR") -> Fact:
+def fact(document: dict[str, Any], currency: str = "EUR", accepted_ms: int = 0) -> Fact:
     """Return the fact of a document for a tenant of a currency."""
-    return Facts(currency).of(decode_event(json.dumps(document).encode()))
+    return Facts(currency).of(decode_event(json.dumps(document).encode()), accepted_ms)
 
 
 def refused(document: dict[str, Any], currency: str = "EUR") -> tuple[str, str]:
@@ -60,9 +60,8 @@ def test_whom_a_merge_may_name() -> None:
 
 def test_when_a_fact_was_accepted_is_no_part_of_what_it_says() -> None:
     """It is kept beside the other flags, and comes back."""
-    early, late = fact(EVENTS["checkout"] | {"import": True}), fact(EVENTS["checkout"])
-    early.accept(1_795_342_500_000)
-    late.accept(1_795_342_500_001)
+    early = fact(EVENTS["checkout"] | {"import": True}, accepted_ms=1_795_342_500_000)
+    late = fact(EVENTS["checkout"], accepted_ms=1_795_342_500_001)
     assert early.same_as(late)
     (found,) = facts_in(chunk_of([early]))
     assert (found.accepted_ms, found.imported) == (1_795_342_500_000, True)

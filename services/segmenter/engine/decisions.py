@@ -64,6 +64,10 @@ class Customer:
             soonest_ms = min(soonest_ms, end_ms)
         return soonest_ms
 
+    def stands_at(self, now_ms: int) -> bool:
+        """Whether nothing is to be decided before a fact can be taken in at an instant."""
+        return self.pending_ms == now_ms if self.pending is not None else self.soonest_ms > now_ms
+
     def add(self, fact: Fact, now_ms: int) -> None:
         """Take in a fact at an instant; the caller has settled what is pending of an earlier one, and let deadlines pass."""
         self.live.add(fact, now_ms)
