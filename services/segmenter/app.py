@@ -39,7 +39,7 @@ from services.segmenter.writer import Surroundings
 
 log = logging.getLogger(__name__)
 
-_COLLECT_AFTER: Final = 50_000
+_COLLECT_AFTER: Final = 200_000
 
 _STOP_S = 30.0
 """Two hand-over times and what Faust needs; what stops a process from outside waits about as long before it kills."""
@@ -85,7 +85,7 @@ class Segmenter:
             gc.collect()
             gc.freeze()
             # Customers that come to life hold no cycles; the default of 700 allocations would walk over them all the time.
-            gc.set_threshold(_COLLECT_AFTER, 20, 100)
+            gc.set_threshold(_COLLECT_AFTER, 50, 100)
             await stopping.wait()
             log.info("hands over %s partitions", len(self.ownership.numbers))
             try:
