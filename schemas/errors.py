@@ -6,6 +6,7 @@ A `Refusal` is an answer, not a crash: over HTTP it becomes a 4xx, from Kafka a 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 
 
 class RollcallError(Exception):
@@ -37,7 +38,7 @@ def pointer_token(name: str) -> str:
 
 def shown(value: object, limit: int = 60) -> str:
     """Quote a value for an error message, cut to `limit` characters."""
-    text = repr(value)
+    text = str(value) if isinstance(value, Decimal) else repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -11,9 +11,10 @@ from schemas.amounts import short_text
 from schemas.errors import Refusal, listed, shown
 from schemas.rule_context import PROPERTIES, RuleContext
 from schemas.rule_cost import cost_of
+from schemas.rule_domains import attribute_domain, metric_domain
 from schemas.rule_metrics import ranking_metric, read_matcher, read_metric
 from schemas.rule_values import comparison, duration, list_of, number, number_between, object_of, only
-from schemas.rule_windows import check_kept, read_window
+from schemas.rule_windows import check_kept, check_outlasts, read_window
 from schemas.rules import (
     MAX_CONDITIONS,
     MAX_DEPTH,
@@ -78,7 +79,7 @@ class _Parser:
         here = f"{at}/{word}"
         if word == "metric":
             metric = read_metric(node["metric"], here, self.context)
-            op, value = comparison(node, at, metric.kind)
+            op, value = comparison(node, at, metric.kind, metric_domain(metric, self.context))
             return MetricCondition(metric, op, value)
         if word == "profile":
             return self.profile(node, at)
@@ -101,7 +102,7 @@ class _Parser:
         kind = self.context.attribute(name) if isinstance(name, str) else None
         if kind is None:
             raise self.unknown(name, f"{at}/profile")
-        op, value = comparison(node, at, kind, spans=True)
+        op, value = comparison(node, at, kind, attribute_domain(name, kind, self.context), spans=True)
         return ProfileCondition(name, op, value, kind)
 
     def unknown(self, name: Any, at: str) -> Refusal:
@@ -121,6 +122,8 @@ class _Parser:
         if not isinstance(happens, bool):
             raise Refusal(f"happens is true (then follows) or false (it does not), not {shown(happens)}", pointer=f"{at}/happens")
         window = read_window(node, at, self.context)
+        if self.context.saving and not happens and window is not None:
+            check_outlasts(window, within, f"{at}/window")
         return Sequence(first, then, within, happens, window)
 
     def rank(self, document: Any, at: str) -> Rank:

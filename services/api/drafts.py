@@ -113,7 +113,8 @@ def _rule(call: Call, body: SegmentReplace) -> Rule | None:
 
 def checked_rule(call: Call, rule: Any) -> Rule:
     """Read a rule that may be saved; raises `Refused` with the place."""
-    context = call.catalog.rule_context(call.tenant, history_months=call.desk.settings.segmenter_history_months, max_cost=MAX_COST)
+    months = call.desk.settings.segmenter_history_months
+    context = call.catalog.rule_context(call.tenant, history_months=months, max_cost=MAX_COST, saving=True)
     try:
         return parse_rule(rule, context)
     except Refusal as refusal:
