@@ -10,7 +10,7 @@ from schemas.domains import Asked, Domain
 from schemas.errors import Refusal, listed, shown
 from schemas.rule_context import PROPERTIES, RuleContext
 from schemas.rule_domains import field_domain, metric_domain
-from schemas.rule_values import NUMERIC, amount, comparison, list_of, object_of, only
+from schemas.rule_values import NUMERIC, amount, comparison, each, list_of, object_of, only
 from schemas.rule_windows import read_window
 from schemas.rules import AGGREGATES, MAX_WHERE, MEASURES, Matcher, Measure, Metric, Where
 from schemas.vocabulary import EVENT_TYPES, Kind
@@ -117,7 +117,7 @@ def _filters(node: dict[str, Any], event: str, name: str | None, at: str, contex
     def domain_of(field: str) -> Domain | None:
         return field_domain(event, name, field, fields[field], context)
 
-    found = tuple(_where(member, fields, domain_of, f"{at}/where/{index}") for index, member in enumerate(filters))
+    found = each(filters, f"{at}/where", lambda member, place: _where(member, fields, domain_of, place))
     asked: dict[str, list[Asked]] = {}
     for index, one in enumerate(found):
         asked.setdefault(one.field, []).append((one.op, one.value))

@@ -13,7 +13,7 @@ from schemas.rule_context import PROPERTIES, RuleContext
 from schemas.rule_cost import cost_of
 from schemas.rule_domains import attribute_domain, metric_domain
 from schemas.rule_metrics import ranking_metric, read_matcher, read_metric
-from schemas.rule_values import comparison, duration, list_of, number, number_between, object_of, only
+from schemas.rule_values import LIMIT, comparison, duration, each, list_of, number, number_between, object_of, only
 from schemas.rule_windows import check_kept, check_outlasts, read_window
 from schemas.rules import (
     MAX_CONDITIONS,
@@ -64,13 +64,13 @@ class _Parser:
         here = f"{at}/{word}"
         if word in ("all", "any"):
             members = list_of(node[word], here, "rules", MAX_CONDITIONS)
-            rules = tuple(self.rule(member, f"{here}/{index}", depth + 1) for index, member in enumerate(members))
+            rules = each(members, here, lambda member, place: self.rule(member, place, depth + 1))
             return All(rules) if word == "all" else Any_(rules)
         if word == "not":
             return Not(self.rule(node["not"], here, depth + 1))
         self.seen += 1
         if self.seen > MAX_CONDITIONS:
-            raise Refusal(f"a rule has at most {MAX_CONDITIONS} conditions", pointer=at)
+            raise Refusal(f"a rule has at most {MAX_CONDITIONS} conditions", pointer=at, reason=LIMIT)
         condition = self.condition(word, node, at)
         self.spend(cost_of(condition), at)
         return condition
@@ -95,7 +95,9 @@ class _Parser:
         self.cost += cost
         limit = self.context.max_cost
         if limit is not None and self.cost > limit:
-            raise Refusal(f"a rule may cost {limit} to keep up to date; with this condition, of {cost}, it costs {self.cost}", pointer=at)
+            raise Refusal(
+                f"a rule may cost {limit} to keep up to date; with this condition, of {cost}, it costs {self.cost}", pointer=at, reason=LIMIT
+            )
 
     def profile(self, node: dict[str, Any], at: str) -> ProfileCondition:
         name = node["profile"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from schemas.domains import Domain
 from schemas.errors import Refusal, pointer_token, shown
@@ -26,6 +27,11 @@ OPS: Final[dict[Kind, tuple[str, ...]]] = {
 }
 """The operators of each kind of value."""
 NUMERIC: Final = (Kind.MONEY, Kind.INTEGER, Kind.NUMBER)
+MAX_FAULTS: Final = 20
+"""Faults of one rule that are told at once."""
+LIMIT: Final = "limit"
+"""The reason of a refusal after which reading on would only repeat it."""
+T = TypeVar("T")
 _LONGEST: Final = Duration(1_200, 36_600 * DAY_MS)
 
 
@@ -68,13 +74,13 @@ def _comparison(node: dict[str, Any], at: str, kind: Kind, domain: Domain | None
 
     if op == "between":
         ends = list_of(value, here, "ends", 2, least=2)
-        low, high = (read(end, f"{here}/{index}") for index, end in enumerate(ends))
+        low, high = each(ends, here, read)
         if low > high:  # type: ignore[operator]
             raise Refusal(f"the lower end comes first: {shown(ends[0])} is greater than {shown(ends[1])}", pointer=here)
         return op, (low, high)
     if op in ("in", "not_in"):
         members = list_of(value, here, "values", MAX_LIST)
-        return op, tuple(dict.fromkeys(read(member, f"{here}/{index}") for index, member in enumerate(members)))
+        return op, tuple(dict.fromkeys(each(members, here, read)))
     return op, read(value, here)
 
 
@@ -113,6 +119,22 @@ def list_of(document: Any, at: str, what: str, most: int, least: int = 1) -> lis
         size = f"{least}" if least == most else f"{least} to {most}"
         raise Refusal(f"a list of {size} {what}, not {shown(document)}", pointer=at)
     return list(document)
+
+
+def each(members: list[Any], at: str, read: Callable[[Any, str], T]) -> tuple[T, ...]:
+    """Read the members of a list, each at its place; what is wrong with several is told at once, up to `MAX_FAULTS`."""
+    found: list[T] = []
+    faults: list[Refusal] = []
+    for index, member in enumerate(members):
+        try:
+            found.append(read(member, f"{at}/{index}"))
+        except Refusal as refusal:
+            faults += [refusal, *refusal.others]
+            if len(faults) >= MAX_FAULTS or refusal.reason == LIMIT:
+                break
+    if faults:
+        raise faults[0].beside(faults[1:MAX_FAULTS])
+    return tuple(found)
 
 
 def only(node: dict[str, Any], words: tuple[str, ...], at: str) -> None:

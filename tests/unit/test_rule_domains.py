@@ -186,6 +186,21 @@ def test_what_can_be_is_accepted(document: Json) -> None:
     assert encode(canonical(read(document)))
 
 
+def test_several_faults_are_told_at_once() -> None:
+    """One of each condition, filter and value, in the order of the rule; and no more than anybody would read."""
+    late = where(("weekday", "in", [8, 5, 9]), ("channel", "eq", "fax"), ("colour", "eq", "red"))
+    with pytest.raises(Refusal) as refused:
+        read({"all": [of("gte", 1), {"not": {"any": [late, of("lt", 0)]}}, {"profile": "age", "op": "gte", "value": "old"}]})
+    found = refused.value.under("/rule")
+    assert [one.pointer.removeprefix("/rule/all/") for one in (found, *found.others)] == [
+        *(f"1/not/any/0/metric/where/{place}" for place in ("0/value/0", "0/value/2", "1/value", "2/field")), "1/not/any/1/value", "2/value",
+    ]  # fmt: skip
+    for many in ([of("lt", 0)] * 150, [{"any": [of("gte", 1)] * 150}] * 3):
+        with pytest.raises(Refusal) as refused:
+            read({"all": many})
+        assert len(refused.value.others) in (0, 19)
+
+
 @given(language.worlds(without=()))
 def test_the_rules_of_the_other_tests_can_be_saved(world: language.World) -> None:
     """What is drawn at random stays inside the language, also after thresholds were moved to what somebody has."""
