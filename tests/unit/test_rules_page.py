@@ -95,6 +95,7 @@ def test_the_page_names_every_attribute_and_what_it_is() -> None:
     """Those of every tenant and the derived ones, by their kind."""
     told = {name: kinds[0] for kinds, names in rows("Profile attributes") for name in names}
     assert told == {name: kind.value for name, kind in (ATTRIBUTES | DERIVED_ATTRIBUTES).items()}
+    assert {kind.value for kind in Kind} <= {*re.findall(r"`(\w+)`", chapter("Profile attributes"))}
     assert f"and {ATTRIBUTE_RANGES['birthday_in_days'][1]} at most" in chapter("Profile attributes")
 
 
