@@ -46,8 +46,10 @@ class Domain(Struct, frozen=True):
             if not value and self.kind is Kind.TEXT:
                 raise Refusal(f"every text {op} {shown(given)}; write at least one character, or ask with exists", pointer=at)
             fits = not self.values or self.kind is Kind.TEXTS or any(passes(op, value, one) for one in self.values)
-        elif self.values:
+        elif self.values and op in _EXACT:
             fits = value in self.values
+        elif self.values:
+            fits = min(self.values) <= value <= max(self.values)
         elif isinstance(value, int | Decimal):
             above, below = self.least is None or value >= self.least, self.most is None or value <= self.most
             fits = above and below and not (op in _EXACT and self._too_fine(value))

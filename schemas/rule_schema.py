@@ -117,7 +117,7 @@ def _object(properties: Schema, *, required: list[str] | None = None, descriptio
 
 def _bounded() -> Schema:
     """Return what `op` and `value` may be where a value is one of a few, or lies in a range."""
-    ranges = {name: {"type": "integer", "minimum": low, "maximum": high} for name, (low, high) in FIELD_RANGES.items()}
+    ranges = {name: {"type": "number", "minimum": low, "maximum": high} for name, (low, high) in FIELD_RANGES.items()}
     for name, (low, high) in ATTRIBUTE_RANGES.items():
         ranges[name] = {"type": "number", "minimum": low} | ({} if high is None else {"maximum": high})
     found = {f"{name}_comparison": _comparison(Kind.INTEGER, one) for name, one in ranges.items()}

@@ -145,6 +145,7 @@ REFUSED: list[tuple[Json, str, str]] = [
 ACCEPTED: list[Json] = [
     where(("weekday", "between", [1, 7])),
     where(("hour", "gte", 0)),
+    where(("weekday", "gte", 2.5)),
     where(("channel", "contains", "tor")),
     where(("total", "gte", "20.005")),
     where(("total", "gt", 50), ("total", "lt", "50.01")),
