@@ -174,9 +174,11 @@ class Catalog:
         """Return the tenant's endpoints that have not been deleted, by id."""
         return [e for _, e in sorted(self.endpoints.get(tenant, {}).items()) if not e.deleted]
 
-    def rule_context(self, tenant: str, *, history_months: int | None = None, max_cost: int | None = None) -> RuleContext:
+    def rule_context(self, tenant: str, *, history_months: int | None = None, max_cost: int | None = None, saving: bool = False) -> RuleContext:
         """Return what a known tenant's rules are read with, within the limits of whoever saves one."""
-        return RuleContext(self.tenants[tenant].timezone, self._declarations[tenant].kinds, history_months, max_cost)
+        known = self.tenants[tenant]
+        currency = known.currency if saving else None
+        return RuleContext(known.timezone, self._declarations[tenant].kinds, history_months, max_cost, currency)
 
     def _fold(self, offset: int, record: Definition) -> None:
         if isinstance(record, TenantPut):

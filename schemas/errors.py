@@ -5,7 +5,8 @@ A `Refusal` is an answer, not a crash: over HTTP it becomes a 4xx, from Kafka a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 
 class RollcallError(Exception):
@@ -16,18 +17,23 @@ class Refusal(RollcallError):
     """A document that cannot be accepted.
 
     `pointer` is a JSON Pointer (RFC 6901) to the place, `detail` one sentence that names the value and what would have
-    been right, `reason` a word that dead letters and counters are grouped by.
+    been right, `reason` a word that dead letters and counters are grouped by. `others` are further faults of the same document.
     """
 
-    def __init__(self, detail: str, *, pointer: str = "", reason: str = "invalid") -> None:
+    def __init__(self, detail: str, *, pointer: str = "", reason: str = "invalid", others: Sequence[Refusal] = ()) -> None:
         super().__init__(f"{pointer or '/'}: {detail}")
         self.detail = detail
         self.pointer = pointer
         self.reason = reason
+        self.others = tuple(others)
 
     def under(self, prefix: str) -> Refusal:
         """Return the same refusal with its place seen from a containing document."""
-        return Refusal(self.detail, pointer=prefix + self.pointer, reason=self.reason)
+        return Refusal(self.detail, pointer=prefix + self.pointer, reason=self.reason, others=[one.under(prefix) for one in self.others])
+
+    def beside(self, others: Sequence[Refusal]) -> Refusal:
+        """Return the same refusal with further ones, of which none has any itself."""
+        return Refusal(self.detail, pointer=self.pointer, reason=self.reason, others=others)
 
 
 def pointer_token(name: str) -> str:
@@ -37,7 +43,7 @@ def pointer_token(name: str) -> str:
 
 def shown(value: object, limit: int = 60) -> str:
     """Quote a value for an error message, cut to `limit` characters."""
-    text = repr(value)
+    text = str(value) if isinstance(value, Decimal) else repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

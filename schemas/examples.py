@@ -101,7 +101,7 @@ RULES: Final[dict[str, dict[str, Any]]] = {
     "ratio": {
         "metric": {
             "measure": "ratio",
-            "numerator": {"measure": "count", "event": "email-open", "window": {"last": "P6M"}},
+            "numerator": {"measure": "distinct", "event": "email-open", "field": "message_id", "window": {"last": "P6M"}},
             "denominator": {"measure": "count", "event": "email-send", "window": {"last": "P6M"}},
             "min_denominator": 5,
         },

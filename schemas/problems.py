@@ -11,7 +11,10 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 
 class Problem(Struct, omit_defaults=True):
-    """An error answer: `detail` says what was wrong and what would have been right, `pointer` where in the body."""
+    """An error answer: `detail` says what was wrong and what would have been right, `pointer` where in the body.
+
+    `errors` lists every fault, the first among them, where several were found.
+    """
 
     status: int
     title: str

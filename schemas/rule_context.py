@@ -21,13 +21,20 @@ class RuleContext:
     """A tenant as the parser of rules sees it.
 
     `declared` holds the declared attributes and, with `properties.` before their names, the properties of custom events.
-    `history_months` and `max_cost` None are no limit.
+    `history_months` and `max_cost` None are no limit. `currency` is given where a rule is saved, and asks whether its values can be
+    at all; what was accepted once is read without.
     """
 
     timezone: str
     declared: Mapping[str, Kind] = field(default_factory=dict)
     history_months: int | None = None
     max_cost: int | None = None
+    currency: str | None = None
+
+    @property
+    def saving(self) -> bool:
+        """Whether what no value can ever meet is refused."""
+        return self.currency is not None
 
     def attribute(self, name: str) -> Kind | None:
         """Return the kind of a profile attribute, known, derived or declared; None for any other name."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
+from schemas.domains import Asked, Domain
 from schemas.errors import Refusal, listed, shown
 from schemas.rule_context import PROPERTIES, RuleContext
-from schemas.rule_values import NUMERIC, amount, comparison, list_of, object_of, only
+from schemas.rule_domains import field_domain, metric_domain
+from schemas.rule_values import NUMERIC, amount, comparison, each, list_of, object_of, only
 from schemas.rule_windows import read_window
 from schemas.rules import AGGREGATES, MAX_WHERE, MEASURES, Matcher, Measure, Metric, Where
 from schemas.vocabulary import EVENT_TYPES, Kind
@@ -33,7 +36,8 @@ def read_matcher(document: Any, at: str, context: RuleContext) -> Matcher:
     node = object_of(document, at, "an event to match")
     event = _event(node, at)
     only(node, ("event", "name", "where"), at)
-    return Matcher(event, _name(node, event, at), _filters(node, context.fields(event), at))
+    name = _name(node, event, at)
+    return Matcher(event, name, _filters(node, event, name, at, context))
 
 
 def ranking_metric(metric: Metric, at: str, what: str) -> Metric:
@@ -50,7 +54,7 @@ def _aggregate(measure: Measure, node: dict[str, Any], at: str, context: RuleCon
     name = _name(node, event, at)
     fields = context.fields(event)
     field, kind = _field(node, measure, fields, f"{at}/field")
-    where = _filters(node, fields, at)
+    where = _filters(node, event, name, at, context)
     return Metric(measure, event, kind, name, field, where, read_window(node, at, context))
 
 
@@ -67,7 +71,9 @@ def _ratio(node: dict[str, Any], at: str, context: RuleContext) -> Metric:
         parts.append(ranking_metric(read_metric(part, here, context), here, "a ratio"))
     least, here = None, f"{at}/min_denominator"
     if "min_denominator" in node:
-        least = amount(node["min_denominator"], parts[1].kind, here)
+        least, known = amount(node["min_denominator"], parts[1].kind, here), metric_domain(parts[1], context)
+        if known is not None and known.most is not None and least > known.most:
+            raise Refusal(f"{shown(node['min_denominator'])} is never reached: {known.said()}", pointer=here)
         if least < 0:
             raise Refusal(f"min_denominator is 0 or more, not {shown(node['min_denominator'])}", pointer=here)
     return Metric("ratio", "", Kind.NUMBER, numerator=parts[0], denominator=parts[1], min_denominator=least)
@@ -105,19 +111,31 @@ def _field(node: dict[str, Any], measure: str, fields: dict[str, Kind], at: str)
     return field, Kind.TEXT if kind is Kind.TEXTS else kind
 
 
-def _filters(node: dict[str, Any], fields: dict[str, Kind], at: str) -> tuple[Where, ...]:
-    filters = list_of(node.get("where", []), f"{at}/where", "filters", MAX_WHERE, least=0)
-    return tuple(_where(member, fields, f"{at}/where/{index}") for index, member in enumerate(filters))
+def _filters(node: dict[str, Any], event: str, name: str | None, at: str, context: RuleContext) -> tuple[Where, ...]:
+    filters, fields = list_of(node.get("where", []), f"{at}/where", "filters", MAX_WHERE, least=0), context.fields(event)
+
+    def domain_of(field: str) -> Domain | None:
+        return field_domain(event, name, field, fields[field], context)
+
+    found = each(filters, f"{at}/where", lambda member, place: _where(member, fields, domain_of, place))
+    asked: dict[str, list[Asked]] = {}
+    for index, one in enumerate(found):
+        asked.setdefault(one.field, []).append((one.op, one.value))
+        domain = domain_of(one.field)
+        if domain is not None and not domain.can_hold(asked[one.field]):
+            said = f"no {one.field} passes this and what is asked of it before: all filters must hold; in and any say one of several"
+            raise Refusal(said, pointer=f"{at}/where/{index}")
+    return found
 
 
-def _where(document: Any, fields: dict[str, Kind], at: str) -> Where:
+def _where(document: Any, fields: dict[str, Kind], domain_of: Callable[[str], Domain | None], at: str) -> Where:
     node = object_of(document, at, "a filter")
     only(node, ("field", "op", "value"), at)
     field = node.get("field")
     if not isinstance(field, str) or field not in fields:
         _declare_first(field, f"{at}/field")
         raise Refusal(f"unknown field {shown(field)}; one of {listed(fields)}", pointer=f"{at}/field")
-    op, value = comparison(node, at, fields[field])
+    op, value = comparison(node, at, fields[field], domain_of(field))
     return Where(field, op, value, fields[field])
 
 

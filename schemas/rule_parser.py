@@ -11,9 +11,10 @@ from schemas.amounts import short_text
 from schemas.errors import Refusal, listed, shown
 from schemas.rule_context import PROPERTIES, RuleContext
 from schemas.rule_cost import cost_of
+from schemas.rule_domains import attribute_domain, metric_domain
 from schemas.rule_metrics import ranking_metric, read_matcher, read_metric
-from schemas.rule_values import comparison, duration, list_of, number, number_between, object_of, only
-from schemas.rule_windows import check_kept, read_window
+from schemas.rule_values import LIMIT, comparison, duration, each, list_of, number, number_between, object_of, only
+from schemas.rule_windows import check_kept, check_outlasts, read_window
 from schemas.rules import (
     MAX_CONDITIONS,
     MAX_DEPTH,
@@ -63,13 +64,13 @@ class _Parser:
         here = f"{at}/{word}"
         if word in ("all", "any"):
             members = list_of(node[word], here, "rules", MAX_CONDITIONS)
-            rules = tuple(self.rule(member, f"{here}/{index}", depth + 1) for index, member in enumerate(members))
+            rules = each(members, here, lambda member, place: self.rule(member, place, depth + 1))
             return All(rules) if word == "all" else Any_(rules)
         if word == "not":
             return Not(self.rule(node["not"], here, depth + 1))
         self.seen += 1
         if self.seen > MAX_CONDITIONS:
-            raise Refusal(f"a rule has at most {MAX_CONDITIONS} conditions", pointer=at)
+            raise Refusal(f"a rule has at most {MAX_CONDITIONS} conditions", pointer=at, reason=LIMIT)
         condition = self.condition(word, node, at)
         self.spend(cost_of(condition), at)
         return condition
@@ -78,7 +79,7 @@ class _Parser:
         here = f"{at}/{word}"
         if word == "metric":
             metric = read_metric(node["metric"], here, self.context)
-            op, value = comparison(node, at, metric.kind)
+            op, value = comparison(node, at, metric.kind, metric_domain(metric, self.context))
             return MetricCondition(metric, op, value)
         if word == "profile":
             return self.profile(node, at)
@@ -94,14 +95,16 @@ class _Parser:
         self.cost += cost
         limit = self.context.max_cost
         if limit is not None and self.cost > limit:
-            raise Refusal(f"a rule may cost {limit} to keep up to date; with this condition, of {cost}, it costs {self.cost}", pointer=at)
+            raise Refusal(
+                f"a rule may cost {limit} to keep up to date; with this condition, of {cost}, it costs {self.cost}", pointer=at, reason=LIMIT
+            )
 
     def profile(self, node: dict[str, Any], at: str) -> ProfileCondition:
         name = node["profile"]
         kind = self.context.attribute(name) if isinstance(name, str) else None
         if kind is None:
             raise self.unknown(name, f"{at}/profile")
-        op, value = comparison(node, at, kind, spans=True)
+        op, value = comparison(node, at, kind, attribute_domain(name, kind, self.context), spans=True)
         return ProfileCondition(name, op, value, kind)
 
     def unknown(self, name: Any, at: str) -> Refusal:
@@ -121,6 +124,8 @@ class _Parser:
         if not isinstance(happens, bool):
             raise Refusal(f"happens is true (then follows) or false (it does not), not {shown(happens)}", pointer=f"{at}/happens")
         window = read_window(node, at, self.context)
+        if self.context.saving and not happens and window is not None:
+            check_outlasts(window, within, f"{at}/window")
         return Sequence(first, then, within, happens, window)
 
     def rank(self, document: Any, at: str) -> Rank:

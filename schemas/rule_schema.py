@@ -1,7 +1,8 @@
 """The JSON Schema of the rule language, put together from the same vocabulary and operators that the parser reads.
 
-Whatever the parser accepts, the schema accepts. The parser refuses a little more (a lower end above the upper one, say): it is
-the truth, and the schema is what an editor needs to complete and check a rule while it is typed.
+Whatever the parser accepts of a rule that is saved, the schema accepts. The parser refuses a little more (a lower end above the
+upper one, say, or filters that leave nothing together): it is the truth, and the schema is what an editor needs to complete and
+check a rule while it is typed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from schemas.rule_context import RuleContext
 from schemas.rule_metrics import ADDING, FIELDLESS
 from schemas.rule_values import NUMERIC, OPS, SPANS
 from schemas.rules import AGGREGATES, CALENDAR_WORDS, MAX_CONDITIONS, MAX_LIST, MAX_TEXT, MAX_TOP, MAX_WHERE, SEGMENT_ID_PATTERN
-from schemas.vocabulary import ATTRIBUTES, DERIVED_ATTRIBUTES, EVENT_FIELDS, Kind
+from schemas.vocabulary import ATTRIBUTE_RANGES, ATTRIBUTES, CHOICES, DERIVED_ATTRIBUTES, EVENT_FIELDS, FIELD_RANGES, Kind
 
 Schema = dict[str, Any]
 
@@ -29,6 +30,13 @@ _SCALARS: Final[dict[Kind, Schema]] = {
     Kind.DATE: {"type": "string", "format": "date"},
     Kind.PLACE: {},
 }
+_POSITIVE: Final[dict[Kind, Schema]] = {
+    Kind.MONEY: {"anyOf": [{"type": "string", "pattern": r"^(-0+(\.0*)?|\d+(\.\d*)?)$", "maxLength": 31}, {"type": "number", "minimum": 0}]},
+    Kind.INTEGER: {"type": "number", "minimum": 0},
+    Kind.NUMBER: {"type": "number", "minimum": 0},
+}
+"""What the fields of events can be: nothing that an event says is negative."""
+_COUNTING: Final = (*FIELDLESS, "distinct")
 _DURATION: Final[Schema] = {
     "type": "string",
     "pattern": r"^P(?!$)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?(T(?!$)(\d+H)?(\d+M)?(\d+S)?)?$",
@@ -47,7 +55,7 @@ _CONSTRUCTS: Final = ("all", "any", "not", "metric_condition", "profile_conditio
 
 def rule_schema() -> Schema:
     """Return the schema of a rule."""
-    kinds = {f"{kind}_comparison": _comparison(kind) for kind in Kind}
+    kinds = {f"{kind}_comparison": _comparison(kind, _SCALARS[kind]) for kind in Kind} | _bounded()
     metrics = {f"{event}_metric": _metric(event) for event in EVENT_FIELDS}
     members = {"type": "array", "items": _ref("rule"), "minItems": 1, "maxItems": MAX_CONDITIONS}
     return {
@@ -76,7 +84,9 @@ def rule_schema() -> Schema:
                 "required": ["metric", "op"],
                 "properties": {"metric": _ref("metric"), "op": {}, "value": {}},
                 "additionalProperties": False,
-                "anyOf": [_ref(f"{kind}_comparison") for kind in Kind if kind not in (Kind.TEXTS, Kind.PLACE)],
+                "if": {"properties": {"metric": {"properties": {"measure": {"enum": list(_COUNTING)}}, "required": ["measure"]}}},
+                "then": _ref(_positive(Kind.INTEGER)),
+                "else": {"anyOf": [_ref(f"{kind}_comparison") for kind in Kind if kind not in (Kind.TEXTS, Kind.PLACE)]},
             },
             "metric": {"oneOf": [_ref("aggregate"), _ref("ratio")]},
             "aggregate": {"oneOf": [_ref(name) for name in metrics]},
@@ -105,12 +115,36 @@ def _object(properties: Schema, *, required: list[str] | None = None, descriptio
     return found if description is None else {"description": description, **found}
 
 
-def _comparison(kind: Kind) -> Schema:
+def _bounded() -> Schema:
+    """Return what `op` and `value` may be where a value is one of a few, or lies in a range."""
+    ranges = {name: {"type": "number", "minimum": low, "maximum": high} for name, (low, high) in FIELD_RANGES.items()}
+    for name, (low, high) in ATTRIBUTE_RANGES.items():
+        ranges[name] = {"type": "number", "minimum": low} | ({} if high is None else {"maximum": high})
+    found = {f"{name}_comparison": _comparison(Kind.INTEGER, one) for name, one in ranges.items()}
+    found |= {f"{name}_comparison": _comparison(Kind.TEXT, {"enum": list(words)}) for name, words in CHOICES.items()}
+    return found | {_positive(kind): _comparison(kind, one) for kind, one in _POSITIVE.items()}
+
+
+def _positive(kind: Kind) -> str:
+    return f"positive_{kind}_comparison"
+
+
+def _comparison_of(word: str, name: str, kind: Kind) -> str:
+    """Return the name of the comparison that fits a field of an event, or an attribute."""
+    if name in (*CHOICES, *FIELD_RANGES, *ATTRIBUTE_RANGES):
+        return f"{name}_comparison"
+    return _positive(kind) if word == "field" and kind in _POSITIVE else f"{kind}_comparison"
+
+
+def _comparison(kind: Kind, scalar: Schema) -> Schema:
     """Return what `op` and `value` may be for a kind, each operator with the value that it takes."""
-    scalar, alternatives = _SCALARS[kind], []
-    plain = [op for op in OPS[kind] if op not in ("between", "in", "not_in", "exists", *SPANS)]
+    alternatives = []
+    parts = ["contains", "starts_with"] if kind is Kind.TEXT else []
+    plain = [op for op in OPS[kind] if op not in ("between", "in", "not_in", "exists", *SPANS, *parts)]
     if plain:
         alternatives.append(_op(plain, scalar))
+    if parts:
+        alternatives.append(_op(parts, _TEXT | {"minLength": 1}))
     if "between" in OPS[kind]:
         both = {"type": "array", "items": scalar, "minItems": 2, "maxItems": 2, "description": "Both ends are included."}
         alternatives.append(_op(["between"], both))
@@ -127,9 +161,11 @@ def _op(names: list[str], value: Schema, required: list[str] | None = None) -> S
 
 
 def _by_kind(word: str, names: dict[str, Kind]) -> list[Schema]:
-    """Return one alternative for each kind: the names of that kind, with what they can be compared with."""
-    kinds = dict.fromkeys(names.values())
-    return [{"properties": {word: {"enum": [name for name, its in names.items() if its is kind]}}, **_ref(f"{kind}_comparison")} for kind in kinds]
+    """Return one alternative for each comparison: the names that it fits."""
+    fitting: dict[str, list[str]] = {}
+    for name, kind in names.items():
+        fitting.setdefault(_comparison_of(word, name, kind), []).append(name)
+    return [{"properties": {word: {"enum": some}}, **_ref(comparison)} for comparison, some in fitting.items()]
 
 
 def _profile_condition() -> Schema:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from schemas.domains import Domain
 from schemas.errors import Refusal, pointer_token, shown
 from schemas.instants import DAY_MS, Duration, parse_date, parse_duration
 from schemas.rules import MAX_LIST, MAX_TEXT, Op, Value
@@ -25,11 +27,28 @@ OPS: Final[dict[Kind, tuple[str, ...]]] = {
 }
 """The operators of each kind of value."""
 NUMERIC: Final = (Kind.MONEY, Kind.INTEGER, Kind.NUMBER)
+MAX_FAULTS: Final = 20
+"""Faults of one rule that are told at once."""
+LIMIT: Final = "limit"
+"""The reason of a refusal after which reading on would only repeat it."""
+T = TypeVar("T")
 _LONGEST: Final = Duration(1_200, 36_600 * DAY_MS)
 
 
-def comparison(node: dict[str, Any], at: str, kind: Kind, *, spans: bool = False) -> tuple[Op, Value]:
-    """Read `op` and `value` of a node for a value of a kind; `spans` allows `older_than` and `within_last`."""
+def comparison(node: dict[str, Any], at: str, kind: Kind, domain: Domain | None = None, *, spans: bool = False) -> tuple[Op, Value]:
+    """Read `op` and `value` of a node for a value of a kind; `spans` allows `older_than` and `within_last`.
+
+    With a domain, what cannot be and what can never hold is refused.
+    """
+    op, value = _comparison(node, at, kind, domain, spans=spans)
+    if domain is not None and op not in SPANS and not domain.can_hold([(op, value)]):
+        if op == "exists":
+            raise Refusal(f"{domain.name} always exists, so this can never hold; compare its value", pointer=f"{at}/value")
+        raise Refusal(f"{op} {shown(node['value'])} can never hold: {domain.said()}", pointer=f"{at}/value")
+    return op, value
+
+
+def _comparison(node: dict[str, Any], at: str, kind: Kind, domain: Domain | None, *, spans: bool) -> tuple[Op, Value]:
     op = node.get("op")
     known = [name for name in OPS[kind] if spans or name not in SPANS]
     if op not in known:
@@ -46,16 +65,23 @@ def comparison(node: dict[str, Any], at: str, kind: Kind, *, spans: bool = False
     value = node["value"]
     if op in SPANS:
         return op, duration(value, here)
+
+    def read(one: Any, place: str) -> Value:
+        found = _value(one, kind, place)
+        if domain is not None:
+            domain.check(found, op, one, place)
+        return found
+
     if op == "between":
         ends = list_of(value, here, "ends", 2, least=2)
-        low, high = (_value(end, kind, f"{here}/{index}") for index, end in enumerate(ends))
+        low, high = each(ends, here, read)
         if low > high:  # type: ignore[operator]
             raise Refusal(f"the lower end comes first: {shown(ends[0])} is greater than {shown(ends[1])}", pointer=here)
         return op, (low, high)
     if op in ("in", "not_in"):
         members = list_of(value, here, "values", MAX_LIST)
-        return op, tuple(dict.fromkeys(_value(member, kind, f"{here}/{index}") for index, member in enumerate(members)))
-    return op, _value(value, kind, here)
+        return op, tuple(dict.fromkeys(each(members, here, read)))
+    return op, read(value, here)
 
 
 def amount(value: Any, kind: Kind, at: str) -> int | Decimal:
@@ -93,6 +119,22 @@ def list_of(document: Any, at: str, what: str, most: int, least: int = 1) -> lis
         size = f"{least}" if least == most else f"{least} to {most}"
         raise Refusal(f"a list of {size} {what}, not {shown(document)}", pointer=at)
     return list(document)
+
+
+def each(members: list[Any], at: str, read: Callable[[Any, str], T]) -> tuple[T, ...]:
+    """Read the members of a list, each at its place; what is wrong with several is told at once, up to `MAX_FAULTS`."""
+    found: list[T] = []
+    faults: list[Refusal] = []
+    for index, member in enumerate(members):
+        try:
+            found.append(read(member, f"{at}/{index}"))
+        except Refusal as refusal:
+            faults += [refusal, *refusal.others]
+            if len(faults) >= MAX_FAULTS or refusal.reason == LIMIT:
+                break
+    if faults:
+        raise faults[0].beside(faults[1:MAX_FAULTS])
+    return tuple(found)
 
 
 def only(node: dict[str, Any], words: tuple[str, ...], at: str) -> None:

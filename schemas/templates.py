@@ -217,8 +217,13 @@ _OFFERS: Final = (
     ),
     Template(
         "email-readers", "offers", "Mail readers", "Lecteurs de nos courriels",
-        "Opened at least 3 mails for every 10 of 5 or more that were sent in the last 6 months.",
-        compared(ratio(metric("count", "email-open", window=HALF_YEAR), metric("count", "email-send", window=HALF_YEAR), 5), "gte", Decimal("0.3")),
+        "Opened at least 3 of every 10 mails, of 5 or more sent in the last 6 months; one opened twice counts once, by its message_id.",
+        compared(
+            ratio(
+                metric("distinct", "email-open", field="message_id", window=HALF_YEAR), metric("count", "email-send", window=HALF_YEAR), 5,
+            ),
+            "gte", Decimal("0.3"),
+        ),
     ),
     Template(
         "opened-but-did-not-buy", "offers", "Opened, but did not buy", "A ouvert, n'a pas acheté",

@@ -68,6 +68,20 @@ ITEM_FIELDS: Final[tuple[tuple[str, Kind], ...]] = (
 DERIVED_FIELDS: Final[tuple[tuple[str, Kind], ...]] = (("hour", _INT), ("weekday", _INT))
 """Derived from `occurred_at` in the tenant's zone: 0 to 23, and 1 Monday to 7."""
 
+CHOICES: Final[dict[str, tuple[str, ...]]] = {"channel": ("store", "web", "app", "phone"), "kind": ("sale", "return")}
+"""The fields of a checkout that are one of a few words."""
+
+ALWAYS_GIVEN: Final[dict[str, tuple[str, ...]]] = {
+    "checkout": ("kind", "total", "coupon_ids"),
+    "coupon-redemption": ("coupon_id",),
+    "email-send": ("campaign_id",),
+    "email-open": ("campaign_id",),
+    "email-click": ("campaign_id",),
+    "visit": ("store_id",),
+    "custom": ("name",),
+}
+"""The fields that each event has, sent or by default; the derived ones are there as well."""
+
 ATTRIBUTES: Final[dict[str, Kind]] = {
     "birth_date": Kind.DATE,
     "gender": _TEXT,
@@ -91,6 +105,10 @@ ATTRIBUTES: Final[dict[str, Kind]] = {
 
 DERIVED_ATTRIBUTES: Final[dict[str, Kind]] = {"age": _INT, "birthday_in_days": _INT}
 """Derived from `birth_date` and the local date."""
+
+FIELD_RANGES: Final[dict[str, tuple[int, int]]] = {"hour": (0, 23), "weekday": (1, 7)}
+ATTRIBUTE_RANGES: Final[dict[str, tuple[int, int | None]]] = {"age": (0, None), "birthday_in_days": (0, 365)}
+"""From where to where what is derived can lie. A birthday on 29 February is never further away than another."""
 
 EVENT_TYPES: Final = tuple(EVENT_FIELDS)
 """The event types that metrics aggregate."""

@@ -38,7 +38,7 @@ class Draft:
         self.edits = _edits(body)
         if not body.name.strip() or has_control(body.name):
             raise Refused(422, "a name has visible characters and no control characters", pointer="/name")
-        self._rule = _rule(call, body)
+        self._rule = _rule(call, body, current)
         min_stay = None if body.min_stay is None else duration(body.min_stay, "/min_stay")
         self.put = SegmentPut(
             tenant=call.tenant,
@@ -107,13 +107,21 @@ def _document(segment: Segment) -> dict[str, Any]:
     return {name: value for name, value in document.items() if value is not None}
 
 
-def _rule(call: Call, body: SegmentReplace) -> Rule | None:
-    return None if body.rule is None else checked_rule(call, body.rule)
+def _rule(call: Call, body: SegmentReplace, current: Segment | None) -> Rule | None:
+    if body.rule is None or keeps_rule(current, body):
+        return None if current is None or body.rule is None else current.rule
+    return checked_rule(call, body.rule)
+
+
+def keeps_rule(current: Segment | None, body: SegmentReplace) -> bool:
+    """Whether a body leaves the rule as it is: accepted once it stays accepted, whatever else about the segment is changed."""
+    return current is not None and current.rule is not None and body.rule == canonical(current.rule)
 
 
 def checked_rule(call: Call, rule: Any) -> Rule:
     """Read a rule that may be saved; raises `Refused` with the place."""
-    context = call.catalog.rule_context(call.tenant, history_months=call.desk.settings.segmenter_history_months, max_cost=MAX_COST)
+    months = call.desk.settings.segmenter_history_months
+    context = call.catalog.rule_context(call.tenant, history_months=months, max_cost=MAX_COST, saving=True)
     try:
         return parse_rule(rule, context)
     except Refusal as refusal:

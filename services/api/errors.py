@@ -24,21 +24,29 @@ _CHALLENGE: Final = 'Bearer realm="rollcall"'
 class Refused(RollcallError):
     """A request that is answered with an error."""
 
-    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None, *, pointer: str = "") -> None:
+    def __init__(
+        self, status: int, detail: str, headers: dict[str, str] | None = None, *, pointer: str = "", errors: list[dict[str, Any]] | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = HTTPStatus(status)
         self.detail = detail
         self.headers = headers or {}
         self.pointer = pointer
+        self.errors = errors
 
     def response(self) -> Response:
         """Return the problem details."""
-        return problem_response(self.status, self.detail, self.headers, pointer=self.pointer)
+        return problem_response(self.status, self.detail, self.headers, pointer=self.pointer, errors=self.errors)
 
 
 def refused(refusal: Refusal, prefix: str = "") -> Refused:
-    """Turn what a decoder refused into an answer: 400 for what is not JSON, 422 for JSON that says something wrong."""
-    return Refused(400 if refusal.reason == "malformed" else 422, refusal.detail, pointer=prefix + refusal.pointer)
+    """Turn what a decoder refused into an answer: 400 for what is not JSON, 422 for JSON that says something wrong.
+
+    Where there is more than one fault, `errors` lists all that were found, the first among them.
+    """
+    faults = [{"pointer": prefix + one.pointer, "detail": one.detail} for one in (refusal, *refusal.others)]
+    status = 400 if refusal.reason == "malformed" else 422
+    return Refused(status, refusal.detail, pointer=prefix + refusal.pointer, errors=faults if refusal.others else None)
 
 
 def conflicting(outcome: Outcome) -> Refused:

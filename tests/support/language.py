@@ -108,7 +108,8 @@ def _rules(tenant: Json, anchor: int, others: Sequence[Json], left_out: Collecti
         leaves["reference"] = st.sampled_from(others).map(lambda other: {"segment": other["id"]})
     weights = {"metric": 4, "ratio": 2, "sequence": 4, "rank": 3, "reference": 4, "profile": 2}
     names = [name for name in leaves if name not in left_out for _ in range(weights.get(name, 1))]
-    return strategies.nested(st.sampled_from(names).flatmap(lambda name: leaves[name]), width=2, most=3)
+    leaf = st.sampled_from(names).flatmap(lambda name: leaves[name]).filter(strategies.savable(tenant, DECLARED))
+    return strategies.nested(leaf, width=2, most=3)
 
 
 def _windows(zone: str, anchor: int, left_out: Collection[str]) -> st.SearchStrategy[Json | None]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
 
+from schemas.errors import Refusal
+from schemas.rule_context import RuleContext
+from schemas.rule_parser import parse_rule
+from schemas.vocabulary import Kind
 from tests.oracle import clock, model
 
 Json = dict[str, Any]
@@ -313,11 +319,25 @@ def _profiles(anchor: int) -> st.SearchStrategy[Json]:
     return st.sampled_from(sorted(by_name)).flatmap(lambda name: by_name[name].map(lambda rest: {"profile": name} | rest))
 
 
+def savable(tenant: Json, declared: Mapping[str, str]) -> Callable[[Json], bool]:
+    """Whether the product would save a condition for a tenant: what could never hold it refuses, and other tests say rightly so."""
+    context = RuleContext(tenant["timezone"], {name: Kind(kind) for name, kind in declared.items()}, currency=tenant["currency"])
+
+    def may_be_saved(rule: Json) -> bool:
+        try:
+            parse_rule(json.loads(json.dumps(rule), parse_float=Decimal), context)
+        except Refusal:
+            return False
+        return True
+
+    return may_be_saved
+
+
 def rules(currency: str, anchor: int) -> st.SearchStrategy[Json]:
     """Rules of every construct of the language, nested a little."""
     near = st.sampled_from([{"near": {"lat": 43.6047, "lon": 1.4442, "km": 30}}, {"near": {"lat": 45.7, "lon": 4.8, "km": 500}}])
     leaves = st.sampled_from([metrics(currency)] * 7 + [_profiles(anchor)] * 3 + [near]).flatmap(lambda leaf: leaf)
-    return nested(leaves, width=3, most=4)
+    return nested(leaves.filter(savable({"timezone": "UTC", "currency": currency}, {})), width=3, most=4)
 
 
 def nested(leaves: st.SearchStrategy[Json], *, width: int, most: int) -> st.SearchStrategy[Json]:
@@ -341,10 +361,11 @@ def nested(leaves: st.SearchStrategy[Json], *, width: int, most: int) -> st.Sear
 def met(draw: st.DrawFn, segments: Sequence[Json], history: model.History, at: int) -> list[Json]:
     """The segments, with many a threshold that is just what somebody has at an instant."""
     found, people = copy.deepcopy([*segments]), sorted(history.known)
+    may_be_saved = savable(history.tenant, history.declared)
     for leaf in [leaf for segment in found if segment.get("rule") is not None for leaf in model.conditions(segment["rule"])]:
         if people and "metric" in leaf and leaf["op"] in _ORDER and draw(st.booleans()):
             value = model.value_of(leaf["metric"], history, draw(st.sampled_from(people)), at)
-            if isinstance(value, Fraction) and value.denominator == 1:
+            if isinstance(value, Fraction) and value.denominator == 1 and may_be_saved(leaf | {"value": int(value)}):
                 leaf["value"] = int(value)
     return found
 

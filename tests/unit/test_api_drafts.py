@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from schemas.catalog import Segment
 from schemas.definitions import Tier
@@ -14,7 +15,7 @@ from schemas.instants import Duration
 from schemas.rule_context import RuleContext
 from schemas.rule_parser import parse_rule
 from schemas.rules import canonical
-from services.api.drafts import merged, patched
+from services.api.drafts import keeps_rule, merged, patched
 from services.api.errors import Refused
 from services.api.shapes import SegmentPatch
 from services.api.web import converted
@@ -62,6 +63,21 @@ def test_a_patch_twice_is_the_patch_once(target: Any, patch: Any) -> None:
     """Merging is idempotent: a client that got no answer can send it again."""
     once = merged(target, patch)
     assert merged(once, patch) == once
+
+
+def test_a_segment_whose_rule_would_be_refused_today_can_be_renamed() -> None:
+    """Its rule is left as it is by any patch that does not speak of it, and by no other."""
+    old: Any = {"any": [
+        {"metric": {"measure": "count", "event": "checkout"}, "op": "lt", "value": 0}, {"near": {"lat": 43.6047, "lon": 1.4442, "km": 30}},
+        {"metric": {"measure": "sum", "event": "checkout", "field": "total", "window": {"last": "P12M"}}, "op": "gt", "value": "150.00"},
+    ]}  # fmt: skip
+    saved = replace(CURRENT, rule=parse_rule(old, RuleContext("UTC")))
+    renamed, changed = (patched(saved, SegmentPatch(**some)) for some in ({"name": "Gone"}, {"rule": old | {"any": old["any"][:1]}}))
+    assert renamed is not None
+    assert changed is not None
+    assert keeps_rule(saved, renamed)
+    assert not keeps_rule(saved, changed)
+    assert not keeps_rule(None, renamed)
 
 
 def test_a_patch_that_is_nested_without_end_is_refused() -> None:

@@ -38,7 +38,7 @@ from schemas.rules import (
 )
 from schemas.vocabulary import Kind
 
-PARIS = RuleContext("Europe/Paris", {name: Kind(kind) for name, kind in DECLARED.items()}, history_months=25, max_cost=MAX_COST)
+PARIS = RuleContext("Europe/Paris", {name: Kind(kind) for name, kind in DECLARED.items()}, history_months=25, max_cost=MAX_COST, currency="EUR")
 COUNT = {"measure": "count", "event": "checkout"}
 SENT = {"measure": "count", "event": "email-send"}
 FAVOURITE = {"measure": "favourite", "event": "checkout", "field": "hour"}
@@ -321,7 +321,7 @@ def test_references_are_found_wherever_they_are() -> None:
 
 def test_a_sequence_is_read_as_it_is_written() -> None:
     """Its window is any window, or none; its two events have filters of their own; without `window` it is for ever."""
-    for window in ({"last": "P30D"}, {"last": "PT1H"}, {"calendar": "may"}, {"from": "2026-01-01"}):
+    for window in ({"last": "P60D"}, {"last": "P2M"}, {"calendar": "may"}, {"from": "2026-01-01"}):
         found = parse({"sequence": {**SEQUENCE, "within": "P1M", "window": window}})
         assert isinstance(found, Sequence)
         assert (found.within, found.happens, found.window) == (Duration(1, 0), False, window_of(window))

@@ -28,7 +28,7 @@ from schemas.vocabulary import ATTRIBUTES, DERIVED_ATTRIBUTES, EVENT_FIELDS, Kin
 SCHEMAS = {name: json.loads(text) for name, text in generate.documents().items()}
 RULE = Draft202012Validator(SCHEMAS["rule.json"])
 EVENT = Draft202012Validator(SCHEMAS["event.json"])
-CONTEXT = RuleContext("Europe/Paris", {name: Kind(kind) for name, kind in DECLARED.items()}, history_months=25, max_cost=MAX_COST)
+CONTEXT = RuleContext("Europe/Paris", {name: Kind(kind) for name, kind in DECLARED.items()}, history_months=25, max_cost=MAX_COST, currency="EUR")
 
 
 def parse(document: Any) -> Any:
