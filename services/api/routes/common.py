@@ -82,7 +82,7 @@ def past_instant(call: Call, text: str, pointer: str) -> int:
 
 
 def with_a_past(segments: Mapping[str, Segment], segment: Segment) -> Segment:
-    """Return a segment whose past can be told; raises `Refused` (422) where a rank starts a stay: it would matter at every instant before."""
+    """Return a segment whose past single instants tell; raises `Refused` (422) where a rank starts a stay: it matters at each before."""
     for needed in closure(segments, segment):
         if needed.min_stay is not None and ranks_of(segments, needed):
             said = f"the min_stay of segment {needed.id} begins with what a rank says"

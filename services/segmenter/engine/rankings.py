@@ -77,10 +77,14 @@ def rank_name(ranking: str, size: str) -> str:
     return ranking + size
 
 
+def score_of(value: Any) -> Score:
+    """Return a metric's value as it is compared; a fraction comes as `(numerator, denominator)`."""
+    return Fraction(*value) if isinstance(value, tuple) else int(value)
+
+
 def kept_score(value: Any) -> KeptScore:
-    """Return a metric's value as it is kept; a fraction comes as `(numerator, denominator)`."""
-    score = Fraction(*value) if isinstance(value, tuple) else value
-    return kept(score)
+    """Return a metric's value as it is kept."""
+    return kept(score_of(value))
 
 
 def kept(score: Score) -> KeptScore:
