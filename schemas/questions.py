@@ -190,21 +190,44 @@ class Rivalry(Struct, frozen=True):
     leads: dict[str, list[Lead]] | None
 
 
+class Race(Struct, tag_field="ask", tag="race", frozen=True):
+    """How did everybody's scores change from one instant to another? Answered by a `Raced`.
+
+    Meant are the rankings that a segment depends on. `facts` and `room`: how many events a partition looks at, at most, and about how
+    many bytes it answers.
+    """
+
+    segment_id: str
+    from_ms: int
+    to_ms: int
+    facts: int
+    room: Annotated[int, Meta(ge=0, le=MOST_ROOM)] = MOST_ROOM
+
+
+class Raced(Struct, frozen=True):
+    """Customers' scores by the ranking's name, the first as of the earlier instant; None where that would be more than may be."""
+
+    steps: dict[str, dict[str, list[Step]]] | None
+
+
 class Timeline(Struct, tag_field="ask", tag="timeline", frozen=True):
     """How large was a segment at these instants, the earliest first, and who came and went between them? Answered by a `Course`.
 
-    `cuts`: for each instant, where each rank that the segment depends on ended, by the rank's name.
+    Where it depends on a rank, `turns`: when each began to hold and ceased to, in turn, by the rank's name and the customer, as seen
+    from `from_ms` on; or else `cuts`: for each instant, where each rank ended, by its name.
     """
 
     segment_id: str
     instants_ms: Annotated[list[int], Meta(min_length=1, max_length=MOST_INSTANTS)]
     cuts: list[dict[str, Cut]] = []
+    turns: dict[str, dict[str, list[int]]] = {}
+    from_ms: int = 0
 
 
 class Course(Struct, frozen=True):
     """The size at the first instant; for each, how many entered and left after the one before and up to it.
 
-    Of a segment that depends on a rank: how many are in who were not at the one before, and the other way round.
+    Where all that is known is where a rank ended at each: how many are in who were not at the one before, and the other way round.
     """
 
     version: int
@@ -272,7 +295,7 @@ class WithCard(Struct, tag_field="ask", tag="with-card", frozen=True):
     card_number: str
 
 
-Question = Population | Preview | Explain | WasMember | Timeline | Standings | Climb | Rivals | Portray | WithCard
+Question = Population | Preview | Explain | WasMember | Timeline | Standings | Climb | Rivals | Race | Portray | WithCard
 """Every question that there is. A new one is a struct with a tag, in this union."""
 
 

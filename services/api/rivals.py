@@ -27,14 +27,19 @@ class Told(NamedTuple):
     only_ms: int | None
 
 
-def turns_of(ranks: Iterable[Rank], steps: Mapping[str, Sequence[Step]], parts: Sequence[Mapping[str, Sequence[Lead]]]) -> dict[str, list[int]]:
-    """Return when ranks turn, from a customer's scores and the leads of all others."""
-    found: dict[str, list[int]] = {}
+def sizes_of(ranks: Iterable[Rank]) -> dict[str, dict[str, str]]:
+    """Return the sizes of ranks by their names, for each ranking by its name."""
     sizes: dict[str, dict[str, str]] = {}
     for rank in ranks:
         ranking, size = ranking_name(rank), size_of(rank)
         sizes.setdefault(ranking, {})[rank_name(ranking, size)] = size
-    for ranking, names in sizes.items():
+    return sizes
+
+
+def turns_of(ranks: Iterable[Rank], steps: Mapping[str, Sequence[Step]], parts: Sequence[Mapping[str, Sequence[Lead]]]) -> dict[str, list[int]]:
+    """Return when ranks turn, from a customer's scores and the leads of all others."""
+    found: dict[str, list[int]] = {}
+    for ranking, names in sizes_of(ranks).items():
         placed_from = {at_ms: score is not None for at_ms, score in steps[ranking]}
         leads: dict[int, list[tuple[int, int]]] = {at_ms: [] for at_ms in placed_from}
         for part in parts:
@@ -63,8 +68,8 @@ async def told(call: Call, customer_id: str, segment: Segment, ranks: Collection
     """Ask when ranks held of a customer, over all of history or at an instant alone; raises `Refused`: 404, or 503 when nobody can tell."""
     if not ranks:
         return Told({}, None)
-    partitions, rankings = call.desk.settings.partitions, {ranking_name(rank) for rank in ranks}
-    found = await _told(call, customer_id, segment, ranks, (0, call.desk.now_ms()), MOST_FACTS // (len(rankings) * partitions))
+    facts = MOST_FACTS // (len(sizes_of(ranks)) * call.desk.settings.partitions)
+    found = await _told(call, customer_id, segment, ranks, (0, call.desk.now_ms()), facts)
     if found is not None and sum(map(len, found.values())) <= MOST_STEPS:
         return Told(found, None)
     found = await _told(call, customer_id, segment, ranks, (at_ms, at_ms), None)

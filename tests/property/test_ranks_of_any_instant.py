@@ -22,6 +22,8 @@ from schemas.questions import (
     Preview,
     Previewed,
     Question,
+    Race,
+    Raced,
     Rivalry,
     Rivals,
     Standing,
@@ -34,7 +36,9 @@ from schemas.rule_parser import parse_rule
 from schemas.segments import edited, unsaved
 from schemas.standings import Cut
 from services.api.foremost import Finding, ranks_of
-from services.api.rivals import turns_of
+from services.api.race import Field
+from services.api.rivals import sizes_of, turns_of
+from services.api.routes.common import stay_by_rank
 from services.segmenter.questions.inquiry import Unknowable
 from tests.oracle import answers, clock, model
 from tests.oracle.stays import Stays
@@ -89,6 +93,22 @@ def turns(fleet: Fleet, customer: str, segment_id: str, from_ms: int, to_ms: int
     parts: list[Rivalry] = all_of(fleet, Rivals(customer, segment_id, climbed.steps, to_ms, facts), Rivalry, 5)
     leads = [part.leads for part in parts if part.leads is not None]
     return turns_of(ranks, climbed.steps, leads) if len(leads) == len(parts) else None
+
+
+def race(fleet: Fleet, segment_id: str, from_ms: int, to_ms: int, room: int = 1 << 20) -> dict[str, dict[str, list[int]]] | None:
+    """When ranks held of everybody, as the API finds it."""
+    segments = fleet.catalog.segments[fleet.tenant]
+    parts: list[Raced] = all_of(fleet, Race(segment_id, from_ms, to_ms, 10**6, room), Raced, 5)
+    found: dict[str, dict[str, list[int]]] = {}
+    for ranking, sizes in sizes_of(ranks_of(segments, segments[segment_id])).items():
+        field = Field(sizes, descending=ranking.endswith("-"))
+        known = [part.steps[ranking] for part in parts if part.steps is not None]
+        if len(known) < len(parts):
+            return None
+        for _ in field.follow(known):
+            pass
+        found |= field.turns
+    return found
 
 
 def was(fleet: Fleet, customer: str, segment_id: str, at: int, *, alone: bool = False) -> Was:
@@ -230,6 +250,32 @@ def test_a_stay_that_a_rank_starts_holds_from_its_entry(world: World, partitions
                 assert found.member is (customer in judge.members[segment["id"]]), (customer, segment, at)
 
 
+@settings(max_examples=_LOOKS)
+@given(ranked_worlds(("merge", "erase", "calendar")), st.integers(1, 3), st.data())
+def test_a_timeline_counts_each_entry_and_exit_by_rank(world: World, partitions: int, data: st.DataObject) -> None:
+    """Whoever came or went between two steps is counted as often as that was, by a rank or a stay or anything else."""
+    pair = told(world, partitions, data)
+    fleet, segments, judge = pair.fleet, pair.fleet.catalog.segments[pair.fleet.tenant], lived(pair)
+    instants = sorted({min(fleet.now_ms, at + beside) for at in told_past(pair)[1:] for beside in (-1, 0, 1)}) or [fleet.now_ms]
+    chosen = sorted(set(data.draw(st.lists(st.sampled_from(instants), min_size=1, max_size=4))))
+    judge.pass_to(chosen[0])
+    first, begun = dict(judge.members), len(judge.changes)
+    judge.pass_to(chosen[-1])
+    for segment in pair.segments:
+        if not ranks_of(segments, segments[segment["id"]]):
+            continue
+        from_ms = 0 if stay_by_rank(segments, segments[segment["id"]]) else chosen[0]
+        found = race(fleet, segment["id"], from_ms, chosen[-1])
+        assert found is not None
+        courses: list[Course] = all_of(fleet, Timeline(segment["id"], chosen, turns=found, from_ms=from_ms), Course)
+        assert sum(course.first for course in courses) == len(first[segment["id"]]), segment
+        for place, at in enumerate(chosen):
+            before = chosen[place - 1] if place else at
+            changes = [change.change for change in judge.changes[begun:] if change.segment_id == segment["id"] and before < change.at <= at]
+            said = sum(course.entered[place] for course in courses), sum(course.exited[place] for course in courses)
+            assert said == (changes.count("entered"), changes.count("exited")), (segment, at)
+
+
 def exact(rule: Json) -> Any:
     """A rule as it comes over the wire."""
     return json.loads(json.dumps(rule), parse_float=Decimal)
@@ -309,3 +355,5 @@ def test_too_much_history_is_not_looked_at() -> None:
     steps = ask_home(fleet, "c3", Climb("c3", "best", 0, NOW), Climbed).steps
     [part] = all_of(fleet, Rivals("c3", "best", steps, NOW, 1_000, room=50), Rivalry)
     assert part.leads is None
+    assert race(fleet, "best", 0, NOW)
+    assert race(fleet, "best", 0, NOW, room=500) is None

@@ -12,7 +12,7 @@ from typing import Final
 
 from schemas.instants import NEVER
 from schemas.partitions import record_key
-from schemas.questions import MOST_STEPS, Asked, Climbed, Rivalry, Step
+from schemas.questions import MOST_STEPS, Asked, Climbed, Raced, Rivalry, Step
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.rankings import Ranking, Score, kept
 from services.segmenter.questions.inquiry import OfEveryone, OfOne, People, Unknowable
@@ -22,7 +22,7 @@ from services.segmenter.questions.ranked import steps_of
 from services.segmenter.ranks.messages import Entry, entry_of, placed
 
 _LEAD_BYTES: Final = 24
-"""Of a lead as it travels."""
+"""Of a lead as it travels, and of a step."""
 
 
 class Climbing(OfOne):
@@ -36,18 +36,21 @@ class Climbing(OfOne):
         live, first_ms = Live(plan, lambda *_: facts, from_ms), min([fact.at_ms for fact in facts], default=NEVER)
         yield 1 + person.events
         found: dict[str, list[Step]] = {}
-        count = 0
         for ranking in plan.rankings.values():
             steps = found[ranking.name] = []
-            for at_ms, score in steps_of(plan, ranking, live, first_ms, from_ms, self.question.to_ms):
-                count += 1
-                sent = None if score is None else kept(score)
-                if not steps or sent != steps[-1][1]:
-                    steps.append((at_ms, sent))
-                if count > 2 * MOST_STEPS:
-                    return Climbed(None)
-                yield 1
+            yield from _sent(steps_of(plan, ranking, live, first_ms, from_ms, self.question.to_ms), steps)
         return Climbed(found if sum(map(len, found.values())) <= MOST_STEPS else None)
+
+
+def _sent(scores: Iterable[tuple[int, Score | None]], into: list[Step]) -> Iterator[int]:
+    """Put scores where they differ from the one before, as they are sent; up to a few more than may be sent at all."""
+    for at_ms, score in scores:
+        sent = None if score is None else kept(score)
+        if not into or sent != into[-1][1]:
+            into.append((at_ms, sent))
+        if len(into) > MOST_STEPS:
+            return
+        yield 1
 
 
 class _Path:
@@ -86,39 +89,80 @@ class _Path:
             yield None
 
 
-class Contending(OfEveryone):
-    """Answers `Rivals`."""
+class _Following(OfEveryone):
+    """Follows everybody's scores from an instant on, as long as that is not too much."""
 
     def __init__(self, people: People, asked: Asked, now_ms: int) -> None:
         super().__init__(people, asked, now_ms)
         self._plan = people.plans.about(self.tenant, self.segment(self.question.segment_id))
-        if self._plan.rankings.keys() != self.question.steps.keys():
-            raise Unknowable("the segment does not depend on such a rank here: it has been saved meanwhile")
         self._history_from_ms = people.plans.history_from_ms(self.tenant, now_ms)
-        self._key = record_key(self.tenant, self.question.customer_id)
-        self._paths = [_Path(self._plan.rankings[name], self._key, steps) for name, steps in self.question.steps.items()]
         self._facts = NEVER if self.question.facts is None else self.question.facts
-        self._room = self.question.room // _LEAD_BYTES
 
     def steps(self) -> Iterator[int]:
-        """Look at everybody, as long as that is not too much."""
+        """Look at everybody, as long as it is not too much."""
         for units in super().steps():
             yield units
             if self._full:
                 return
 
+    def _live(self, person: Person, from_ms: int) -> tuple[Live, int]:
+        """Return a customer's series, and the instant of the first fact."""
+        self._facts -= 1 + person.events
+        facts = known_facts(self._plan, person, self._history_from_ms)
+        return Live(self._plan, lambda *_: facts, from_ms), min([fact.at_ms for fact in facts], default=NEVER)
+
     @property
     def _full(self) -> bool:
-        return self._facts < 0 or sum([len(path.leads) for path in self._paths]) > self._room
+        raise NotImplementedError
+
+
+class Racing(_Following):
+    """Answers `Race`."""
+
+    def __init__(self, people: People, asked: Asked, now_ms: int) -> None:
+        super().__init__(people, asked, now_ms)
+        self._scores: dict[str, dict[str, list[Step]]] = {name: {} for name in self._plan.rankings}
+        self._bytes = 0
+
+    def look(self, person: Person) -> Iterator[int]:
+        """Note one customer's scores."""
+        live, first_ms = self._live(person, self.question.from_ms)
+        yield 1 + person.events
+        for ranking in self._plan.rankings.values():
+            steps: list[Step] = []
+            yield from _sent(steps_of(self._plan, ranking, live, first_ms, self.question.from_ms, self.question.to_ms), steps)
+            self._scores[ranking.name][person.customer_id] = steps
+            self._bytes += len(person.customer_id) + _LEAD_BYTES * len(steps)
+
+    @property
+    def _full(self) -> bool:
+        return self._facts < 0 or self._bytes > self.question.room
+
+    def answer(self) -> Raced:
+        """Return everybody's scores."""
+        return Raced(None if self._full else self._scores)
+
+
+class Contending(_Following):
+    """Answers `Rivals`."""
+
+    def __init__(self, people: People, asked: Asked, now_ms: int) -> None:
+        super().__init__(people, asked, now_ms)
+        if self._plan.rankings.keys() != self.question.steps.keys():
+            raise Unknowable("the segment does not depend on such a rank here: it has been saved meanwhile")
+        self._key = record_key(self.tenant, self.question.customer_id)
+        self._paths = [_Path(self._plan.rankings[name], self._key, steps) for name, steps in self.question.steps.items()]
+
+    @property
+    def _full(self) -> bool:
+        return self._facts < 0 or _LEAD_BYTES * sum([len(path.leads) for path in self._paths]) > self.question.room
 
     def look(self, person: Person) -> Iterator[int]:
         """Note where one customer passes the one asked about, and where he comes and goes."""
         key = record_key(person.tenant, person.customer_id)
         if key == self._key:
             return
-        self._facts -= 1 + person.events
-        plan, facts = self._plan, known_facts(self._plan, person, self._history_from_ms)
-        live, first_ms = Live(plan, lambda *_: facts, self._paths[0].from_ms), min([fact.at_ms for fact in facts], default=NEVER)
+        live, first_ms = self._live(person, self._paths[0].from_ms)
         yield 1 + person.events
         for path in self._paths:
             steps = steps_of(self._plan, path.ranking, live, first_ms, path.from_ms, self.question.to_ms)

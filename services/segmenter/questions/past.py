@@ -117,7 +117,10 @@ class Recounting(OfEveryone):
         self._instants: list[int] = self.question.instants_ms
         self._segment: Segment = self.segment(self.question.segment_id)
         self._plan = people.plans.about(self.tenant, self._segment)
-        ranks = remembered(self._plan.segments[self._segment.id]).ranks
+        compiled, self._turns = self._plan.segments[self._segment.id], self.question.turns
+        if self.question.from_ms or not self._turns:
+            remembered(compiled)
+        ranks = compiled.ranks if not self._turns else frozenset()
         if ranks and len(self.question.cuts) != len(self._instants):
             raise Unknowable("where a rank ended is told for each instant, or it cannot be known who was in")
         told = zip(self._instants, self.question.cuts, strict=True) if ranks else ()
@@ -131,10 +134,13 @@ class Recounting(OfEveryone):
     def look(self, person: Person) -> Iterator[int]:
         """Walk through one customer's life and note each entry and exit in its step."""
         plan, instants, facts = self._plan, self._instants, known_facts(self._plan, person, self._history_from_ms)
-        compiled = plan.segments[self._segment.id]
-        # Without stays facts alone decide, and nothing of before matters.
-        start_ms = beginning_ms(compiled, facts, UNTOLD, instants[0]) if self._stays else instants[0]
-        life = Life(compiled, person.row, Live(plan, lambda *_: facts, start_ms), UNTOLD, start_ms)
+        compiled, turns = plan.segments[self._segment.id], UNTOLD
+        if self._turns:
+            mine = {name: by_customer.get(person.customer_id, ()) for name, by_customer in self._turns.items()}
+            turns = turns_told(plan, compiled.ranks, mine, self.question.from_ms)
+        # Without stays facts and ranks alone decide, and nothing of before matters.
+        start_ms = beginning_ms(compiled, facts, turns, instants[0]) if self._stays else instants[0]
+        life = Life(compiled, person.row, Live(plan, lambda *_: facts, start_ms), turns, start_ms)
         yield 1 + person.events
         if self._ends:
             yield from self._compare(life, person)
