@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from schemas.errors import Refusal
-from schemas.standings import Cut, Interval, Point
+from schemas.standings import Cut, Interval, KeptScore, Point
 
 PATH: Final = "/ask"
 MOST_INSTANTS: Final = 1_000
@@ -22,6 +22,8 @@ MOST_LOOKS: Final = 100
 """Rankings, each at an instant, that one question is about."""
 MOST_ROOM: Final = 1 << 20
 """Bytes of a partition's answer about them."""
+MOST_STEPS: Final = 50_000
+"""Changes of a customer's scores, or of whether a rank holds, that travel with a question, some twenty bytes each."""
 MOST_EVENTS: Final = 200
 """Events of a portrait."""
 MOST_HOLDERS: Final = 10
@@ -121,20 +123,19 @@ class Previewed(Struct, frozen=True):
 class WasMember(Struct, tag_field="ask", tag="was-member", frozen=True):
     """Was a customer in a segment at a past instant? Answered by a `Was`, null for a customer who is not known.
 
-    `cuts`: where each rank that the segment depends on ended at the instant, by the rank's name.
+    `turns`: when each rank that the segment depends on began to hold and ceased to, in turn, by the rank's name; after the last of them
+    it stays as it is. `only_ms`: they were seen at this instant alone, so `since` and `until` mean nothing.
     """
 
     customer_id: str
     segment_id: str
     at_ms: int
-    cuts: dict[str, Cut] = {}
+    turns: dict[str, list[int]] = {}
+    only_ms: int | None = None
 
 
 class Was(Struct, frozen=True):
-    """Whether, since when (None: as far back as anything is known) and until when; under which version of the segment.
-
-    Of a segment that depends on a rank neither is told: both are None.
-    """
+    """Whether, since when (None: as far back as anything is known) and until when; under which version of the segment."""
 
     version: int
     member: bool
@@ -143,21 +144,90 @@ class Was(Struct, frozen=True):
     history_from_ms: int
 
 
+Step = tuple[int, KeptScore | None]
+"""A score from an instant on; None for none."""
+
+
+class Climb(Struct, tag_field="ask", tag="climb", frozen=True):
+    """How did a customer's scores change from one instant to another? Answered by a `Climbed`, null for a customer who is not known.
+
+    Meant are the rankings that a segment depends on.
+    """
+
+    customer_id: str
+    segment_id: str
+    from_ms: int
+    to_ms: int
+
+
+class Climbed(Struct, frozen=True):
+    """A customer's scores by the ranking's name, the first as of the earlier instant; None where there are more than `MOST_STEPS`."""
+
+    steps: dict[str, list[Step]] | None
+
+
+class Rivals(Struct, tag_field="ask", tag="rivals", frozen=True):
+    """How many were ahead of a customer, whose scores went so, up to an instant? Answered by a `Rivalry`.
+
+    `facts` and `room`: how many events a partition looks at, at most, and about how many bytes it answers.
+    """
+
+    customer_id: str
+    segment_id: str
+    steps: dict[str, list[Step]]
+    to_ms: int
+    facts: int | None = None
+    room: Annotated[int, Meta(ge=0, le=MOST_ROOM)] = MOST_ROOM
+
+
+Lead = tuple[int, int, int]
+"""From an instant on, so many more are ahead, and so many more have a place; the customer asked about is none of them."""
+
+
+class Rivalry(Struct, frozen=True):
+    """The leads of others by the ranking's name, the earliest first; None where that would be more than may be."""
+
+    leads: dict[str, list[Lead]] | None
+
+
+class Race(Struct, tag_field="ask", tag="race", frozen=True):
+    """How did everybody's scores change from one instant to another? Answered by a `Raced`.
+
+    Meant are the rankings that a segment depends on. `facts` and `room`: how many events a partition looks at, at most, and about how
+    many bytes it answers.
+    """
+
+    segment_id: str
+    from_ms: int
+    to_ms: int
+    facts: int
+    room: Annotated[int, Meta(ge=0, le=MOST_ROOM)] = MOST_ROOM
+
+
+class Raced(Struct, frozen=True):
+    """Customers' scores by the ranking's name, the first as of the earlier instant; None where that would be more than may be."""
+
+    steps: dict[str, dict[str, list[Step]]] | None
+
+
 class Timeline(Struct, tag_field="ask", tag="timeline", frozen=True):
     """How large was a segment at these instants, the earliest first, and who came and went between them? Answered by a `Course`.
 
-    `cuts`: for each instant, where each rank that the segment depends on ended, by the rank's name.
+    Where it depends on a rank, `turns`: when each began to hold and ceased to, in turn, by the rank's name and the customer, as seen
+    from `from_ms` on; or else `cuts`: for each instant, where each rank ended, by its name.
     """
 
     segment_id: str
     instants_ms: Annotated[list[int], Meta(min_length=1, max_length=MOST_INSTANTS)]
     cuts: list[dict[str, Cut]] = []
+    turns: dict[str, dict[str, list[int]]] = {}
+    from_ms: int = 0
 
 
 class Course(Struct, frozen=True):
     """The size at the first instant; for each, how many entered and left after the one before and up to it.
 
-    Of a segment that depends on a rank: how many are in who were not at the one before, and the other way round.
+    Where all that is known is where a rank ended at each: how many are in who were not at the one before, and the other way round.
     """
 
     version: int
@@ -225,7 +295,7 @@ class WithCard(Struct, tag_field="ask", tag="with-card", frozen=True):
     card_number: str
 
 
-Question = Population | Preview | Explain | WasMember | Timeline | Standings | Portray | WithCard
+Question = Population | Preview | Explain | WasMember | Timeline | Standings | Climb | Rivals | Race | Portray | WithCard
 """Every question that there is. A new one is a struct with a tag, in this union."""
 
 

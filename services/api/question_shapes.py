@@ -98,9 +98,10 @@ class TimelineView(Struct):
     version: int
     history_from: HistoryFrom
     as_of: AsOf
-    net: Annotated[bool, Meta(description="Who came and went again between two steps is not counted: so where the segment depends on a rank.")] = (
-        False
-    )
+    net: Annotated[
+        bool,
+        Meta(description="Who came and went again between two steps is not counted: so where there is too much history to follow a rank."),
+    ] = False
 
 
 class HistoryPage(Struct):

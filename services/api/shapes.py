@@ -226,7 +226,7 @@ class MembershipAnswer(Struct):
     history_from: Annotated[str, Meta(description="Events from before this instant are not kept; only there for a past one.")] | UnsetType = UNSET
     merged_into: str | UnsetType = UNSET
     instant_only: (
-        Annotated[bool, Meta(description="True for a past instant of a segment that depends on a rank: `since` and `until` are not told.")]
+        Annotated[bool, Meta(description="True where a rank would have to be followed through too much history: `since` and `until` are not told.")]
         | UnsetType
     ) = UNSET
 

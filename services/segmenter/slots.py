@@ -37,19 +37,18 @@ class Slot:
     def history(self, since_ms: int, *, items: bool) -> list[Brief]:
         """Return the written facts; chunks that end before an instant are left out."""
         found: list[Brief] = []
+        known = self.newest
         for number, chunk in self.chunks.items():
-            if since_ms > 0 and self._newest_of(number, chunk) < since_ms:
+            newest_ms = known.get(number, NEVER)
+            if newest_ms == NEVER and since_ms > 0:
+                newest_ms = known[number] = newest(briefs_in(chunk))
+            if newest_ms < since_ms:
                 continue
             facts = facts_in(chunk) if items else briefs_in(chunk)
-            if number not in self.newest:
-                self.newest[number] = newest(facts)
+            if newest_ms == NEVER:
+                known[number] = newest(facts)
             found += facts
         return found
-
-    def _newest_of(self, number: int, chunk: bytes) -> int:
-        if number not in self.newest:
-            self.newest[number] = newest(briefs_in(chunk))
-        return self.newest[number]
 
     def restore_chunk(self, number: int, chunk: bytes | None) -> None:
         """Take a chunk of history from the changelog; None removes it."""

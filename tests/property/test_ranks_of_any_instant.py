@@ -14,13 +14,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.instants import DAY_MS, iso, parse_instant
-from schemas.questions import Asked, Course, Preview, Previewed, Question, Standing, Standings, Timeline, Was, WasMember
+from schemas.questions import (
+    Asked,
+    Climb,
+    Climbed,
+    Course,
+    Preview,
+    Previewed,
+    Question,
+    Race,
+    Raced,
+    Rivalry,
+    Rivals,
+    Standing,
+    Standings,
+    Timeline,
+    Was,
+    WasMember,
+)
 from schemas.rule_parser import parse_rule
 from schemas.segments import edited, unsaved
 from schemas.standings import Cut
 from services.api.foremost import Finding, ranks_of
+from services.api.race import Field
+from services.api.rivals import sizes_of, turns_of
+from services.api.routes.common import stay_by_rank
 from services.segmenter.questions.inquiry import Unknowable
-from tests.oracle import answers, model
+from tests.oracle import answers, clock, model
+from tests.oracle.stays import Stays
 from tests.property.test_ranks_against_oracle import Pair, ranked_worlds
 from tests.support.asking import ask_of
 from tests.support.fleet import Fleet
@@ -28,6 +49,7 @@ from tests.support.language import World
 
 Json = dict[str, Any]
 
+_HORIZON_MS = 400 * DAY_MS
 _LOOKS = int(os.environ.get("ROLLCALL_TEST_WORLDS", "60"))
 
 
@@ -55,17 +77,46 @@ def ends(fleet: Fleet, of: str | Preview, instants: Sequence[int]) -> tuple[list
     return [finding.cuts(at) for at in instants], asked
 
 
-def was(fleet: Fleet, customer: str, segment_id: str, at: int) -> Was:
-    """What is said of a past instant."""
-    [cuts], _ = ends(fleet, segment_id, [at])
-    return was_by(fleet, customer, segment_id, at, cuts)
+def ask_home(fleet: Fleet, customer: str, question: Question, type_: Any) -> Any:
+    """What the partition answers in which a customer lives."""
+    return ask_of(fleet.home(customer).partition, Asked(fleet.tenant, {0: 1}, question), fleet.now_ms, type_)
 
 
-def was_by(fleet: Fleet, customer: str, segment_id: str, at: int, cuts: dict[str, Cut]) -> Was:
-    """The same, where ranks ended there."""
-    home = fleet.home(customer)
-    found: Was = ask_of(home.partition, Asked(fleet.tenant, {0: 1}, WasMember(customer, segment_id, at, cuts)), fleet.now_ms, Was)
+def turns(fleet: Fleet, customer: str, segment_id: str, from_ms: int, to_ms: int, facts: int = 10**6) -> dict[str, list[int]] | None:
+    """When ranks held of a customer, as the API finds it."""
+    segments = fleet.catalog.segments[fleet.tenant]
+    ranks = ranks_of(segments, segments[segment_id])
+    if not ranks:
+        return {}
+    climbed: Climbed = ask_home(fleet, customer, Climb(customer, segment_id, from_ms, to_ms), Climbed)
+    assert climbed.steps is not None
+    parts: list[Rivalry] = all_of(fleet, Rivals(customer, segment_id, climbed.steps, to_ms, facts), Rivalry, 5)
+    leads = [part.leads for part in parts if part.leads is not None]
+    return turns_of(ranks, climbed.steps, leads) if len(leads) == len(parts) else None
+
+
+def race(fleet: Fleet, segment_id: str, from_ms: int, to_ms: int, room: int = 1 << 20) -> dict[str, dict[str, list[int]]] | None:
+    """When ranks held of everybody, as the API finds it."""
+    segments = fleet.catalog.segments[fleet.tenant]
+    parts: list[Raced] = all_of(fleet, Race(segment_id, from_ms, to_ms, 10**6, room), Raced, 5)
+    found: dict[str, dict[str, list[int]]] = {}
+    for ranking, sizes in sizes_of(ranks_of(segments, segments[segment_id])).items():
+        field = Field(sizes, descending=ranking.endswith("-"))
+        known = [part.steps[ranking] for part in parts if part.steps is not None]
+        if len(known) < len(parts):
+            return None
+        for _ in field.follow(known):
+            pass
+        found |= field.turns
     return found
+
+
+def was(fleet: Fleet, customer: str, segment_id: str, at: int, *, alone: bool = False) -> Was:
+    """What is said of a past instant, by all of history or by the instant alone."""
+    found = turns(fleet, customer, segment_id, *((at, at) if alone else (0, fleet.now_ms)))
+    assert found is not None
+    answer: Was = ask_home(fleet, customer, WasMember(customer, segment_id, at, found, at if alone else None), Was)
+    return answer
 
 
 def told(world: World, partitions: int, data: st.DataObject) -> Pair:
@@ -94,9 +145,9 @@ def test_the_past_of_ranks_is_what_the_facts_say(world: World, partitions: int, 
         expected = [model.members(segment, pair.history, at, pair.segments) for at in chosen]
         cuts, _ = ends(fleet, segment["id"], chosen)
         for at, theirs, members in zip(chosen, cuts, expected, strict=True):
-            said = {who: was_by(fleet, who, segment["id"], at, theirs) for who in sorted(pair.history.known)}
-            assert {who for who, one in said.items() if one.member} == members & pair.history.known, (segment, at)
-            assert not theirs or all(one.since_ms is None and one.until_ms is None for one in said.values())
+            for alone in (False, bool(theirs)):
+                said = {who: was(fleet, who, segment["id"], at, alone=alone) for who in sorted(pair.history.known)}
+                assert {who for who, one in said.items() if one.member} == members & pair.history.known, (segment, at, alone)
         if not cuts[0]:
             continue
         courses: list[Course] = all_of(fleet, Timeline(segment["id"], chosen, cuts), Course)
@@ -140,6 +191,91 @@ def test_a_preview_of_any_rank_says_who_will_be_in(world: World, partitions: int
     assert {who for part in parts for who in part.sample} <= expected
 
 
+def told_past(pair: Pair) -> list[int]:
+    """All instants at which anything may have changed, the first of them before everything."""
+    now = pair.fleet.now_ms
+    happened = [clock.instant(document["occurred_at"]) for mine in pair.history.documents.values() for document in mine]
+    begun = min([now, *happened]) - DAY_MS
+    found = {at for who in pair.history.known for at in model.boundaries(None, pair.history, who, begun, now, pair.segments)}
+    return [begun, *sorted(found)]
+
+
+@settings(max_examples=_LOOKS)
+@given(ranked_worlds(), st.integers(1, 3), st.data())
+def test_since_and_until_are_the_flips_beside_the_instant(world: World, partitions: int, data: st.DataObject) -> None:
+    """The last flip up to the instant, and the next one after it: by ranks as they moved up to now, and stand from then on."""
+    pair = told(world, partitions, data)
+    fleet, now, turned = pair.fleet, pair.fleet.now_ms, told_past(pair)
+    ranked = [
+        segment for segment in pair.segments if ranks_of(fleet.catalog.segments[fleet.tenant], fleet.catalog.segments[fleet.tenant][segment["id"]])
+    ]
+    for segment in data.draw(st.lists(st.sampled_from(ranked), min_size=1, max_size=2, unique_by=lambda one: one["id"])):
+        members = {at: model.members(segment, pair.history, at, pair.segments) for at in turned}
+        for customer in sorted(pair.history.known):
+            at = data.draw(st.sampled_from(turned[1:] or turned)) - data.draw(st.integers(0, 1))
+            found = was(fleet, customer, segment["id"], at)
+            before = [customer in members[instant] for instant in turned if instant <= at]
+            flips = [place for place in range(1, len(before)) if before[place] is not before[place - 1]]
+            assert found.member is before[-1]
+            expected = turned[flips[-1]] if flips and found.member else None
+            assert found.since_ms == expected, (segment, customer, at)
+            following = [instant for instant in turned if instant > at and (customer in members[instant]) is not found.member]
+            if following:
+                assert found.until_ms == following[0], (segment, customer, at)
+            else:
+                until = model.until(segment, pair.history, customer, now, 900, segments=pair.segments)
+                assert found.until_ms == (until if until is not None and until <= at + _HORIZON_MS else None), (segment, customer, at)
+
+
+def lived(pair: Pair) -> Stays:
+    """A judge who has known all documents and segments since long before the first of them."""
+    starts = [clock.edge(segment[name], pair.history.zone) for segment in pair.segments for name in ("starts_at", "ends_at") if segment.get(name)]
+    judge = Stays(pair.history, min([told_past(pair)[0], *starts]) - 1 - _HORIZON_MS)
+    judge.define(pair.segments, judge.at)
+    return judge
+
+
+@settings(max_examples=_LOOKS)
+@given(ranked_worlds(("merge", "erase", "calendar")), st.integers(1, 3), st.data())
+def test_a_stay_that_a_rank_starts_holds_from_its_entry(world: World, partitions: int, data: st.DataObject) -> None:
+    """A judge who steps through all that is known in order, having known it from the beginning, says the same of every segment."""
+    pair = told(world, partitions, data)
+    judge = lived(pair)
+    instants = sorted({min(pair.fleet.now_ms, at + beside) for at in told_past(pair)[1:] for beside in (-1, 0, 1)}) or [pair.fleet.now_ms]
+    for at in sorted(data.draw(st.lists(st.sampled_from(instants), min_size=1, max_size=3))):
+        judge.pass_to(at)
+        for segment in pair.segments:
+            for customer in sorted(pair.history.known):
+                found = was(pair.fleet, customer, segment["id"], at)
+                assert found.member is (customer in judge.members[segment["id"]]), (customer, segment, at)
+
+
+@settings(max_examples=_LOOKS)
+@given(ranked_worlds(("merge", "erase", "calendar")), st.integers(1, 3), st.data())
+def test_a_timeline_counts_each_entry_and_exit_by_rank(world: World, partitions: int, data: st.DataObject) -> None:
+    """Whoever came or went between two steps is counted as often as that was, by a rank or a stay or anything else."""
+    pair = told(world, partitions, data)
+    fleet, segments, judge = pair.fleet, pair.fleet.catalog.segments[pair.fleet.tenant], lived(pair)
+    instants = sorted({min(fleet.now_ms, at + beside) for at in told_past(pair)[1:] for beside in (-1, 0, 1)}) or [fleet.now_ms]
+    chosen = sorted(set(data.draw(st.lists(st.sampled_from(instants), min_size=1, max_size=4))))
+    judge.pass_to(chosen[0])
+    first, begun = dict(judge.members), len(judge.changes)
+    judge.pass_to(chosen[-1])
+    for segment in pair.segments:
+        if not ranks_of(segments, segments[segment["id"]]):
+            continue
+        from_ms = 0 if stay_by_rank(segments, segments[segment["id"]]) else chosen[0]
+        found = race(fleet, segment["id"], from_ms, chosen[-1])
+        assert found is not None
+        courses: list[Course] = all_of(fleet, Timeline(segment["id"], chosen, turns=found, from_ms=from_ms), Course)
+        assert sum(course.first for course in courses) == len(first[segment["id"]]), segment
+        for place, at in enumerate(chosen):
+            before = chosen[place - 1] if place else at
+            changes = [change.change for change in judge.changes[begun:] if change.segment_id == segment["id"] and before < change.at <= at]
+            said = sum(course.entered[place] for course in courses), sum(course.exited[place] for course in courses)
+            assert said == (changes.count("entered"), changes.count("exited")), (segment, at)
+
+
 def exact(rule: Json) -> Any:
     """A rule as it comes over the wire."""
     return json.loads(json.dumps(rule), parse_float=Decimal)
@@ -180,16 +316,16 @@ def test_many_are_narrowed_in_a_few_questions() -> None:
     assert {place: first + size for place, size in enumerate(sizes) if place in members} == {place: len(found) for place, found in members.items()}
     for place, found in members.items():
         for who in [f"c{number}" for number in range(0, _CROWD, 31)]:
-            assert was_by(fleet, who, "best", instants[place], cuts[place]).member is (who in found)
+            assert was(fleet, who, "best", instants[place]).member is (who in found)
 
 
-def test_a_stay_beside_a_rank_is_walked_and_one_by_a_rank_refused() -> None:
-    """A stay that no rank starts holds from its entry; one that a rank starts would need every instant before."""
+def test_a_stay_beside_a_rank_and_one_by_a_rank_hold_from_their_entries() -> None:
+    """A stay is walked from the beginning, whatever starts it; by one instant alone, what a rank starts is not known."""
     fleet = Fleet(PARIS, NOW, 2)
     bought = {"metric": {"measure": "count", "event": "checkout", "window": {"last": "P1D"}}, "op": "gte", "value": 1}
     fleet.save({"id": "stayer", "rule": bought, "min_stay": "P5D"})
     fleet.save({"id": "both", "rule": {"all": [{"segment": "stayer"}, {"rank": {"metric": SPENT, "order": "desc", "top": 1}}]}})
-    fleet.save({"id": "held", "rule": {"segment": "both"}, "min_stay": "P1D"})
+    fleet.save({"id": "held", "rule": {"segment": "both"}, "min_stay": "P6D"})
     fleet.post(sale(1, "anna", 20, 10), sale(2, "bob", 14.5, 50))
     days = [(20, True), (15.5, True), (15, False), (14.6, False), (14.5, False), (1, False)]
     assert [was(fleet, "anna", "both", NOW - round(day * DAY_MS)).member for day, _ in days] == [member for _, member in days]
@@ -200,6 +336,24 @@ def test_a_stay_beside_a_rank_is_walked_and_one_by_a_rank_refused() -> None:
     courses = all_of(fleet, Timeline("both", instants, cuts), Course)
     assert [sum(course.entered[place] for course in courses) for place in range(4)] == [0, 1, 1, 0]
     assert [sum(course.exited[place] for course in courses) for place in range(4)] == [0, 0, 1, 1]
-    for question in (WasMember("anna", "held", NOW), Timeline("held", [NOW]), WasMember("anna", "both", NOW), Timeline("both", [NOW])):
+    days = [(20.1, False), (20, True), (15, True), (14.01, True), (14, False)]
+    assert [was(fleet, "anna", "held", NOW - round(day * DAY_MS)).member for day, _ in days] == [member for _, member in days]
+    alone = turns(fleet, "anna", "held", NOW, NOW)
+    assert alone is not None
+    for question in (WasMember("anna", "held", NOW, alone, NOW), Timeline("held", [NOW]), WasMember("anna", "both", NOW), Timeline("both", [NOW])):
         with pytest.raises(Unknowable, match="rank"):
             all_of(fleet, question, Any)
+
+
+def test_too_much_history_is_not_looked_at() -> None:
+    """Beyond so many events, or so much to say, nothing is said, rather than a part of it."""
+    fleet = Fleet(PARIS, NOW, 1)
+    fleet.save({"id": "best", "rule": BEST})
+    fleet.post(*[sale(number, f"c{number % 7}", number, 1 + number % 5) for number in range(40)])
+    assert turns(fleet, "c3", "best", 0, NOW, facts=1_000)
+    assert turns(fleet, "c3", "best", 0, NOW, facts=20) is None
+    steps = ask_home(fleet, "c3", Climb("c3", "best", 0, NOW), Climbed).steps
+    [part] = all_of(fleet, Rivals("c3", "best", steps, NOW, 1_000, room=50), Rivalry)
+    assert part.leads is None
+    assert race(fleet, "best", 0, NOW)
+    assert race(fleet, "best", 0, NOW, room=500) is None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -25,11 +26,12 @@ from services.api.app import build_app
 from services.api.auth import new_key
 from services.api.cursors import decode_cursor, encode_cursor
 from services.api.errors import Refused
+from services.api.foremost import ends_of, ranks_of
 from services.api.reads import Known, progress
 from services.api.routes.common import with_a_past
 from services.api.routes.table import ROUTES
 from services.api.settings import ApiSettings
-from services.api.web import query_of
+from services.api.web import Call, query_of
 from tests.support.simulation import exact_json
 
 OFFSETS = st.dictionaries(st.sampled_from(["", "checkouts", "visits"]), st.dictionaries(st.integers(0, 5), st.integers(0, 1 << 61), max_size=6))
@@ -122,7 +124,7 @@ def published() -> dict[str, Any]:
 
 
 def test_a_stay_that_a_rank_starts_has_no_past() -> None:
-    """Neither in the segment itself nor in one that it depends on; a rank alone has one, and a stay beside it."""
+    """By single instants, neither in the segment itself nor in one that it depends on; a rank alone has one, of so many instants, and a stay beside it."""
     context = RuleContext("Europe/Paris")
     rules = {"first": RULES["rank by number"], "asks": {"segment": "first"}, "plain": RULES["count in a window"]}
     segments = {name: Segment("demo", name, 1, name, "", parse_rule(exact_json(rule), context), 1, 1, 1, 1, 1) for name, rule in rules.items()}
@@ -134,4 +136,7 @@ def test_a_stay_that_a_rank_starts_has_no_past() -> None:
         with pytest.raises(Refused, match="min_stay of segment first begins with what a rank says") as refused:
             with_a_past(segments, segments[name])
         assert refused.value.status == 422
+    with pytest.raises(Refused, match="5000 steps at most") as refused:
+        asyncio.run(ends_of(cast(Call, None), "first", ranks_of(segments, segments["first"]), range(5_001), definitions=0))
+    assert (refused.value.status, refused.value.pointer) == (422, "/step")
     assert with_a_past(segments, segments["plain"]) is segments["plain"]

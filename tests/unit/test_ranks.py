@@ -245,7 +245,7 @@ def test_a_preview_knows_the_ranks_that_are_in_force() -> None:
     assert (sum(part.count for part in parts), sum(part.of for part in parts)) == (7, 10)
     with pytest.raises(Unknowable, match="saved"):
         asked(fleet, "c1", Preview(first(top=4)["rule"], None), Previewed)
-    with pytest.raises(Unknowable, match="where a rank ends was not told"):
+    with pytest.raises(Unknowable, match="when a rank held was not told"):
         asked(fleet, "c10", WasMember("c10", "first", NOW - 1), Was)
     with pytest.raises(Unknowable, match="where a rank ended is told for each instant"):
         asked(fleet, "c10", Timeline("first", [NOW - 1, NOW]), Course)

@@ -81,10 +81,14 @@ def past_instant(call: Call, text: str, pointer: str) -> int:
     return at_ms
 
 
+def stay_by_rank(segments: Mapping[str, Segment], segment: Segment) -> Segment | None:
+    """Return a segment whose `min_stay` begins with what a rank says, if one depends on such a one or is it."""
+    return next((one for one in closure(segments, segment) if one.min_stay is not None and ranks_of(segments, one)), None)
+
+
 def with_a_past(segments: Mapping[str, Segment], segment: Segment) -> Segment:
-    """Return a segment whose past can be told; raises `Refused` (422) where a rank starts a stay: it would matter at every instant before."""
-    for needed in closure(segments, segment):
-        if needed.min_stay is not None and ranks_of(segments, needed):
-            said = f"the min_stay of segment {needed.id} begins with what a rank says"
-            raise Refused(422, f"{said}, and whom it held in the past is not known; only the present of {segment.id} can be told", pointer="/at")
+    """Return a segment whose past single instants tell; raises `Refused` (422) where a rank starts a stay: it matters at each before."""
+    if (needed := stay_by_rank(segments, segment)) is not None:
+        said = f"the min_stay of segment {needed.id} begins with what a rank says"
+        raise Refused(422, f"{said}, and there is too much history to follow it; only the present of {segment.id} can be told", pointer="/at")
     return segment

@@ -14,9 +14,10 @@ from schemas.instants import NEVER, iso
 from schemas.questions import Was, WasMember
 from services.api.desk import Desk
 from services.api.errors import absent
-from services.api.foremost import ends_of, ranks_of
+from services.api.foremost import ranks_of
 from services.api.freshness import applied, oldest, swept
 from services.api.reads import Known, Person
+from services.api.rivals import MOST_FACTS, told
 from services.api.routes.common import AFTER, AS_OF, AT, past_instant, with_a_past
 from services.api.shapes import CustomerSegments, Membership, MembershipAnswer
 from services.api.views import existing, instant_or_none, is_customer_id, until, when
@@ -40,7 +41,7 @@ async def membership(call: Call) -> Response:
     customer_id, segment_id = call.path("customer_id"), call.path("segment_id")
     segment = existing(call.catalog.segment(call.tenant, segment_id))
     if "at" in call.query:
-        return await past_membership(call, customer_id, with_a_past(call.catalog.segments[call.tenant], segment))
+        return await past_membership(call, customer_id, segment)
     person, known = await person_of(call, customer_id)
     # Again: the read may have waited, and a version saved meanwhile is the one that the answer must speak of.
     segment = existing(call.catalog.segment(call.tenant, segment_id))
@@ -58,16 +59,19 @@ async def past_membership(call: Call, customer_id: str, segment: Segment) -> Res
         await person_of(call, customer_id)
     elif not is_customer_id(customer_id):
         raise absent("customer")
-    ranks, definitions = ranks_of(call.catalog.segments[call.tenant], segment), segment.answers_from + 1
-    cuts = (await ends_of(call, segment.id, ranks, [at_ms], definitions=definitions)).cuts(at_ms)
+    ranks = ranks_of(call.catalog.segments[call.tenant], segment)
+    turns, only_ms = await told(call, customer_id, segment, ranks, at_ms)
+    if only_ms is not None:
+        with_a_past(call.catalog.segments[call.tenant], segment)
     found, as_of_ms, survivor = await call.desk.asking.person(
-        call.tenant, customer_id, lambda whom: WasMember(whom, segment.id, at_ms, cuts), _WAS, definitions=definitions
+        call.tenant, customer_id, lambda whom: WasMember(whom, segment.id, at_ms, turns, only_ms), _WAS, definitions=segment.answers_from + 1
     )
     if found is None:
         raise absent("customer")
-    since, ended, into = instant_or_none(found.since_ms), instant_or_none(found.until_ms), merged_into(customer_id, survivor)
+    since, ended = (None, None) if only_ms is not None else (instant_or_none(found.since_ms), instant_or_none(found.until_ms))
+    history_from, into = iso(found.history_from_ms), merged_into(customer_id, survivor)
     return answer(
-        MembershipAnswer(found.member, since, ended, found.version, iso(as_of_ms), iso(at_ms), iso(found.history_from_ms), into, bool(ranks) or UNSET)
+        MembershipAnswer(found.member, since, ended, found.version, iso(as_of_ms), iso(at_ms), history_from, into, only_ms is not None or UNSET)
     )
 
 
@@ -135,8 +139,9 @@ ROUTES: Final = (
         })},
         "customers",
         "503 while a backfill has not come to this customer: then it cannot be known. With `at` it is answered from history with what is "
-        "known today, also for a segment that was saved later. Of one that depends on a rank the instant alone is told (`instant_only`): "
-        "others come and go at any instant, so `since` and `until` are null. 422 where such a segment has a `min_stay`.",
+        "known today, also for a segment that was saved later. Of one that depends on a rank `until` is told up to now by what others "
+        f"did, and beyond as if ranks stood still. Beyond {MOST_FACTS:,} events of the tenant the instant alone is told (`instant_only`): "
+        "`since` and `until` are null, and it is 422 where a rank starts a `min_stay`.",
         params=(AT, AFTER), errors=(404, 422),
     ),
 )  # fmt: skip

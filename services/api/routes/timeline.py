@@ -14,7 +14,9 @@ from schemas.rule_values import duration
 from services.api.errors import Refused, unavailable
 from services.api.foremost import ends_of, ranks_of
 from services.api.question_shapes import TimelinePoint, TimelineView
-from services.api.routes.common import AS_OF, past_instant, with_a_past
+from services.api.race import raced
+from services.api.rivals import MOST_FACTS
+from services.api.routes.common import AS_OF, past_instant, stay_by_rank, with_a_past
 from services.api.views import existing
 from services.api.web import Answer, Call, Param, RouteSpec, answer
 from services.segmenter.engine.calendar import Calendar
@@ -25,16 +27,29 @@ _USUAL_STEP: Final = Duration(0, DAY_MS)
 
 async def timeline(call: Call) -> Response:
     """Show the size of a segment at each step, and the entries and exits since the step before."""
-    segment = with_a_past(call.catalog.segments[call.tenant], existing(call.catalog.segment(call.tenant, call.path("id"))))
+    segment = existing(call.catalog.segment(call.tenant, call.path("id")))
     instants = _instants(call, Calendar(call.catalog.tenants[call.tenant].timezone))
-    ranks, definitions = ranks_of(call.catalog.segments[call.tenant], segment), segment.answers_from + 1
-    ends = await ends_of(call, segment.id, ranks, instants, definitions=definitions)
-    asked = Timeline(segment.id, instants, [ends.cuts(at_ms) for at_ms in instants] if ranks else [])
-    parts, as_of_ms = await call.desk.asking.all(call.tenant, asked, Course, definitions=definitions)
+    asked = await _asked(call, segment, instants)
+    parts, as_of_ms = await call.desk.asking.all(call.tenant, asked, Course, definitions=segment.answers_from + 1)
     segment = existing(call.catalog.segment(call.tenant, segment.id))
     if any(part.version != segment.version for part in parts):
         raise unavailable(f"segment {segment.id} has been saved meanwhile")
-    return answer(_added(segment, instants, parts, as_of_ms, net=bool(ranks)))
+    return answer(_added(segment, instants, parts, as_of_ms, net=bool(asked.cuts)))
+
+
+async def _asked(call: Call, segment: Segment, instants: list[int]) -> Timeline:
+    """Return what to ask: where the segment depends on ranks, with when these held of everybody, or at least where they ended at each instant."""
+    segments = call.catalog.segments[call.tenant]
+    ranks = ranks_of(segments, segment)
+    if not ranks:
+        return Timeline(segment.id, instants)
+    from_ms = 0 if stay_by_rank(segments, segment) else instants[0]
+    turns = await raced(call, segment, ranks, from_ms, instants[-1])
+    if turns is not None:
+        return Timeline(segment.id, instants, turns=turns, from_ms=from_ms)
+    with_a_past(segments, segment)
+    ends = await ends_of(call, segment.id, ranks, instants, definitions=segment.answers_from + 1)
+    return Timeline(segment.id, instants, [ends.cuts(at_ms) for at_ms in instants])
 
 
 def _added(segment: Segment, instants: list[int], parts: list[Course], as_of_ms: int, *, net: bool) -> TimelineView:
@@ -79,8 +94,9 @@ ROUTES: Final = (
         })},
         "segments",
         "Answered from history with what is known today, exactly: as often as customers were in by `at` of the membership. Steps of "
-        "months, and those after them, are counted from `from` in the tenant's zone. Where the segment depends on a rank the sizes are exact, and "
-        "`entered` and `exited` are `net`: who came and went again between two steps is not counted. 422 where such a segment has a `min_stay`.",
+        "months, and those after them, are counted from `from` in the tenant's zone. Where the segment depends on a rank, and there is too much "
+        f"history to follow it (beyond {MOST_FACTS:,} events of the tenant, or some hundred thousand changes of scores), the sizes are exact, and "
+        "`entered` and `exited` are `net`: who came and went again between two steps is not counted. 422 then where a rank starts a `min_stay`.",
         params=(
             Param("from", "RFC 3339 with an offset; 30 days before `to` when absent.", _INSTANT, "2026-11-20T08:00:00Z"),
             Param("to", "RFC 3339 with an offset; now when absent.", _INSTANT, "2026-11-22T08:00:00Z"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from schemas.facts import PROFILE, TYPE_NUMBERS, VOID, Brief, Fact
 from schemas.instants import DAY_MS, NEVER
@@ -95,7 +95,7 @@ class Live(State):
             elif fact.type == PROFILE:
                 self._profile_fact(fact, at_ms)
         with_items = {spec.index: spec.reaches(at_ms) for spec in self.plan.sharing.with_items}
-        self._count(facts, {spec.index: 0 for spec in self.plan.sharing.series if spec.index not in with_items} if with_items else None)
+        self._count(facts, {spec.index: 0 for spec in self.plan.sharing.series if spec.index not in with_items}, items=False)
         self._reach_back(with_items, history)
 
     def _reach_back(self, reaches: dict[int, int], history: History) -> None:
@@ -104,8 +104,8 @@ class Live(State):
             return
         self.cut |= {place: since_ms for place, since_ms in reaches.items() if since_ms > 0}
         since_ms = min(reaches.values())
-        facts = history(since_ms, self.plan.sharing.look_at_items(reaches))
-        self._count(sorted([fact for fact in facts if fact.at_ms >= since_ms], key=_AT), reaches)
+        items = self.plan.sharing.look_at_items(reaches)
+        self._count(_from(history(since_ms, items), since_ms), reaches, items=items)
 
     def _take_over(self, former: Live, places: list[int], history: History, at_ms: int) -> None:
         self.ids, self._voids = former.ids, former._voids
@@ -125,20 +125,24 @@ class Live(State):
                 self.series[spec.index] = former.series[place].under(spec.expiries, at_ms)
         self._reach_back(missing, history)
 
-    def _count(self, history: list[Brief], only: dict[int, int] | None) -> None:
-        """Add facts in their order to the series, or to some of them."""
+    def _count(self, history: list[Brief], only: dict[int, int], *, items: bool) -> None:
+        """Add facts in their order to some of the series; `items`: these look at line items, and the facts have theirs."""
+        # What a loop over all facts looks up by name costs as much as what it does.
+        plan, voids, first_other = self.plan, self._voids, PROFILE
+        wanted = [spec.index in only for spec in plan.sharing.series]
         for fact in history:
             number: int = fact.type
-            if number >= PROFILE:
+            if number >= first_other:
                 continue
-            fact_ms, body = fact.at_ms, fact.body
-            items: tuple[Any, ...] = fact.items if isinstance(fact, Fact) else ()
-            if self._voids and number == _CHECKOUT and self._voided(fact_ms, body):
+            fact_ms: int = fact.at_ms
+            body: tuple[Any, ...] = fact.body
+            if voids and number == _CHECKOUT and self._voided(fact_ms, body):
                 continue
-            for feed in self.plan.feeds(number, body):
-                if only is not None and feed.spec.index not in only:
+            lines: tuple[Any, ...] = cast(Fact, fact).items if items else ()
+            for feed in plan.feeds(number, body):
+                if not wanted[feed.spec.index]:
                     continue
-                contribution = feed.extractor.of(fact_ms, body, items)
+                contribution = feed.extractor.of(fact_ms, body, lines)
                 if contribution is not None:
                     self._contribute(feed.spec, fact_ms, contribution, fact.event_id)
 
@@ -300,6 +304,19 @@ class Live(State):
                     profile.pop(name, None)
                 else:
                     profile[name] = value
+
+
+def _from(facts: Iterable[Brief], since_ms: int) -> list[Brief]:
+    """Return the facts from an instant on in time, which is mostly how they came."""
+    found: list[Brief] = []
+    last_ms, ordered = since_ms, True
+    for fact in facts:
+        at_ms: int = fact.at_ms
+        if at_ms >= since_ms:
+            ordered = ordered and at_ms >= last_ms
+            last_ms = at_ms
+            found.append(fact)
+    return found if ordered else sorted(found, key=_AT)
 
 
 def bits_of(mask: int) -> list[int]:

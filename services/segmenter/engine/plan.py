@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from schemas.amounts import currency_exponent
 from schemas.catalog import Segment, Tenant
 from schemas.dependencies import ordered
-from schemas.facts import PROFILE, Fact
+from schemas.facts import PROFILE, Brief
 from schemas.instants import NEVER, Duration
 from schemas.rules import All, Any_, Not, Rank, Rule, SegmentRef
 from schemas.vocabulary import Kind
@@ -28,6 +28,8 @@ from services.segmenter.engine.sharing import CountsFrom, Feed, Sharing
 from services.segmenter.engine.tree import Group, Leaf, Node, formula
 
 _numbers = count()
+
+Kept = TypeVar("Kept", bound=Brief)
 
 
 class CompiledSegment:
@@ -112,7 +114,7 @@ class Plan:
         known = {spec.key: spec.index for spec in former.sharing.series}
         return [known.get(spec.key, -1) for spec in self.sharing.series]
 
-    def kept(self, facts: Iterable[Fact], from_ms: int) -> list[Fact]:
+    def kept(self, facts: Iterable[Kept], from_ms: int) -> list[Kept]:
         """Return what is kept of some facts where history goes back to an instant: of older ones what no time ends looks at.
 
         Besides, everything that is no event: what was said of the profile last, and voids, which mean checkouts of an id merged later.

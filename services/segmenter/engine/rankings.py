@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from fractions import Fraction
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from schemas.standings import KeptScore
 Score = int | Fraction
 """A score as it is compared."""
 
+_REMEMBERED: Final = 4_096
 _SMALL: Final = 1 << 62
 _DIGEST_BYTES: Final = 9
 """Rankings of one tenant are told apart by 72 bits."""
@@ -64,6 +66,7 @@ def size_of(rank: Rank) -> str:
     return str(rank.top) if rank.percent is None else short_text(rank.percent) + "%"
 
 
+@lru_cache(_REMEMBERED)
 def places(size: str, total: int) -> int:
     """Return how many of so many customers a rank of a size takes; a part of one counts as one."""
     if not size.endswith("%"):
@@ -77,10 +80,14 @@ def rank_name(ranking: str, size: str) -> str:
     return ranking + size
 
 
+def score_of(value: Any) -> Score:
+    """Return a metric's value as it is compared; a fraction comes as `(numerator, denominator)`."""
+    return Fraction(*value) if isinstance(value, tuple) else int(value)
+
+
 def kept_score(value: Any) -> KeptScore:
-    """Return a metric's value as it is kept; a fraction comes as `(numerator, denominator)`."""
-    score = Fraction(*value) if isinstance(value, tuple) else value
-    return kept(score)
+    """Return a metric's value as it is kept."""
+    return kept(score_of(value))
 
 
 def kept(score: Score) -> KeptScore:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from schemas.amounts import MICRO
-from services.segmenter.engine.readers import Reader, State
+from services.segmenter.engine.readers import Reader, State, until_other
 
 _UNIT: Final = 10**MICRO
 """Ratios are numbers, and thresholds of numbers are in millionths."""
@@ -40,11 +40,4 @@ class RatioReader(Reader):
 
     def until(self, state: State, at_ms: int, value: Any, low: int | None, high: int | None) -> int:
         """Return when either metric changes."""
-        return min(_until_change(self.numerator, state, at_ms), _until_change(self.denominator, state, at_ms))
-
-
-def _until_change(reader: Reader, state: State, at_ms: int) -> int:
-    value = reader.value(state, at_ms)
-    if isinstance(value, int):
-        return reader.until(state, at_ms, value, value, value + 1)
-    return reader.until(state, at_ms, value, None, None)
+        return min([until_other(part, state, at_ms, part.value(state, at_ms)) for part in (self.numerator, self.denominator)])

@@ -47,6 +47,13 @@ class Reader:
         return False
 
 
+def until_other(reader: Reader, state: State, at_ms: int, value: Any) -> int:
+    """Return an instant before which a value, seen at an instant, is no other one; early at worst."""
+    if isinstance(value, int):
+        return reader.until(state, at_ms, value, value, value + 1)
+    return reader.until(state, at_ms, value, None, None)
+
+
 class CountReader(Reader):
     """`count`."""
 

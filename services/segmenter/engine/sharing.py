@@ -6,7 +6,7 @@ from collections.abc import Callable, Container
 from fractions import Fraction
 from typing import Any, Final
 
-from schemas.facts import TYPE_NUMBERS, Fact
+from schemas.facts import TYPE_NUMBERS, Brief, Fact
 from schemas.instants import NEVER, Duration
 from schemas.lifetimes import Lifetime, stands
 from schemas.rule_values import NUMERIC
@@ -125,11 +125,12 @@ class Sharing:
             return self._of_returns
         return self._by_type[number]
 
-    def keeps(self, fact: Fact) -> bool:
+    def keeps(self, fact: Brief) -> bool:
         """Whether a window that no time ends looks at a fact, so that it must be kept however old it becomes."""
         at_ms: int = fact.at_ms
+        items: tuple[Any, ...] = fact.items if isinstance(fact, Fact) else ()
         for feed in self.feeds(fact.type, fact.body):
-            if any([window.keeps(at_ms) for window in feed.spec.windows]) and feed.extractor.of(at_ms, fact.body, fact.items) is not None:
+            if any([window.keeps(at_ms) for window in feed.spec.windows]) and feed.extractor.of(at_ms, fact.body, items) is not None:
                 return True
         return False
 

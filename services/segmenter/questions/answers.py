@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from schemas.questions import Asked, Explain, Population, Portray, Preview, Standings, Tally, Timeline, WasMember, WithCard
+from schemas.questions import Asked, Climb, Explain, Population, Portray, Preview, Race, Rivals, Standings, Tally, Timeline, WasMember, WithCard
+from services.segmenter.questions.contending import Climbing, Contending, Racing
 from services.segmenter.questions.explaining import Explaining
 from services.segmenter.questions.inquiry import Inquiry, OfEveryone, People, Unknowable
 from services.segmenter.questions.lining import Lining
@@ -37,6 +38,9 @@ ANSWERED_BY: Final[dict[type[Any], Callable[[People, Asked, int], Inquiry]]] = {
     WasMember: Remembering,
     Timeline: Recounting,
     Standings: Lining,
+    Climb: Climbing,
+    Rivals: Contending,
+    Race: Racing,
     Portray: Portraying,
     WithCard: Holders,
 }

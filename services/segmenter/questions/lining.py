@@ -15,6 +15,7 @@ from schemas.partitions import record_key
 from schemas.questions import Asked, Standing
 from services.segmenter.engine.live import Live
 from services.segmenter.questions.inquiry import OfEveryone, People, Unknowable
+from services.segmenter.questions.past import known_facts
 from services.segmenter.questions.person import Person
 from services.segmenter.questions.previewing import draft_of, drafted
 from services.segmenter.questions.ranked import entry_then
@@ -77,7 +78,7 @@ class Lining(OfEveryone):
         """Return the customer as the question that follows will see him."""
         if not self._past:
             return drafted(self._plan, person, self._first_ms)
-        facts = self._plan.kept(person.history(), self._history_from_ms)
+        facts = known_facts(self._plan, person, self._history_from_ms)
         return Live(self._plan, lambda *_: facts, self._first_ms)
 
     def answer(self) -> list[Standing]:

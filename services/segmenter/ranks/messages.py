@@ -21,8 +21,12 @@ Entry = tuple[Score, bytes]
 
 def entry_of(score: KeptScore, key: bytes, *, descending: bool) -> Entry:
     """Return the entry of a score."""
-    value = compared(score)
-    return (-value if descending else value), key
+    return placed(compared(score), key, descending=descending)
+
+
+def placed(score: Score, key: bytes, *, descending: bool) -> Entry:
+    """Return the same of a score as it is compared."""
+    return (-score if descending else score), key
 
 
 def cut_at(entry: Entry | None, *, descending: bool) -> Cut:
