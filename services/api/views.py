@@ -116,6 +116,9 @@ def endpoint_view(endpoint: Endpoint, *, secret: str | UnsetType = UNSET) -> End
         causes=None if endpoint.causes is None else sorted(endpoint.causes),
         imports=endpoint.imports,
         enabled=endpoint.enabled,
+        status=endpoint.status,
+        status_reason=None if endpoint.enabled else endpoint.off_reason,
+        status_since=instant_or_none(endpoint.off_ms),
         created_at=iso(endpoint.created_ms),
         secret=secret,
     )

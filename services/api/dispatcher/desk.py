@@ -90,6 +90,7 @@ class Desk:
             self._remembered.add(delivery.id)
             self._queues.add(delivery)
         self.cancel_erased()
+        self.cancel_off()
         self._written_to = self._read_to
         self._trying = asyncio.create_task(self._guarded(self._try()))
         self._recording = asyncio.create_task(self._guarded(self._record()))
@@ -145,6 +146,23 @@ class Desk:
         self._queues.hasten(lambda tenant, customer_id: self._erasures.last_seq(tenant, customer_id) >= 0, self._now_ms())
         self._wake.set()
 
+    def cancel_off(self) -> None:
+        """Have the turn of pending deliveries to endpoints that are off or gone come now, for their end."""
+        self._queues.hasten_endpoints(lambda *named: (found := self._endpoint(*named)) is None or not found.on, self._now_ms())
+        self._wake.set()
+
+    def _endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
+        return self._catalog.endpoints.get(tenant, {}).get(endpoint_id)
+
+    def _unwanted(self, delivery: Delivery) -> str:
+        """Return why a delivery is to be tried no more, nothing when it is to be."""
+        endpoint = self._endpoint(delivery.tenant, delivery.endpoint_id)
+        if endpoint is None or endpoint.deleted:
+            return "endpoint_gone"
+        if not endpoint.on:
+            return f"endpoint_{endpoint.status}"
+        return "customer_erased" if self._erased(decode_announced(delivery.transition)) else ""
+
     def _erased(self, transition: Announced) -> bool:
         """Whether a transition is of a life that was erased; the one that says so may be told to those who asked to hear it."""
         return transition.cause.kind != "erase" and transition.seq <= self._erasures.last_seq(transition.tenant, transition.customer_id)
@@ -166,13 +184,10 @@ class Desk:
                     await self._wake.wait()
 
     async def _attempt(self, delivery: Delivery) -> None:
-        endpoint = self._catalog.endpoints.get(delivery.tenant, {}).get(delivery.endpoint_id)
-        if endpoint is None or endpoint.deleted:
-            self._end(delivery, "cancelled", "endpoint_gone")
-        elif not endpoint.enabled:
-            self._end(delivery, "cancelled", "endpoint_disabled")
-        elif self._erased(decode_announced(delivery.transition)):
-            self._end(delivery, "cancelled", "customer_erased")
+        endpoint = self._endpoint(delivery.tenant, delivery.endpoint_id)
+        reason = self._unwanted(delivery)
+        if endpoint is None or reason:
+            self._end(delivery, "cancelled", reason)
         else:
             at_ms = self._now_ms()
             if not delivery.attempts:
@@ -193,9 +208,6 @@ class Desk:
         if result.gone:
             self._disable(endpoint)
             self._end(delivery, "cancelled", "endpoint_gone_410")
-            return
-        if self._erased(decode_announced(delivery.transition)):
-            self._end(delivery, "cancelled", "customer_erased")
             return
         wait_s = delay_s(len(delivery.attempts), self._draw(), result.retry_after_s, self._settings.dispatcher_schedule_s)
         if wait_s is None:
@@ -246,6 +258,9 @@ class Desk:
         for delivery in states.values():
             (self._remembered.add if delivery.state == "pending" else self._remembered.discard)(delivery.id)
         for delivery in replan:
+            if self._unwanted(delivery):
+                # Its endpoint was turned off, or its customer erased, while the attempt was under way.
+                delivery.next_ms = self._now_ms()
             self._queues.retry(delivery)
         self._wake.set()
 

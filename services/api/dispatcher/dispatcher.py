@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
-from msgspec.structs import replace
 
 from schemas.catalog import Endpoint
-from schemas.definitions import encode_definition
+from schemas.definitions import EndpointDisabled, encode_definition
 from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
 from services.api.dispatcher.metrics import PENDING
@@ -39,6 +38,7 @@ class Dispatcher(ConsumerRebalanceListener):
     ) -> None:
         self._settings, self._follower, self._erasures, self._client = settings, follower, erasures.erasures, client
         erasures.on_change(self._cancel_erased)
+        follower.on_change(self._cancel_off)
         self._now_ms, self._draw = now_ms, draw
         self._desks: dict[int, Desk] = {}
         self._consumer: AIOKafkaConsumer | None = None
@@ -49,6 +49,10 @@ class Dispatcher(ConsumerRebalanceListener):
     def _cancel_erased(self) -> None:
         for desk in self._desks.values():
             desk.cancel_erased()
+
+    def _cancel_off(self) -> None:
+        for desk in self._desks.values():
+            desk.cancel_off()
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -151,6 +155,6 @@ class Dispatcher(ConsumerRebalanceListener):
 
     async def _write_disabled(self, endpoint: Endpoint) -> None:
         assert self._definitions is not None
-        record = replace(endpoint.record(self._now_ms()), enabled=False)
+        record = EndpointDisabled(tenant=endpoint.tenant, at_ms=self._now_ms(), endpoint_id=endpoint.id, revision=endpoint.revision, reason="gone")
         await self._definitions.send_and_wait(self._settings.topics.definitions, encode_definition(record), partition=0)
         log.warning("endpoint %s of %s answered 410 and is disabled", endpoint.id, endpoint.tenant)
