@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from services.api.asking import Asking
 from services.api.backwards import Backwards
 from services.api.changes import Feed
+from services.api.delivery_log import DeliveryLog
 from services.api.desk import Desk
 from services.api.errors import install
 from services.api.freshness import Freshness
@@ -40,6 +41,7 @@ def build_desk(settings: ApiSettings) -> Desk:
     metrics, follower = Metrics(), Follower(settings)
     erasures = ErasuresFollower(settings, follower.catalog)
     reads, feed = Reads(settings, metrics), Feed(settings, erasures, metrics)
+    backwards = Backwards(settings, metrics, feed)
     return Desk(
         settings=settings,
         metrics=metrics,
@@ -49,7 +51,8 @@ def build_desk(settings: ApiSettings) -> Desk:
         reads=reads,
         freshness=Freshness(settings, reads, metrics),
         feed=feed,
-        backwards=Backwards(settings, metrics, feed),
+        backwards=backwards,
+        deliveries=DeliveryLog(settings, feed, backwards),
         asking=Asking(settings, reads, metrics),
         now_ms=now_ms,
         randomness=secrets.token_bytes,

@@ -10,6 +10,7 @@ from services.api.asking import Asking
 from services.api.auth import Randomness
 from services.api.backwards import Backwards
 from services.api.changes import Feed
+from services.api.delivery_log import DeliveryLog
 from services.api.errors import unavailable
 from services.api.freshness import Freshness
 from services.api.metrics import Metrics
@@ -32,6 +33,7 @@ class Desk:
     freshness: Freshness
     feed: Feed
     backwards: Backwards
+    deliveries: DeliveryLog
     asking: Asking
     now_ms: Callable[[], int]
     randomness: Randomness

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from schemas.definitions import EndpointDisabled, EndpointPaused, EndpointResumed
+from services.api.dispatcher import memory
 from tests.support.dispatching import dispatching
 
 
@@ -47,3 +50,45 @@ async def test_an_attempt_under_way_when_an_endpoint_is_disabled_is_the_last(kaf
         scene.announce("a", "b")
         await scene.until(lambda: scene.desk.pending == 0)
         assert {(one.state, one.reason) for one in await scene.states()} == {("cancelled", "endpoint_disabled")}
+
+
+async def test_a_successor_finds_what_is_pending_however_much_has_ended_since(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From where the progress says, which is not where the partition begins; with its attempts, in order, and nothing of what has ended."""
+    monkeypatch.setattr(memory, "_SLACK", 30)
+    async with dispatching(kafka) as scene:
+        scene.endpoint()
+        scene.answers = lambda _: 500
+        scene.announce("late", "late")
+        await scene.until(lambda: len(scene.came) == 1)
+        await scene.recorded()
+        scene.answers = lambda _: 204
+        for number in range(60):
+            scene.announce(f"c{number}")
+            await scene.until(lambda: scene.desk.pending == 2)
+            await scene.recorded()
+        await scene.desk.close()
+        progress, remembered, pending = await memory.restored(scene.settings, 0)
+        assert progress is not None
+        assert (progress.offset, progress.since > 30, len(remembered)) == (62, True, 2)
+        assert [(one.customer_id, len(one.attempts)) for one in pending] == [("late", 1), ("late", 0)]
+        await scene.open()
+        assert scene.desk.read_to == 62
+        scene.pass_s(6)
+        await scene.until(lambda: scene.desk.pending == 0)
+        ended = await scene.states()
+        assert [(one.transition_id, one.state, len(one.attempts)) for one in ended[-2:]] == [
+            ("trn_0000", "delivered", 2),
+            ("trn_0001", "delivered", 1),
+        ]
+        assert len(ended) == 62
+
+
+async def test_progress_is_written_anew_each_day(kafka: str) -> None:
+    """Records expire after thirty days: a partition that was quiet so long must not begin with its oldest transitions again."""
+    async with dispatching(kafka) as scene:
+        scene.announce("nobody")
+        await scene.recorded()
+        before = scene.desk._written_ms
+        scene.pass_s(24 * 3600)
+        await scene.until(lambda: scene.desk._written_ms > before)
+        assert scene.desk._written_ms == scene.now_ms

@@ -103,7 +103,7 @@ class Dispatching:
 
         def rests() -> bool:
             desk, queues = self.desk, self.desk._queues
-            written = not desk._unwritten and len(desk._remembered) == desk.pending and desk._written_to == desk.read_to
+            written = not desk._unwritten and len(desk._memory) == desk.pending and desk._written_to == desk.read_to
             return written and len(queues._turns) == len(queues._lanes)
 
         await self.until(rests)

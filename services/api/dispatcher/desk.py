@@ -11,16 +11,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from schemas import deliveries
 from schemas.catalog import Catalog, Endpoint
-from schemas.deliveries import Announced, Attempt, Delivery, DispatchProgress, decode_announced, delivery_id, delivery_key
+from schemas.deliveries import Announced, Attempt, Delivery, DispatchProgress, decode_announced, delivery_key, delivery_of
 from schemas.erasures import Erasures
 from services.api.dispatcher.client import AttemptResult, Client
 from services.api.dispatcher.matching import held_back, matching
+from services.api.dispatcher.memory import CARRY_AFTER_MS, Memory, restored
 from services.api.dispatcher.metrics import ATTEMPTS, ENDED, FIRST_ATTEMPT_DELAY
 from services.api.dispatcher.queues import Queues
 from services.api.dispatcher.schedule import delay_s
@@ -33,6 +34,14 @@ log = logging.getLogger(__name__)
 _BATCH: Final = 2_000
 _MOST_SLEEP_S: Final = 1.0
 _CLOSE_S: Final = 5.0
+
+
+class _Written(NamedTuple):
+    """A state as it is written."""
+
+    delivery: Delivery
+    document: bytes
+    pending: bool
 
 
 class Desk:
@@ -58,7 +67,8 @@ class Desk:
         self._written_to: int | None = None
         self._unwritten: dict[str, Delivery] = {}
         self._replan: list[Delivery] = []
-        self._remembered: set[str] = set()
+        self._written_ms = 0
+        self._memory = Memory()
         self._wake = asyncio.Event()
         self._flying: set[asyncio.Task[None]] = set()
         self._trying: asyncio.Task[None] | None = None
@@ -85,13 +95,12 @@ class Desk:
             linger_ms=0,
         )
         await self._producer.start()
-        # By the order of their transitions: compaction keeps the last record of each, so their own order says nothing.
-        for delivery in sorted(await self._restore(), key=lambda found: found.offset):
-            self._remembered.add(delivery.id)
+        progress, self._memory, pending = await restored(self._settings, self.number)
+        self._read_to = self._written_to = None if progress is None else progress.offset
+        for delivery in pending:
             self._queues.add(delivery)
         self.cancel_erased()
         self.cancel_off()
-        self._written_to = self._read_to
         self._trying = asyncio.create_task(self._guarded(self._try()))
         self._recording = asyncio.create_task(self._guarded(self._record()))
         return self._read_to
@@ -123,20 +132,9 @@ class Desk:
         held = held_back(self._catalog.segment(transition.tenant, transition.segment_id), transition) or self._erased(transition)
         endpoints = [] if held else matching(transition, self._catalog.endpoints.get(transition.tenant, {}).values())
         for endpoint in endpoints:
-            delivery = Delivery(
-                id=delivery_id(transition.id, endpoint.id),
-                tenant=transition.tenant,
-                endpoint_id=endpoint.id,
-                customer_id=transition.customer_id,
-                change=transition.change,
-                at=transition.at,
-                transition=document,
-                created_ms=now_ms,
-                next_ms=now_ms,
-                offset=offset,
-            )
-            if delivery.id not in self._remembered:
-                self._unwritten[delivery.id] = delivery
+            delivery = delivery_of(transition, document, endpoint.id, offset, now_ms)
+            if delivery.key not in self._memory:
+                self._unwritten[delivery.key] = delivery
                 self._queues.add(delivery)
         self._read_to = offset + 1
         self._wake.set()
@@ -215,13 +213,13 @@ class Desk:
             return
         log.info("delivery %s to %s: attempt %s failed: %s", delivery.id, endpoint.id, len(delivery.attempts), result.error)
         delivery.next_ms = self._now_ms() + int(wait_s * 1000)
-        self._unwritten[delivery.id] = delivery
+        self._unwritten[delivery.key] = delivery
         self._replan.append(delivery)
 
     def _end(self, delivery: Delivery, state: deliveries.State, reason: str = "") -> None:
-        delivery.state, delivery.reason, delivery.transition = state, reason, b""
+        delivery.state, delivery.reason, delivery.transition, delivery.next_ms = state, reason, b"", self._now_ms()
         ENDED.labels(state).inc()
-        self._unwritten[delivery.id] = delivery
+        self._unwritten[delivery.key] = delivery
         self._queues.done(delivery)
 
     # ---- writing down
@@ -234,29 +232,21 @@ class Desk:
             await self._write()
 
     async def _write(self) -> None:
-        if not self._unwritten and self._read_to == self._written_to:
+        now_ms = self._now_ms()
+        behind = {delivery.key: delivery for delivery in self._memory.behind(now_ms)}
+        fresh = self._read_to == self._written_to and now_ms - self._written_ms < CARRY_AFTER_MS
+        if not self._unwritten and not behind and fresh:
             return
-        assert self._producer is not None
-        states, self._unwritten = self._unwritten, {}
+        states, self._unwritten = behind | self._unwritten, {}
         replan, self._replan = self._replan, []
         read_to = self._read_to
-        records = [(delivery_key(delivery.id), deliveries.encode(delivery)) for delivery in states.values()]
-        if read_to is not None:
-            records.append((deliveries.PROGRESS, deliveries.encode(DispatchProgress(read_to))))
-        topic = self._settings.topics.deliveries
-        for start in range(0, len(records), _BATCH):
-            last = start + _BATCH >= len(records)
-            failpoints.hit("dispatcher.before_transaction")
-            async with self._producer.transaction():
-                # The progress is in the last one, after every state that it vouches for.
-                sent = [await self._producer.send(topic, value, key=key, partition=self.number) for key, value in records[start : start + _BATCH]]
-                await asyncio.gather(*sent)
-                failpoints.hit("dispatcher.in_transaction")
-            failpoints.hit("dispatcher.after_transaction")
-            if last:
-                self._written_to = read_to
-        for delivery in states.values():
-            (self._remembered.add if delivery.state == "pending" else self._remembered.discard)(delivery.id)
+        # Encoded now: while they are being written some may end, and are written again by the next.
+        written = [_Written(delivery, deliveries.encode(delivery), delivery.state == "pending") for delivery in states.values()]
+        for start in range(0, max(1, len(written)), _BATCH):
+            # The progress that vouches for all of them is in the last one, after every state.
+            vouched = read_to if start + _BATCH >= len(written) else self._written_to
+            await self._transact(written[start : start + _BATCH], vouched, now_ms)
+        self._written_to, self._written_ms = read_to, now_ms
         for delivery in replan:
             if self._unwanted(delivery):
                 # Its endpoint was turned off, or its customer erased, while the attempt was under way.
@@ -264,29 +254,23 @@ class Desk:
             self._queues.retry(delivery)
         self._wake.set()
 
-    async def _restore(self) -> list[Delivery]:
-        """Read the partition of `deliveries` to its end: the deliveries that are pending, and the progress."""
-        tp = TopicPartition(self._settings.topics.deliveries, self.number)
-        consumer = AIOKafkaConsumer(**self._settings.kafka_options(), isolation_level="read_committed", enable_auto_commit=False)
-        await consumer.start()
-        found: dict[bytes, Delivery] = {}
-        try:
-            consumer.assign([tp])
-            await consumer.seek_to_beginning(tp)
-            end = (await consumer.end_offsets([tp]))[tp]
-            while await consumer.position(tp) < end:
-                for record in (await consumer.getmany(tp, timeout_ms=500)).get(tp, []):
-                    if record.key == deliveries.PROGRESS:
-                        self._read_to = deliveries.decode_progress(record.value).offset
-                        continue
-                    delivery = None if record.value is None else deliveries.decode_delivery(record.value)
-                    if delivery is not None and delivery.state == "pending":
-                        found[record.key] = delivery
-                    else:
-                        found.pop(record.key, None)
-        finally:
-            await consumer.stop()
-        return list(found.values())
+    async def _transact(self, states: list[_Written], vouched: int | None, now_ms: int) -> None:
+        """Write states, and behind them how far the partition is, in one transaction."""
+        assert self._producer is not None
+        records = [(delivery_key(one.delivery.key), one.document) for one in states]
+        if vouched is not None:
+            records.append((deliveries.PROGRESS, deliveries.encode(DispatchProgress(vouched, self._memory.since))))
+        if not records:
+            return
+        topic = self._settings.topics.deliveries
+        failpoints.hit("dispatcher.before_transaction")
+        async with self._producer.transaction():
+            sent = [await self._producer.send(topic, value, key=key, partition=self.number) for key, value in records]
+            places = await asyncio.gather(*sent)
+            failpoints.hit("dispatcher.in_transaction")
+        failpoints.hit("dispatcher.after_transaction")
+        for one, place in zip(states, places, strict=False):
+            self._memory.wrote(one.delivery, place.offset, now_ms, pending=one.pending)
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:

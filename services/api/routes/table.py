@@ -8,6 +8,7 @@ from services.api.routes import (
     attributes,
     customer,
     customers,
+    deliveries,
     explain,
     feed,
     history,
@@ -38,5 +39,6 @@ ROUTES: Final[tuple[RouteSpec, ...]] = (
     *history.ROUTES,
     *feed.ROUTES,
     *webhooks.ROUTES,
+    *deliveries.ROUTES,
     *keys.ROUTES,
 )
