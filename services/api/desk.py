@@ -17,7 +17,7 @@ from services.api.metrics import Metrics
 from services.api.reads import Reads
 from services.api.settings import ApiSettings
 from services.api.writer import Writer
-from services.kit.follower import ErasuresFollower, Follower
+from services.kit.follower import AffairsFollower, ErasuresFollower, Follower
 
 
 @dataclass
@@ -28,6 +28,7 @@ class Desk:
     metrics: Metrics
     follower: Follower
     erasures: ErasuresFollower
+    affairs: AffairsFollower
     writer: Writer
     reads: Reads
     freshness: Freshness

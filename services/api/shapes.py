@@ -294,6 +294,9 @@ class EndpointView(Struct, kw_only=True):
         ),
     ]
     status_since: Annotated[str | None, Meta(description="Since when nothing is pushed to it; null while it is enabled.")]
+    failing_since: Annotated[
+        str | None, Meta(description="Since when it has taken nothing that was sent; null while it does, and in the first hour or so.")
+    ]
     created_at: Instant
     secret: Annotated[str, Meta(description="Verifies signatures (Standard Webhooks).")] | UnsetType = UNSET
 

@@ -42,7 +42,7 @@ def test_an_endpoint_shows_its_secret_once(api: Api) -> None:
     assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 32
     assert endpoint | {"id": "", "created_at": ""} == {
         "id": "", "url": HOOK["url"], "description": "", "segments": ["gold"], "changes": ["entered"], "causes": ["clock", "event"], "imports": True,
-        "enabled": True, "status": "enabled", "status_reason": None, "status_since": None, "created_at": "",
+        "enabled": True, "status": "enabled", "status_reason": None, "status_since": None, "failing_since": None, "created_at": "",
     }  # fmt: skip
     path = made.headers["location"]
     assert path == f"/v1/webhooks/{endpoint['id']}"

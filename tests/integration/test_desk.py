@@ -92,3 +92,39 @@ async def test_progress_is_written_anew_each_day(kafka: str) -> None:
         scene.pass_s(24 * 3600)
         await scene.until(lambda: scene.desk._written_ms > before)
         assert scene.desk._written_ms == scene.now_ms
+
+
+async def test_an_endpoint_that_has_taken_nothing_for_five_days_is_disabled(kafka: str) -> None:
+    """Not before; since when survives the dispatcher; one that is exhausted says so. Somebody must turn it on again, and then it has five days."""
+    async with dispatching(kafka) as scene:
+        scene.endpoint()
+        scene.answers = lambda _: 500
+        begun_ms = scene.now_ms
+        scene.announce("a")
+        await scene.until(lambda: len(scene.came) == 1)
+        for minutes in (40, 40, *[1_440] * 4, 1_360):
+            assert not scene.disabled
+            await scene.recorded()
+            await scene.desk.close()
+            await scene.open()
+            scene.came.clear()
+            scene.pass_s(60 * minutes)
+            scene.announce(f"at-{scene.now_ms}")
+            await scene.until(lambda: bool(scene.came))
+        await scene.until(lambda: bool(scene.disabled))
+        assert scene.now_ms - begun_ms == 5 * 86_400_000
+        assert {(endpoint.id, reason) for endpoint, reason in scene.disabled} == {("e", "failing")}
+        assert scene.affairs.failing_since(scene.found()) == begun_ms
+        scene.define(EndpointDisabled(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=1, reason="failing"))
+        scene.desk.cancel_off()
+        await scene.until(lambda: scene.desk.pending == 0)
+        assert {(one.state, one.reason) for one in await scene.states()} <= {("cancelled", "endpoint_disabled"), ("exhausted", "")}
+        scene.disabled.clear()
+        scene.pass_s(60)
+        scene.define(EndpointResumed(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=2))
+        before = len(scene.came)
+        scene.announce("b")
+        await scene.until(lambda: len(scene.came) > before)
+        await scene.recorded()
+        assert not scene.disabled
+        assert scene.affairs.failing_since(scene.found()) is None

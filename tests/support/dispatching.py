@@ -14,11 +14,13 @@ from aiohttp import web
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas import deliveries
+from schemas.affairs import Affair, Affairs, encode_affair
 from schemas.catalog import Catalog, Endpoint
 from schemas.definitions import Definition, EndpointPut, TenantPut, encode_definition
 from schemas.deliveries import Delivery, decode_delivery
 from schemas.erasures import Erasures
 from schemas.instants import iso
+from services.api.dispatcher.around import Around
 from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
 from services.api.dispatcher.settings import DispatcherSettings
@@ -26,6 +28,16 @@ from services.kit.kafka import between, ensure_topics, hold
 from tests.support.services import SECRET
 
 BEGIN_MS = 1_764_000_000_000
+
+
+def around(catalog: Catalog, erasures: Erasures | None = None, **more: Any) -> Around:
+    """What a desk works with: a plain clock, no way out, nobody to tell."""
+    settings = more.get("settings", DispatcherSettings())
+    usual: dict[str, Any] = {
+        "settings": settings, "catalog": catalog, "erasures": erasures or Erasures(catalog), "affairs": Affairs(settings.partitions),
+        "client": Client(()), "now_ms": lambda: 3_000, "draw": lambda: 0.5, "disable": lambda *_: None, "say": lambda _: None,
+    }  # fmt: skip
+    return Around(**(usual | more))
 
 
 class Dispatching:
@@ -36,7 +48,9 @@ class Dispatching:
         self.now_ms = BEGIN_MS
         self.catalog = Catalog()
         self.erasures = Erasures(self.catalog)
-        self.disabled: list[Endpoint] = []
+        self.affairs = Affairs(settings.partitions)
+        self.disabled: list[tuple[Endpoint, str]] = []
+        self.said: list[Affair] = []
         self.came: list[tuple[int, str, bytes]] = []
         self.answers: Callable[[str], int] = lambda _: 204
         self.url = ""
@@ -61,11 +75,16 @@ class Dispatching:
 
     async def open(self) -> None:
         """Open the desk; what it does comes before this returns only as far as what it had to restore."""
-        self.desk = Desk(
-            0, self.settings, self.catalog, self.erasures, self.client,
-            now_ms=lambda: self.now_ms, draw=lambda: 0.5, disable=self.disabled.append,
-        )  # fmt: skip
+        self.desk = Desk(0, around(
+            self.catalog, self.erasures, settings=self.settings, affairs=self.affairs, client=self.client, now_ms=lambda: self.now_ms,
+            disable=lambda endpoint, reason: self.disabled.append((endpoint, reason)), say=self.say,
+        ))  # fmt: skip
         await self.desk.open()
+
+    def say(self, affair: Affair) -> None:
+        """Tell everybody at once."""
+        self.said.append(affair)
+        self.affairs.apply(encode_affair(affair))
 
     def transition(self, customer: str, number: int, **more: Any) -> bytes:
         """Return a transition decided now."""

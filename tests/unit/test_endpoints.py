@@ -20,12 +20,10 @@ from schemas.definitions import (
     TenantPut,
     encode_definition,
 )
-from schemas.erasures import Erasures
 from schemas.instants import iso
-from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
 from services.api.dispatcher.queues import Queues
-from services.api.dispatcher.settings import DispatcherSettings
+from tests.support.dispatching import around
 from tests.unit.test_dispatcher import delivery
 
 PUT = EndpointPut(tenant="t", at_ms=100, endpoint_id="e", replaces=0, url="https://x.example/", secret="whsec_AAAA")
@@ -122,7 +120,7 @@ def test_nothing_is_queued_of_a_time_in_which_an_endpoint_was_off(acts: list[str
             spans, off_ms = [(off_ms, 1_000 * number)], None
         elif not found(catalog).on and off_ms is None:
             off_ms = 1_000 * number
-    desk = Desk(0, DispatcherSettings(), catalog, Erasures(catalog), Client(()), now_ms=lambda: 9_000, draw=lambda: 0.5, disable=lambda _: None)
+    desk = Desk(0, around(catalog, now_ms=lambda: 9_000))
     at = iso(decided_ms)
     desk.read(0, json.dumps({
         "id": "trn", "tenant": "t", "customer_id": "718", "segment_id": "s", "change": "entered", "at": at, "decided_at": at, "cause": {"kind": "event"},

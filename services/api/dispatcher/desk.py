@@ -10,22 +10,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
 from schemas import deliveries
-from schemas.catalog import Catalog, Endpoint
+from schemas.catalog import Endpoint
 from schemas.deliveries import Announced, Attempt, Delivery, DispatchProgress, decode_announced, delivery_key, delivery_of
-from schemas.erasures import Erasures
-from services.api.dispatcher.client import AttemptResult, Client
+from services.api.dispatcher.around import Around
+from services.api.dispatcher.client import AttemptResult
 from services.api.dispatcher.matching import held_back, matching
 from services.api.dispatcher.memory import CARRY_AFTER_MS, Memory, restored
 from services.api.dispatcher.metrics import ATTEMPTS, ENDED, FIRST_ATTEMPT_DELAY
+from services.api.dispatcher.patience import Patience
 from services.api.dispatcher.queues import Queues
 from services.api.dispatcher.schedule import delay_s
-from services.api.dispatcher.settings import DispatcherSettings
 from services.kit import failpoints
 from services.kit.logs import die
 
@@ -47,22 +47,11 @@ class _Written(NamedTuple):
 class Desk:
     """The deliveries of one partition. `read` takes transitions in; the rest goes on by itself between `open` and `close`."""
 
-    def __init__(
-        self,
-        number: int,
-        settings: DispatcherSettings,
-        catalog: Catalog,
-        erasures: Erasures,
-        client: Client,
-        *,
-        now_ms: Callable[[], int],
-        draw: Callable[[], float],
-        disable: Callable[[Endpoint], None],
-    ) -> None:
-        self.number = number
-        self._settings, self._catalog, self._erasures, self._client = settings, catalog, erasures, client
-        self._now_ms, self._draw, self._disable = now_ms, draw, disable
-        self._queues = Queues(settings.dispatcher_in_flight)
+    def __init__(self, number: int, around: Around) -> None:
+        self.number, self._around = number, around
+        self._settings, self._catalog, self._erasures, self._now_ms = around.settings, around.catalog, around.erasures, around.now_ms
+        self._queues = Queues(self._settings.dispatcher_in_flight)
+        self._patience = Patience(number, int(self._settings.dispatcher_disable_after_s * 1_000), around.affairs, around.say)
         self._read_to: int | None = None
         self._written_to: int | None = None
         self._unwritten: dict[str, Delivery] = {}
@@ -96,7 +85,9 @@ class Desk:
         )
         await self._producer.start()
         progress, self._memory, pending = await restored(self._settings, self.number)
-        self._read_to = self._written_to = None if progress is None else progress.offset
+        if progress is not None:
+            self._read_to = self._written_to = progress.offset
+            self._patience.failing.update({(tenant, endpoint_id): since_ms for tenant, endpoint_id, since_ms in progress.failing})
         for delivery in pending:
             self._queues.add(delivery)
         self.cancel_erased()
@@ -149,6 +140,12 @@ class Desk:
         self._queues.hasten_endpoints(lambda *named: (found := self._endpoint(*named)) is None or not found.on, self._now_ms())
         self._wake.set()
 
+    def answer_claims(self) -> None:
+        """Contradict what others say of endpoints that have taken something here."""
+        for name in self._around.affairs.claimed:
+            if (endpoint := self._endpoint(*name)) is not None:
+                self._patience.answer(endpoint)
+
     def _endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
         return self._catalog.endpoints.get(tenant, {}).get(endpoint_id)
 
@@ -191,7 +188,7 @@ class Desk:
             if not delivery.attempts:
                 FIRST_ATTEMPT_DELAY.observe(max(0, at_ms - delivery.created_ms) / 1000)
             failpoints.hit("dispatcher.before_attempt")
-            result = await self._client.post(endpoint, delivery.id, delivery.body, at_ms)
+            result = await self._around.client.post(endpoint, delivery.id, delivery.body, at_ms)
             failpoints.hit("dispatcher.after_attempt")
             ATTEMPTS.labels("none" if result.status is None else f"{result.status // 100}xx").inc()
             delivery.attempts = [*delivery.attempts, Attempt(at_ms, result.status, result.duration_ms, result.error)]
@@ -201,13 +198,16 @@ class Desk:
 
     def _judge(self, delivery: Delivery, endpoint: Endpoint, result: AttemptResult) -> None:
         if result.delivered:
+            self._patience.took(endpoint, delivery.attempts[-1].at_ms)
             self._end(delivery, "delivered")
             return
         if result.gone:
-            self._disable(endpoint)
+            self._around.disable(endpoint, "gone")
             self._end(delivery, "cancelled", "endpoint_gone_410")
             return
-        wait_s = delay_s(len(delivery.attempts), self._draw(), result.retry_after_s, self._settings.dispatcher_schedule_s)
+        if self._patience.failed(endpoint, delivery.attempts[-1].at_ms):
+            self._around.disable(endpoint, "failing")
+        wait_s = delay_s(len(delivery.attempts), self._around.draw(), result.retry_after_s, self._settings.dispatcher_schedule_s)
         if wait_s is None:
             self._end(delivery, "exhausted")
             return
@@ -259,7 +259,8 @@ class Desk:
         assert self._producer is not None
         records = [(delivery_key(one.delivery.key), one.document) for one in states]
         if vouched is not None:
-            records.append((deliveries.PROGRESS, deliveries.encode(DispatchProgress(vouched, self._memory.since))))
+            failing = [(*name, since_ms) for name, since_ms in self._patience.failing.items()]
+            records.append((deliveries.PROGRESS, deliveries.encode(DispatchProgress(vouched, self._memory.since, failing))))
         if not records:
             return
         topic = self._settings.topics.deliveries

@@ -20,6 +20,9 @@ class DispatcherSettings(WebhookSettings):
     dispatcher_pending: int = Field(200_000, ge=1, description="Pending deliveries held; beyond it no new transitions are read.")
     dispatcher_record_every_ms: float = Field(100.0, gt=0, le=10_000, description="How often states are written, in one transaction.")
     dispatcher_schedule_s: Annotated[tuple[float, ...], NoDecode] = Field(SCHEDULE_S, description="Seconds before each attempt, separated by commas.")
+    dispatcher_disable_after_s: float = Field(
+        5 * 86_400.0, ge=60, description="An endpoint that has taken nothing for so long, although it was tried, is disabled."
+    )
     dispatcher_session_timeout_s: float = Field(10.0, ge=6, le=300, description="A dispatcher silent for so long loses its partitions.")
 
     @field_validator("dispatcher_schedule_s", mode="before")

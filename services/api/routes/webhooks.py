@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Response
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from schemas import endpoints
@@ -38,18 +39,18 @@ async def create(call: Call) -> Response:
     put = _put(call, new_id("whk", call.desk.randomness), 0, secret, body)
     await call.desk.writer.define(put)
     headers = {"Location": f"/v1/webhooks/{put.endpoint_id}"}
-    return answer(endpoint_view(endpoints.saved(put, None), secret=secret), 201, etag=1, headers=headers)
+    return answer(_view(call, endpoints.saved(put, None), secret=secret), 201, etag=1, headers=headers)
 
 
 async def list_all(call: Call) -> Response:
     """Show all endpoints."""
-    return answer(EndpointPage([endpoint_view(endpoint) for endpoint in call.catalog.endpoints_of(call.tenant)], None))
+    return answer(EndpointPage([_view(call, endpoint) for endpoint in call.catalog.endpoints_of(call.tenant)], None))
 
 
 async def read(call: Call) -> Response:
     """Show one endpoint."""
     endpoint = existing(call)
-    return answer(endpoint_view(endpoint), etag=endpoint.revision)
+    return answer(_view(call, endpoint), etag=endpoint.revision)
 
 
 async def replace_all(call: Call) -> Response:
@@ -57,14 +58,14 @@ async def replace_all(call: Call) -> Response:
     matching = call.if_match()
     body = await call.body(EndpointBody)
     made = await saved(call, matching, lambda found: _put(call, found.id, found.revision, found.secret, body))
-    return answer(endpoint_view(made), etag=made.revision)
+    return answer(_view(call, made), etag=made.revision)
 
 
 async def rotate(call: Call) -> Response:
     """Give an endpoint a new secret and show it, once; deliveries are signed with the former one as well for a day."""
     matching, secret = call.if_match(), _new_secret(call)
     made = await saved(call, matching, lambda found: replace(found.record(call.desk.now_ms()), secret=secret))
-    return answer(endpoint_view(made, secret=secret), etag=made.revision)
+    return answer(_view(call, made, secret=secret), etag=made.revision)
 
 
 async def pause(call: Call) -> Response:
@@ -77,7 +78,7 @@ async def pause(call: Call) -> Response:
         return EndpointPaused(tenant=call.tenant, at_ms=at_ms, endpoint_id=found.id, revision=found.revision) if found.on else None
 
     made = await saved(call, call.if_match(), record)
-    return answer(endpoint_view(made), etag=made.revision)
+    return answer(_view(call, made), etag=made.revision)
 
 
 async def resume(call: Call) -> Response:
@@ -88,7 +89,7 @@ async def resume(call: Call) -> Response:
         return None if found.on else EndpointResumed(tenant=call.tenant, at_ms=at_ms, endpoint_id=found.id, revision=found.revision)
 
     made = await saved(call, call.if_match(), record)
-    return answer(endpoint_view(made), etag=made.revision)
+    return answer(_view(call, made), etag=made.revision)
 
 
 async def saved(call: Call, matching: list[str] | None, record_of: Callable[[Endpoint], EndpointRecord | None]) -> Endpoint:
@@ -123,6 +124,10 @@ async def test(call: Call) -> Response:
     found = await send_test(existing(call), call.desk.settings, call.desk.now_ms())
     delivered = found.status is not None and 200 <= found.status < 300
     return answer(TestResult(delivered, found.status, found.duration_ms, found.error))
+
+
+def _view(call: Call, endpoint: Endpoint, *, secret: str | UnsetType = UNSET) -> EndpointView:
+    return endpoint_view(endpoint, call.desk.affairs.affairs.failing_since(endpoint), secret=secret)
 
 
 def _new_secret(call: Call) -> str:
@@ -212,6 +217,7 @@ _ENDPOINT: Final[dict[str, Any]] = {
     "status": "enabled",
     "status_reason": None,
     "status_since": None,
+    "failing_since": None,
     "created_at": AS_OF,
 }
 _PAUSED: Final = _ENDPOINT | {"status": "paused", "status_since": AS_OF}
