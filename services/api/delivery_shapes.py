@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta, Struct
 
 from services.api.shapes import Cursor, Instant, OptionalInstant
@@ -48,4 +49,37 @@ class DeliveryPage(Struct):
     """
 
     deliveries: list[DeliveryView]
+    next: Cursor
+
+
+class ReplayBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is to be pushed again: transitions by their ids, or what was decided in a span of time."""
+
+    ids: Annotated[list[str], Meta(min_length=1, max_length=10_000, description="Ids of transitions, whatever the endpoint is for.")] | None = None
+    from_: Annotated[str, Meta(description="RFC 3339 with an offset.", extra_json_schema={"format": "date-time"})] | None = msgspec.field(
+        default=None, name="from"
+    )
+    to: Annotated[str, Meta(description="RFC 3339 with an offset, exclusive; absent for now.", extra_json_schema={"format": "date-time"})] | None = (
+        None
+    )
+
+
+class ReplayView(Struct, kw_only=True):
+    """A replay, and how far it is. It is done when all that there is has been queued; what became of it is among the deliveries."""
+
+    id: str
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["running", "done"]})]
+    asked_at: Instant
+    from_: Instant = msgspec.field(name="from")
+    to: Instant
+    ids: Annotated[int | None, Meta(description="How many transitions were named; null for a span of time.")]
+    queued: Annotated[int, Meta(description="Deliveries queued so far. What is on its way already is not queued again.")]
+    progress: Annotated[float, Meta(ge=0, le=1)]
+    reason: Annotated[str | None, Meta(description="Why it ended early: `endpoint_paused`, `endpoint_disabled`, `endpoint_gone`.")]
+
+
+class ReplayPage(Struct):
+    """An endpoint's last replays, the newest first."""
+
+    replays: list[ReplayView]
     next: Cursor

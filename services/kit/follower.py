@@ -75,6 +75,11 @@ class TopicFollower:
                 self._changed.clear()
                 await self._changed.wait()
 
+    async def settled(self, timeout_s: float = 10.0) -> None:
+        """Wait until everything has been folded that is on the topic now; raise TimeoutError otherwise."""
+        if self._consumer is not None:
+            await self.reached((await self._consumer.end_offsets([self._tp]))[self._tp], timeout_s)
+
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             try:

@@ -11,19 +11,21 @@ from ipaddress import ip_network
 from typing import Any
 
 from aiohttp import web
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas import deliveries
-from schemas.affairs import Affair, Affairs, encode_affair
+from schemas.affairs import Affair, Affairs, Replay, ReplayAsked, encode_affair
 from schemas.catalog import Catalog, Endpoint
 from schemas.definitions import Definition, EndpointPut, TenantPut, encode_definition
 from schemas.deliveries import Delivery, decode_delivery
 from schemas.erasures import Erasures
 from schemas.instants import iso
+from schemas.partitions import record_key
 from services.api.dispatcher.around import Around
 from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
 from services.api.dispatcher.settings import DispatcherSettings
+from services.kit.follower import AffairsFollower
 from services.kit.kafka import between, ensure_topics, hold
 from tests.support.services import SECRET
 
@@ -48,7 +50,9 @@ class Dispatching:
         self.now_ms = BEGIN_MS
         self.catalog = Catalog()
         self.erasures = Erasures(self.catalog)
-        self.affairs = Affairs(settings.partitions)
+        self.follower = AffairsFollower(settings)
+        self.follower.on_change(self._hear)
+        self.affairs = self.follower.affairs
         self.disabled: list[tuple[Endpoint, str]] = []
         self.said: list[Affair] = []
         self.came: list[tuple[int, str, bytes]] = []
@@ -56,7 +60,8 @@ class Dispatching:
         self.url = ""
         self.desk: Desk
         self.client: Client
-        self._offset = 0
+        self._offset = self._numbered = self._asked = 0
+        self._producer: AIOKafkaProducer | None = None
         self.define(TenantPut(tenant="t", at_ms=1, timezone="UTC", currency="EUR", country="FR", salt="s"))
 
     def define(self, record: Definition) -> None:
@@ -80,6 +85,36 @@ class Dispatching:
             disable=lambda endpoint, reason: self.disabled.append((endpoint, reason)), say=self.say,
         ))  # fmt: skip
         await self.desk.open()
+        await self.follower.settled()
+        self.desk.replay()
+
+    async def replay(self, from_ms: int, to_ms: int, *, ids: list[str] | None = None, endpoint_id: str = "e") -> Replay:
+        """Ask for a replay, as the API does, and return what becomes of it."""
+        self._asked += 1
+        asked = ReplayAsked("t", endpoint_id, f"rpl_{self._asked}", self.now_ms, from_ms, to_ms, ids)
+        await self._produce(self.settings.topics.affairs, b"", encode_affair(asked))
+        await self.until(lambda: self.affairs.replay("t", endpoint_id, asked.replay_id) is not None)
+        found = self.affairs.replay("t", endpoint_id, asked.replay_id)
+        assert found is not None
+        return found
+
+    async def publish(self, *customers: str, **more: Any) -> list[bytes]:
+        """Write a transition of each customer on the topic, have the desk read them, and return them."""
+        written = []
+        for customer in customers:
+            document = self.transition(customer, self._numbered, **more)
+            self._numbered += 1
+            offset = await self._produce(self.settings.topics.changes, record_key("t", customer), document)
+            self.desk.read(offset, document)
+            written.append(document)
+        return written
+
+    async def _produce(self, topic: str, key: bytes, document: bytes) -> int:
+        if self._producer is None:
+            self._producer = AIOKafkaProducer(bootstrap_servers=self.settings.kafka, acks="all")
+            await self._producer.start()
+        place = await self._producer.send_and_wait(topic, document, key=key, partition=0, timestamp_ms=self.now_ms)
+        return int(place.offset)
 
     def say(self, affair: Affair) -> None:
         """Tell everybody at once."""
@@ -142,6 +177,9 @@ class Dispatching:
         await consumer.stop()
         return list(found.values())
 
+    def _hear(self) -> None:
+        self.desk.hear()
+
     async def _hook(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         self.came.append((self.now_ms, request.headers["webhook-id"], await request.read()))
@@ -161,9 +199,13 @@ async def dispatching(kafka: str, **more: Any) -> AsyncIterator[Dispatching]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     scene.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     async with Client((ip_network("127.0.0.1/32"),)) as scene.client:
+        await scene.follower.start()
         await scene.open()
         try:
             yield scene
         finally:
             await scene.desk.close()
+            await scene.follower.stop()
+            if scene._producer is not None:
+                await scene._producer.stop()
             await runner.cleanup()

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaProducer
 
 from schemas import deliveries
+from schemas.affairs import encode_affair
 from schemas.catalog import Endpoint
 from schemas.deliveries import Announced, Attempt, Delivery, DispatchProgress, decode_announced, delivery_key, delivery_of
 from services.api.dispatcher.around import Around
@@ -25,6 +26,7 @@ from services.api.dispatcher.memory import CARRY_AFTER_MS, Memory, restored
 from services.api.dispatcher.metrics import ATTEMPTS, ENDED, FIRST_ATTEMPT_DELAY
 from services.api.dispatcher.patience import Patience
 from services.api.dispatcher.queues import Queues
+from services.api.dispatcher.replaying import Replaying
 from services.api.dispatcher.schedule import delay_s
 from services.kit import failpoints
 from services.kit.logs import die
@@ -51,6 +53,7 @@ class Desk:
         self.number, self._around = number, around
         self._settings, self._catalog, self._erasures, self._now_ms = around.settings, around.catalog, around.erasures, around.now_ms
         self._queues = Queues(self._settings.dispatcher_in_flight)
+        self._replaying = Replaying(number, around, self._take)
         self._patience = Patience(number, int(self._settings.dispatcher_disable_after_s * 1_000), around.affairs, around.say)
         self._read_to: int | None = None
         self._written_to: int | None = None
@@ -62,6 +65,7 @@ class Desk:
         self._flying: set[asyncio.Task[None]] = set()
         self._trying: asyncio.Task[None] | None = None
         self._recording: asyncio.Task[None] | None = None
+        self._repeating: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._producer: AIOKafkaProducer | None = None
 
@@ -90,11 +94,23 @@ class Desk:
             self._patience.failing.update({(tenant, endpoint_id): since_ms for tenant, endpoint_id, since_ms in progress.failing})
         for delivery in pending:
             self._queues.add(delivery)
+            self._replaying.queued(delivery)
         self.cancel_erased()
         self.cancel_off()
         self._trying = asyncio.create_task(self._guarded(self._try()))
         self._recording = asyncio.create_task(self._guarded(self._record()))
         return self._read_to
+
+    def replay(self) -> None:
+        """Go on with the replays that are not done. The steps that the former owner wrote must be among the affairs by now."""
+        self._repeating = asyncio.create_task(self._guarded(self._replaying.run()))
+
+    def hear(self) -> None:
+        """Look at the affairs of endpoints, which have changed: replays to begin with, claims to contradict."""
+        self._replaying.wake()
+        for name in self._around.affairs.claimed:
+            if (endpoint := self._endpoint(*name)) is not None:
+                self._patience.answer(endpoint)
 
     async def close(self) -> None:
         """Write down what is known and stop; what is under way is tried again by the next owner, with the same id and bytes.
@@ -102,7 +118,7 @@ class Desk:
         The recorder is asked to end and not cancelled: a transaction that was cut off would take its states with it, and the
         progress must not pass them.
         """
-        trying = [task for task in (self._trying, *self._flying) if task is not None]
+        trying = [task for task in (self._trying, self._repeating, *self._flying) if task is not None]
         for task in trying:
             task.cancel()
         await asyncio.gather(*trying, return_exceptions=True)
@@ -123,12 +139,27 @@ class Desk:
         held = held_back(self._catalog.segment(transition.tenant, transition.segment_id), transition) or self._erased(transition)
         endpoints = [] if held else matching(transition, self._catalog.endpoints.get(transition.tenant, {}).values())
         for endpoint in endpoints:
-            delivery = delivery_of(transition, document, endpoint.id, offset, now_ms)
-            if delivery.key not in self._memory:
-                self._unwritten[delivery.key] = delivery
-                self._queues.add(delivery)
+            self._queue(delivery_of(transition, document, endpoint.id, offset, now_ms))
         self._read_to = offset + 1
         self._wake.set()
+
+    def _queue(self, delivery: Delivery) -> None:
+        if not self._pends(delivery.key):
+            self._unwritten[delivery.key] = delivery
+            self._queues.add(delivery)
+            self._replaying.queued(delivery)
+
+    def _pends(self, key: str) -> bool:
+        unwritten = self._unwritten.get(key)
+        return key in self._memory if unwritten is None else unwritten.state == "pending"
+
+    def _take(self, delivery: Delivery) -> bool:
+        """Queue a delivery of a replay and say whether it was: not if it is on its way already, or its customer was erased."""
+        if self._pends(delivery.id) or self._pends(delivery.key) or self._erased(decode_announced(delivery.transition)):
+            return False
+        self._queue(delivery)
+        self._wake.set()
+        return True
 
     def cancel_erased(self) -> None:
         """Have the turn of pending deliveries about erased customers come now, for their end."""
@@ -139,12 +170,6 @@ class Desk:
         """Have the turn of pending deliveries to endpoints that are off or gone come now, for their end."""
         self._queues.hasten_endpoints(lambda *named: (found := self._endpoint(*named)) is None or not found.on, self._now_ms())
         self._wake.set()
-
-    def answer_claims(self) -> None:
-        """Contradict what others say of endpoints that have taken something here."""
-        for name in self._around.affairs.claimed:
-            if (endpoint := self._endpoint(*name)) is not None:
-                self._patience.answer(endpoint)
 
     def _endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
         return self._catalog.endpoints.get(tenant, {}).get(endpoint_id)
@@ -221,6 +246,7 @@ class Desk:
         ENDED.labels(state).inc()
         self._unwritten[delivery.key] = delivery
         self._queues.done(delivery)
+        self._replaying.ended(delivery)
 
     # ---- writing down
 
@@ -235,17 +261,19 @@ class Desk:
         now_ms = self._now_ms()
         behind = {delivery.key: delivery for delivery in self._memory.behind(now_ms)}
         fresh = self._read_to == self._written_to and now_ms - self._written_ms < CARRY_AFTER_MS
-        if not self._unwritten and not behind and fresh:
+        if not self._unwritten and not behind and fresh and not self._replaying.steps:
             return
         states, self._unwritten = behind | self._unwritten, {}
+        steps, self._replaying.steps = self._replaying.steps, {}
         replan, self._replan = self._replan, []
         read_to = self._read_to
         # Encoded now: while they are being written some may end, and are written again by the next.
         written = [_Written(delivery, deliveries.encode(delivery), delivery.state == "pending") for delivery in states.values()]
         for start in range(0, max(1, len(written)), _BATCH):
-            # The progress that vouches for all of them is in the last one, after every state.
-            vouched = read_to if start + _BATCH >= len(written) else self._written_to
-            await self._transact(written[start : start + _BATCH], vouched, now_ms)
+            # The progress that vouches for all of them is in the last one, after every state, and so are the steps of replays.
+            last = start + _BATCH >= len(written)
+            affairs = [encode_affair(step) for step in steps.values()] if last else []
+            await self._transact(written[start : start + _BATCH], affairs, read_to if last else self._written_to, now_ms)
         self._written_to, self._written_ms = read_to, now_ms
         for delivery in replan:
             if self._unwanted(delivery):
@@ -254,20 +282,22 @@ class Desk:
             self._queues.retry(delivery)
         self._wake.set()
 
-    async def _transact(self, states: list[_Written], vouched: int | None, now_ms: int) -> None:
-        """Write states, and behind them how far the partition is, in one transaction."""
+    async def _transact(self, states: list[_Written], affairs: list[bytes], vouched: int | None, now_ms: int) -> None:
+        """Write states, and behind them how far the partition is, and its replays, in one transaction."""
         assert self._producer is not None
         records = [(delivery_key(one.delivery.key), one.document) for one in states]
         if vouched is not None:
             failing = [(*name, since_ms) for name, since_ms in self._patience.failing.items()]
             records.append((deliveries.PROGRESS, deliveries.encode(DispatchProgress(vouched, self._memory.since, failing))))
-        if not records:
+        if not records and not affairs:
             return
-        topic = self._settings.topics.deliveries
+        topics = self._settings.topics
         failpoints.hit("dispatcher.before_transaction")
         async with self._producer.transaction():
-            sent = [await self._producer.send(topic, value, key=key, partition=self.number) for key, value in records]
+            sent = [await self._producer.send(topics.deliveries, value, key=key, partition=self.number) for key, value in records]
+            told = [await self._producer.send(topics.affairs, affair, partition=0) for affair in affairs]
             places = await asyncio.gather(*sent)
+            await asyncio.gather(*told)
             failpoints.hit("dispatcher.in_transaction")
         failpoints.hit("dispatcher.after_transaction")
         for one, place in zip(states, places, strict=False):

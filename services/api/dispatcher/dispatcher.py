@@ -47,7 +47,8 @@ class Dispatcher(ConsumerRebalanceListener):
         )  # fmt: skip
         erasures.on_change(self._cancel_erased)
         follower.on_change(self._cancel_off)
-        affairs.on_change(self._answer_claims)
+        affairs.on_change(self._hear)
+        self._affairs = affairs
         self._desks: dict[int, Desk] = {}
         self._consumer: AIOKafkaConsumer | None = None
         self._definitions: AIOKafkaProducer | None = None
@@ -64,9 +65,9 @@ class Dispatcher(ConsumerRebalanceListener):
         for desk in self._desks.values():
             desk.cancel_off()
 
-    def _answer_claims(self) -> None:
+    def _hear(self) -> None:
         for desk in self._desks.values():
-            desk.answer_claims()
+            desk.hear()
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -125,19 +126,22 @@ class Dispatcher(ConsumerRebalanceListener):
         """Open a desk for each partition gained and read on where its last owner had got to."""
         self._changes_of_hands += 1
         try:
-            for tp in assigned:
-                if tp.partition not in self._desks:
-                    await self._open(tp)
+            gained = [await self._open(tp) for tp in assigned if tp.partition not in self._desks]
+            # The former owners are fenced: what they have told is all that there is of theirs.
+            await self._affairs.settled()
+            for desk in gained:
+                desk.replay()
         except Exception as error:  # noqa: BLE001 - the group swallows what a listener raises
             die(log, f"partitions cannot be gained: {error!r}")
 
-    async def _open(self, tp: TopicPartition) -> None:
+    async def _open(self, tp: TopicPartition) -> Desk:
         assert self._consumer is not None
         desk = Desk(tp.partition, self._around)
         offset = await desk.open()
         await self._seek(tp, offset)
         self._desks[tp.partition] = desk
         log.info("partition %s: opened at %s with %s pending", tp.partition, offset, desk.pending)
+        return desk
 
     async def _seek(self, tp: TopicPartition, offset: int | None) -> None:
         assert self._consumer is not None

@@ -17,6 +17,7 @@ from services.api.routes import (
     lists,
     members,
     preview,
+    replays,
     segments,
     templates,
     timeline,
@@ -40,5 +41,6 @@ ROUTES: Final[tuple[RouteSpec, ...]] = (
     *feed.ROUTES,
     *webhooks.ROUTES,
     *deliveries.ROUTES,
+    *replays.ROUTES,
     *keys.ROUTES,
 )
