@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
+from itertools import pairwise
+from pathlib import Path
+
 import pytest
 
 from schemas.definitions import EndpointDisabled, EndpointPaused, EndpointResumed
 from services.api.dispatcher import memory
+from services.api.dispatcher.schedule import JITTER, SCHEDULE_S
 from tests.support.dispatching import dispatching
 
 
@@ -128,3 +134,42 @@ async def test_an_endpoint_that_has_taken_nothing_for_five_days_is_disabled(kafk
         await scene.recorded()
         assert not scene.disabled
         assert scene.affairs.failing_since(scene.found()) is None
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.5, 1.0])
+async def test_attempts_are_made_when_the_schedule_says_and_not_before(kafka: str, draw: float) -> None:
+    """All of them, over more than a day: each within a tenth of its delay, never a moment early, and then the delivery is exhausted, visibly."""
+    async with dispatching(kafka, draw=draw) as scene:
+        scene.endpoint()
+        scene.answers = lambda _: 503
+        scene.announce("a")
+        for number, delay_s in enumerate(SCHEDULE_S):
+            wait_ms = int(delay_s * (1 + JITTER * (2 * draw - 1)) * 1_000)
+            if number:
+                await scene.recorded()
+                scene.pass_s(wait_ms / 1_000 - 0.001)
+                await scene.settle()
+                assert len(scene.came) == number, "a millisecond before its time"
+                scene.pass_s(0.001)
+            await scene.until(lambda number=number: len(scene.came) == number + 1)  # type: ignore[misc]
+        await scene.until(lambda: scene.desk.pending == 0)
+        measured_s = [(after - before) / 1_000 for (before, *_), (after, *_) in pairwise(scene.came)]
+        assert all(abs(found_s - planned_s) <= JITTER * planned_s + 0.001 for found_s, planned_s in zip(measured_s, SCHEDULE_S[1:], strict=True))
+        assert len({(message_id, body) for _, message_id, body in scene.came}) == 1
+        (ended,) = await scene.states()
+        assert (ended.state, [attempt.status for attempt in ended.attempts]) == ("exhausted", [503] * len(SCHEDULE_S))
+        assert [attempt.at_ms for attempt in ended.attempts] == [at_ms for at_ms, *_ in scene.came]
+
+
+async def test_what_a_bad_certificate_ends_in(kafka: str) -> None:
+    """An attempt like any other, that is tried again, and in whose record the reason stands."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(Path(__file__).parents[1] / "support" / "self-signed.pem")
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    async with server, dispatching(kafka) as scene:
+        scene.endpoint(url=f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        scene.announce("a")
+        await scene.recorded()
+        (pending,) = await scene.states()
+        assert (pending.state, pending.next_ms) == ("pending", scene.now_ms + 5_000)
+        assert [(one.status, one.error) for one in pending.attempts] == [(None, "its certificate is not trusted: self-signed certificate")]

@@ -45,8 +45,8 @@ def around(catalog: Catalog, erasures: Erasures | None = None, **more: Any) -> A
 class Dispatching:
     """A desk that is opened and closed at will, what it works with, and what came to its receiver."""
 
-    def __init__(self, settings: DispatcherSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: DispatcherSettings, draw: float) -> None:
+        self.settings, self.draw = settings, draw
         self.now_ms = BEGIN_MS
         self.catalog = Catalog()
         self.erasures = Erasures(self.catalog)
@@ -82,7 +82,7 @@ class Dispatching:
         """Open the desk; what it does comes before this returns only as far as what it had to restore."""
         self.desk = Desk(0, around(
             self.catalog, self.erasures, settings=self.settings, affairs=self.affairs, client=self.client, now_ms=lambda: self.now_ms,
-            disable=lambda endpoint, reason: self.disabled.append((endpoint, reason)), say=self.say,
+            draw=lambda: self.draw, disable=lambda endpoint, reason: self.disabled.append((endpoint, reason)), say=self.say,
         ))  # fmt: skip
         await self.desk.open()
         await self.follower.settled()
@@ -146,6 +146,12 @@ class Dispatching:
         self.now_ms += int(seconds * 1000)
         self.desk._wake.set()
 
+    async def settle(self) -> None:
+        """Let the desk look at the clock, and begin what it finds due."""
+        await self.until(lambda: not self.desk._wake.is_set())
+        await asyncio.sleep(0)
+        assert not self.desk._flying
+
     async def until(self, holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
         """Wait for a condition."""
         async with asyncio.timeout(timeout_s):
@@ -187,11 +193,11 @@ class Dispatching:
 
 
 @asynccontextmanager
-async def dispatching(kafka: str, **more: Any) -> AsyncIterator[Dispatching]:
+async def dispatching(kafka: str, *, draw: float = 0.5, **more: Any) -> AsyncIterator[Dispatching]:
     """Give a desk, open, and its receiver; the topics are its own."""
     settings = DispatcherSettings(kafka=kafka, topic_prefix=f"d{uuid.uuid4().hex[:8]}-", partitions=1, dispatcher_record_every_ms=5, **more)
     await ensure_topics(settings)
-    scene = Dispatching(settings)
+    scene = Dispatching(settings, draw)
     app = web.Application()
     app.router.add_post("/{name}", scene._hook)
     runner = web.AppRunner(app, access_log=None)
