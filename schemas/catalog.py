@@ -12,13 +12,13 @@ from typing import Final
 from zoneinfo import available_timezones
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from schemas.declarations import Attribute, Declarations
-from schemas.definitions import AttributePut, Definition, EndpointDeleted, EndpointPut, KeyPut, KeyRevoked, TenantPut, decode_definition
+from schemas.definitions import AttributePut, Definition, EndpointRecord, KeyPut, KeyRevoked, TenantPut, decode_definition
 from schemas.dependencies import ordered
+from schemas.endpoints import Endpoint
+from schemas.endpoints import fold as fold_endpoint
 from schemas.errors import Refusal
-from schemas.instants import DAY_MS
 from schemas.lifetimes import NOTHING, Lifetime
 from schemas.outcomes import Conflict, Outcome
 from schemas.rule_context import RuleContext
@@ -28,8 +28,6 @@ from schemas.versions import Version
 __all__ = ["Attribute", "Catalog", "Endpoint", "Key", "Outcome", "Segment", "Tenant", "Version"]
 
 MAX_ENDPOINTS: Final = 1_000
-SECRET_OVERLAP_MS: Final = DAY_MS
-"""How long an endpoint's former secret signs beside the new one: a day to tell every receiver."""
 _OUTCOMES_KEPT: Final = 10_000
 _ZONES: Final = available_timezones()
 
@@ -52,47 +50,6 @@ class Key(Struct, frozen=True):
     name: str
     scopes: frozenset[str]
     created_ms: int
-
-
-class Endpoint(Struct, frozen=True):
-    """A webhook endpoint in force; `deleted` ones stay known by name so that pending deliveries can say why they ended."""
-
-    tenant: str
-    id: str
-    revision: int
-    url: str
-    secret: str
-    segments: frozenset[str] | None
-    changes: frozenset[str]
-    causes: frozenset[str] | None
-    imports: bool
-    enabled: bool
-    description: str
-    created_ms: int
-    deleted: bool = False
-    former_secret: str = ""
-    former_until_ms: int = 0
-
-    def secrets(self, now_ms: int) -> list[str]:
-        """Return what signs at an instant: the secret, and after a rotation the former one for a while."""
-        return [self.secret, self.former_secret] if self.former_secret and now_ms < self.former_until_ms else [self.secret]
-
-    def record(self, at_ms: int) -> EndpointPut:
-        """Return the record that saves this endpoint as it is; others are made from it with `replace`."""
-        return EndpointPut(
-            tenant=self.tenant,
-            at_ms=at_ms,
-            endpoint_id=self.id,
-            replaces=self.revision,
-            url=self.url,
-            secret=self.secret,
-            segments=None if self.segments is None else sorted(self.segments),
-            changes=sorted(self.changes),  # type: ignore[arg-type]
-            causes=None if self.causes is None else sorted(self.causes),  # type: ignore[arg-type]
-            imports=self.imports,
-            enabled=self.enabled,
-            description=self.description,
-        )
 
 
 _ACCEPTED: Final = Outcome(True)
@@ -193,13 +150,8 @@ class Catalog:
             if found is None or found not in self.keys or self.keys[found].tenant != record.tenant:
                 raise Conflict(404, "no such key")
             del self.keys[found]
-        elif isinstance(record, EndpointPut):
-            self._endpoint(record)
-        elif isinstance(record, EndpointDeleted):
-            endpoint = self.endpoints.get(record.tenant, {}).get(record.endpoint_id)
-            if endpoint is None or endpoint.deleted:
-                raise Conflict(404, "no such endpoint")
-            self.endpoints[record.tenant][record.endpoint_id] = replace(endpoint, deleted=True, revision=endpoint.revision + 1)
+        elif isinstance(record, EndpointRecord):
+            fold_endpoint(self.endpoints.setdefault(record.tenant, {}), record, MAX_ENDPOINTS)
         elif isinstance(record, AttributePut):
             if self._declarations[record.tenant].fold(record):
                 self.revisions[record.tenant] = offset + 1
@@ -222,36 +174,3 @@ class Catalog:
             raise Conflict(409, "this key exists")
         self._hash_of_key[record.key_id] = record.sha256
         self.keys[record.sha256] = Key(record.key_id, record.tenant, record.name, frozenset(record.scopes), record.at_ms)
-
-    def _endpoint(self, record: EndpointPut) -> None:
-        known = self.endpoints.setdefault(record.tenant, {})
-        current = known.get(record.endpoint_id)
-        revision = 0 if current is None or current.deleted else current.revision
-        if current is not None and current.deleted:
-            raise Conflict(404, "no such endpoint")
-        if revision != record.replaces:
-            raise Conflict(412, f"the endpoint is at revision {revision}, not {record.replaces}; read it again")
-        if current is None and len(self.endpoints_of(record.tenant)) >= MAX_ENDPOINTS:
-            raise Conflict(422, f"a tenant has at most {MAX_ENDPOINTS} endpoints")
-        if current is None:
-            former, until_ms = "", 0
-        elif record.secret == current.secret:
-            former, until_ms = current.former_secret, current.former_until_ms
-        else:
-            former, until_ms = current.secret, record.at_ms + SECRET_OVERLAP_MS
-        known[record.endpoint_id] = Endpoint(
-            tenant=record.tenant,
-            id=record.endpoint_id,
-            revision=revision + 1,
-            url=record.url,
-            secret=record.secret,
-            segments=None if record.segments is None else frozenset(record.segments),
-            changes=frozenset(record.changes),
-            causes=None if record.causes is None else frozenset(record.causes),
-            imports=record.imports,
-            enabled=record.enabled,
-            description=record.description,
-            created_ms=record.at_ms if current is None else current.created_ms,
-            former_secret=former,
-            former_until_ms=until_ms,
-        )

@@ -21,6 +21,7 @@ from schemas.vocabulary import Kind
 MAX_LEVEL: Final = 1_000
 SegmentId = Annotated[str, Meta(pattern=SEGMENT_ID_PATTERN, description="Chosen by the writer, never used again.")]
 Scope = Literal["events:write", "segments:read", "segments:write", "customers:read", "changes:read", "webhooks:read", "webhooks:write", "keys:write"]
+DisabledReason = Literal["asked", "gone", "failing"]
 SCOPES: Final[tuple[Scope, ...]] = (
     "events:write",
     "segments:read",
@@ -164,6 +165,37 @@ class EndpointPut(Struct, tag_field="record", tag="endpoint", kw_only=True):
     description: str = ""
 
 
+class EndpointPaused(Struct, tag_field="record", tag="endpoint-paused", kw_only=True):
+    """Push nothing to an endpoint until it is resumed. `revision` is the one that the writer saw."""
+
+    tenant: Tenant
+    at_ms: int
+    endpoint_id: str
+    revision: int
+
+
+class EndpointResumed(Struct, tag_field="record", tag="endpoint-resumed", kw_only=True):
+    """Push to an endpoint again, from here on, whether it was paused or disabled. `revision` is the one that the writer saw."""
+
+    tenant: Tenant
+    at_ms: int
+    endpoint_id: str
+    revision: int
+
+
+class EndpointDisabled(Struct, tag_field="record", tag="endpoint-disabled", kw_only=True):
+    """Turn an endpoint off: it was asked for, its receiver is gone (410), or has taken nothing for too long.
+
+    `revision` is the one that the writer saw, so that nobody's edit is overruled.
+    """
+
+    tenant: Tenant
+    at_ms: int
+    endpoint_id: str
+    revision: int
+    reason: DisabledReason
+
+
 class EndpointDeleted(Struct, tag_field="record", tag="endpoint-deleted", kw_only=True):
     """Remove an endpoint; what was pending for it is cancelled."""
 
@@ -173,7 +205,8 @@ class EndpointDeleted(Struct, tag_field="record", tag="endpoint-deleted", kw_onl
 
 
 SegmentRecord = SegmentPut | SegmentArchived | SegmentRestored | SegmentPaused | SegmentResumed
-Definition = TenantPut | KeyPut | KeyRevoked | SegmentRecord | AttributePut | EndpointPut | EndpointDeleted
+EndpointRecord = EndpointPut | EndpointPaused | EndpointResumed | EndpointDisabled | EndpointDeleted
+Definition = TenantPut | KeyPut | KeyRevoked | SegmentRecord | AttributePut | EndpointRecord
 
 _decoder: Final = msgspec.json.Decoder(Definition, float_hook=Decimal)
 encode_definition: Final = msgspec.json.Encoder(decimal_format="number").encode

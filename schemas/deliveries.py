@@ -1,6 +1,7 @@
 """Deliveries: one transition for one endpoint, as the dispatcher remembers it on the topic `deliveries`, and as it is pushed.
 
-Key `p` holds the progress of a partition, `d` and the delivery's id one delivery. The last record of a key counts.
+Key `p` holds the progress of a partition, `d` and the delivery's key one delivery. The last record of a key counts. It is also the
+log of deliveries: the record with which one has ended says how, and stays for 30 days.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Delivery(Struct, array_like=True):
     """One transition on its way to one endpoint.
 
     `transition` is its JSON as it was published, so that every attempt sends the same bytes; empty once the delivery has ended.
-    `next_ms` is when the next attempt is due, `reason` why it was cancelled, `offset` the transition's place in its partition.
+    `next_ms` is when the next attempt is due, or when it ended; `reason` why it was cancelled, `offset` the transition's place in its
+    partition. `id` is the `webhook-id`, which a replay of the transition has as well; `replay` tells which one it is of.
     """
 
     id: str
@@ -45,6 +47,15 @@ class Delivery(Struct, array_like=True):
     reason: str = ""
     attempts: list[Attempt] = []
     offset: int = 0
+    transition_id: str = ""
+    segment_id: str = ""
+    seq: int = 0
+    replay: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells this delivery from every other: a replay is one of its own."""
+        return f"{self.id}:{self.replay}" if self.replay else self.id
 
     @property
     def body(self) -> bytes:
@@ -54,9 +65,15 @@ class Delivery(Struct, array_like=True):
 
 
 class DispatchProgress(Struct, array_like=True):
-    """The next offset of `membership-changes` whose deliveries are not yet all ended or remembered."""
+    """How far a partition is: written in the transaction of the states that it vouches for, as its last record.
+
+    `offset` is the next one of `membership-changes` whose deliveries are not yet all ended or remembered. What is pending has its last
+    record on `deliveries` at `since` or later. `failing` are the endpoints (tenant and id) that have taken nothing since an instant.
+    """
 
     offset: int
+    since: int = 0
+    failing: list[tuple[str, str, int]] = []
 
 
 class Announced(Struct):
@@ -91,6 +108,26 @@ def delivery_id(transition_id: str, endpoint_id: str) -> str:
     return "msg_" + blake2b(f"{transition_id}\0{endpoint_id}".encode(), digest_size=15).hexdigest()
 
 
-def delivery_key(identifier: str) -> bytes:
+def delivery_of(transition: Announced, document: bytes, endpoint_id: str, offset: int, now_ms: int, *, replay: str = "") -> Delivery:
+    """Return the delivery of a transition, which is `document` and lies at `offset`, to an endpoint; it is due now."""
+    return Delivery(
+        id=delivery_id(transition.id, endpoint_id),
+        tenant=transition.tenant,
+        endpoint_id=endpoint_id,
+        customer_id=transition.customer_id,
+        change=transition.change,
+        at=transition.at,
+        transition=document,
+        created_ms=now_ms,
+        next_ms=now_ms,
+        offset=offset,
+        transition_id=transition.id,
+        segment_id=transition.segment_id,
+        seq=transition.seq,
+        replay=replay,
+    )
+
+
+def delivery_key(key: str) -> bytes:
     """Return the record key of a delivery."""
-    return b"d" + identifier.encode()
+    return b"d" + key.encode()

@@ -100,6 +100,11 @@ class Topics:
         return self.prefix + "deliveries"
 
     @property
+    def affairs(self) -> str:
+        """What the API and the dispatchers tell each other about endpoints: replays, and who takes nothing. One partition."""
+        return self.prefix + "endpoint-affairs"
+
+    @property
     def group(self) -> str:
         """The Faust application and consumer group of the segmenters."""
         return self.prefix + "rollcall-segmenter"
@@ -130,5 +135,6 @@ class Topics:
             TopicSpec(self.definitions, partitions=1, settings=kept),
             TopicSpec(self.rankings, partitions=1, settings={"retention.ms": str(_HOUR_MS), "segment.ms": str(_HOUR_MS)}),
             TopicSpec(self.deliveries, settings=compacted | {"cleanup.policy": "compact,delete", "retention.ms": str(30 * DAY_MS)}),
+            TopicSpec(self.affairs, partitions=1, settings={"retention.ms": str(30 * DAY_MS)}),
             TopicSpec(self.rows, settings=compacted),
         )

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from services.api.asking import Asking
 from services.api.backwards import Backwards
 from services.api.changes import Feed
+from services.api.delivery_log import DeliveryLog
 from services.api.desk import Desk
 from services.api.errors import install
 from services.api.freshness import Freshness
@@ -28,7 +29,7 @@ from services.api.settings import ApiSettings
 from services.api.web import guarded
 from services.api.writer import Writer
 from services.kit.clock import now_ms
-from services.kit.follower import ErasuresFollower, Follower
+from services.kit.follower import AffairsFollower, ErasuresFollower, Follower
 from services.kit.http import end_if_failed
 from services.kit.kafka import ensure_topics, when_reachable
 
@@ -40,16 +41,19 @@ def build_desk(settings: ApiSettings) -> Desk:
     metrics, follower = Metrics(), Follower(settings)
     erasures = ErasuresFollower(settings, follower.catalog)
     reads, feed = Reads(settings, metrics), Feed(settings, erasures, metrics)
+    backwards = Backwards(settings, metrics, feed)
     return Desk(
         settings=settings,
         metrics=metrics,
         follower=follower,
         erasures=erasures,
+        affairs=AffairsFollower(settings),
         writer=Writer(settings, follower, metrics),
         reads=reads,
         freshness=Freshness(settings, reads, metrics),
         feed=feed,
-        backwards=Backwards(settings, metrics, feed),
+        backwards=backwards,
+        deliveries=DeliveryLog(settings, feed, backwards),
         asking=Asking(settings, reads, metrics),
         now_ms=now_ms,
         randomness=secrets.token_bytes,
@@ -65,6 +69,7 @@ def build_app(settings: ApiSettings) -> FastLane:
         await when_reachable(desk.writer.start, what="producer")
         await when_reachable(desk.follower.start, what="definitions")
         await when_reachable(desk.erasures.start, what="erasures")
+        await when_reachable(desk.affairs.start, what="affairs")
         # What is alive now stays alive: collections need not look at it again, and no read waits for them to.
         gc.collect()
         gc.freeze()
@@ -79,7 +84,7 @@ def build_app(settings: ApiSettings) -> FastLane:
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
         desks = (desk.freshness.close, desk.asking.close, desk.feed.close, desk.writer.close)
-        for close in (*desks, desk.erasures.stop, desk.follower.stop, desk.reads.close):
+        for close in (*desks, desk.affairs.stop, desk.erasures.stop, desk.follower.stop, desk.reads.close):
             await close()
         log.info("stopped")
 

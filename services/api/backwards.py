@@ -1,4 +1,4 @@
-"""The transitions of a customer or a segment as they were decided, the newest first, read backwards from Kafka block by block.
+"""What is on a topic, the newest first, read backwards from Kafka block by block: transitions as they were decided, among others.
 
 A cursor is, for each partition, the offset before which to go on. A page looks at a bounded number of records, so it may be short,
 or empty, while there is more.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -27,16 +28,20 @@ _LATEST: Final = "~"
 
 
 class _Found(Struct, frozen=True):
-    """A transition asked for, and where it lies."""
+    """A record asked for: what is shown of it, its instant, and where it lies."""
 
-    decided_at: str
+    at: str
     partition: int
     offset: int
-    document: bytes
+    shown: Any
+
+
+Look = Callable[[Any], tuple[str, Any]]
+"""From a record to its instant, and what is shown of it, None when it is not asked for. Instants follow the offsets, or nearly so."""
 
 
 class _Block(Struct):
-    """A run of one partition's records that has been looked at: what was asked for in it, and when its earliest was decided."""
+    """A run of one partition's records that has been looked at: what was asked for in it, and the earliest instant of all."""
 
     start: int
     found: list[_Found]
@@ -58,59 +63,75 @@ class Wanted(Struct, frozen=True):
 
 
 class Backwards:
-    """Reads the changes topic from its end; shares the consumers of the feed."""
+    """Reads topics that all customers share from their end; shares the consumers of the feed."""
 
     def __init__(self, settings: ApiSettings, metrics: Metrics, feed: Feed) -> None:
         self._settings, self._metrics, self._feed = settings, metrics, feed
 
     async def page(self, wanted: Wanted, cursor: str | None, limit: int) -> HistoryPage:
-        """Return up to `limit` transitions before a cursor. Raises `Refused`: 422 for what is no cursor, 503 when Kafka does not answer."""
-        settings = self._settings
-        numbers = list(range(settings.partitions))
+        """Return up to `limit` transitions before a cursor. Raises as `read` does."""
+        numbers = range(self._settings.partitions)
         if wanted.customer_id is not None:
-            numbers = [partition_of(record_key(wanted.tenant, wanted.customer_id), settings.partitions)]
+            number = partition_of(record_key(wanted.tenant, wanted.customer_id), self._settings.partitions)
+            numbers = range(number, number + 1)
+        erasures = self._feed.erasures
+        return HistoryPage(
+            *await self.read(self._settings.topics.changes, numbers, lambda record: _transition(record, wanted, erasures), cursor, limit)
+        )
+
+    async def read(self, topic: str, numbers: Sequence[int], look: Look, cursor: str | None, limit: int) -> tuple[list[Any], str | None]:
+        """Return up to `limit` of what `look` shows of some partitions before a cursor, and the cursor to go on with.
+
+        Raises `Refused`: 422 for what is no cursor, 503 when Kafka does not answer.
+        """
+        tps = [TopicPartition(topic, number) for number in numbers]
         try:
-            async with asyncio.timeout(settings.api_feed_timeout_s), self._feed.consumer() as consumer:
-                ends = await self._feed.offsets(consumer, ends=True)
-                begins = await self._feed.offsets(consumer, ends=False)
-                places = {number: ends[number] for number in numbers} if cursor is None else _places(cursor, numbers, ends)
-                blocks = await self._read(consumer, wanted, places, begins)
+            async with asyncio.timeout(self._settings.api_feed_timeout_s), self._feed.consumer() as consumer:
+                ends = {tp.partition: end for tp, end in (await consumer.end_offsets(tps)).items()}
+                begins = {tp.partition: begin for tp, begin in (await consumer.beginning_offsets(tps)).items()}
+                places = ends if cursor is None else _places(cursor, list(numbers), ends)
+                blocks = await self._read(consumer, topic, look, places, begins)
         except LOST as error:
             raise unavailable(f"the history cannot be read ({error!r})", 2) from None
         return _merged(blocks, places, begins, limit)
 
     async def _read(
-        self, consumer: AIOKafkaConsumer, wanted: Wanted, places: dict[int, int], begins: dict[int, int]
+        self, consumer: AIOKafkaConsumer, topic: str, look: Look, places: dict[int, int], begins: dict[int, int]
     ) -> dict[int, _Block]:  # fmt: skip
         """Look at a block before each place."""
         size = max(1, self._settings.api_feed_scan // len(places))
         blocks = {number: _Block(max(begins[number], place - size), []) for number, place in places.items() if place > begins[number]}
-        unread = {TopicPartition(self._settings.topics.changes, number) for number in blocks}
+        unread = {TopicPartition(topic, number) for number in blocks}
         consumer.assign(list(unread))
         for tp in unread:
             consumer.seek(tp, blocks[tp.partition].start)
         while unread:
             for tp, records in (await consumer.getmany(*unread, timeout_ms=TURN_MS)).items():
                 self._metrics.feed_records.inc(len(records))
-                mine = [record for record in records if record.offset < places[tp.partition]]
-                _look(blocks[tp.partition], mine, wanted, self._feed.erasures)
+                _look(blocks[tp.partition], [record for record in records if record.offset < places[tp.partition]], look)
             # Transaction markers have offsets and are no records: the position, not the last record, tells the end.
             unread = {tp for tp in unread if await consumer.position(tp) < places[tp.partition]}
         return blocks
 
 
-def _look(block: _Block, records: list[Any], wanted: Wanted, erasures: Erasures) -> None:
+def _transition(record: Any, wanted: Wanted, erasures: Erasures) -> tuple[str, Raw | None]:
+    seen = glance(record.value)
+    asked = wanted.matches(record.key or b"") and wanted.segment_id in (None, seen.segment_id)
+    served = asked and seen.seq > erasures.last_seq(seen.tenant, seen.customer_id)
+    return seen.decided_at, Raw(record.value) if served else None
+
+
+def _look(block: _Block, records: list[Any], look: Look) -> None:
     for record in records:
         if record.value is None:
             continue
-        seen = glance(record.value)
-        block.since = min(block.since, seen.decided_at)
-        asked = wanted.matches(record.key or b"") and wanted.segment_id in (None, seen.segment_id)
-        if asked and seen.seq > erasures.last_seq(seen.tenant, seen.customer_id):
-            block.found.append(_Found(seen.decided_at, record.partition, record.offset, record.value))
+        at, shown = look(record)
+        block.since = min(block.since, at)
+        if shown is not None:
+            block.found.append(_Found(at, record.partition, record.offset, shown))
 
 
-def _merged(blocks: dict[int, _Block], places: dict[int, int], begins: dict[int, int], limit: int) -> HistoryPage:
+def _merged(blocks: dict[int, _Block], places: dict[int, int], begins: dict[int, int], limit: int) -> tuple[list[Any], str | None]:
     """Return the newest of what was found, and where to go on.
 
     What is older than the beginning of a block with more before it waits: something that was decided later may lie there. The
@@ -119,16 +140,16 @@ def _merged(blocks: dict[int, _Block], places: dict[int, int], begins: dict[int,
     horizon = max((block.since for number, block in blocks.items() if block.start > begins[number]), default="")
     following = places | {number: block.start for number, block in blocks.items()}
     left = {number: len(block.found) for number, block in blocks.items()}
-    taken: list[Raw] = []
-    for one in heapq.merge(*(reversed(block.found) for block in blocks.values()), key=lambda one: one.decided_at, reverse=True):
-        if len(taken) == limit or one.decided_at < horizon:
+    taken: list[Any] = []
+    for one in heapq.merge(*(reversed(block.found) for block in blocks.values()), key=lambda one: one.at, reverse=True):
+        if len(taken) == limit or one.at < horizon:
             break
-        taken.append(Raw(one.document))
+        taken.append(one.shown)
         left[one.partition] -= 1
         places[one.partition] = one.offset
     following |= {number: places[number] for number, count in left.items() if count}
     more = any(following[number] > begins[number] for number in following)
-    return HistoryPage(taken, encode_cursor(following) if more else None)
+    return taken, encode_cursor(following) if more else None
 
 
 def _places(cursor: str, numbers: list[int], ends: dict[int, int]) -> dict[int, int]:

@@ -10,13 +10,14 @@ from services.api.asking import Asking
 from services.api.auth import Randomness
 from services.api.backwards import Backwards
 from services.api.changes import Feed
+from services.api.delivery_log import DeliveryLog
 from services.api.errors import unavailable
 from services.api.freshness import Freshness
 from services.api.metrics import Metrics
 from services.api.reads import Reads
 from services.api.settings import ApiSettings
 from services.api.writer import Writer
-from services.kit.follower import ErasuresFollower, Follower
+from services.kit.follower import AffairsFollower, ErasuresFollower, Follower
 
 
 @dataclass
@@ -27,11 +28,13 @@ class Desk:
     metrics: Metrics
     follower: Follower
     erasures: ErasuresFollower
+    affairs: AffairsFollower
     writer: Writer
     reads: Reads
     freshness: Freshness
     feed: Feed
     backwards: Backwards
+    deliveries: DeliveryLog
     asking: Asking
     now_ms: Callable[[], int]
     randomness: Randomness

@@ -29,5 +29,7 @@ class ApiSettings(WebhookSettings):
     api_question_timeout_s: float = Field(10.0, gt=0, description="How long a segmenter may take to answer; it is asked twice, then 503.")
     api_answer_bytes: int = Field(16 * _MIB, ge=1_024, description="Longest answer of a segmenter that is read.")
     segmenter_history_months: int = Field(25, ge=1, le=240, description="How long events are kept: the segmenter's own; longer windows are 422.")
+    api_replay_ids: int = Field(1_000, ge=1, le=10_000, description="Most transitions named in one replay; more is 422.")
+    api_replay_days: int = Field(31, ge=1, le=400, description="How far back a replay of webhooks looks; further is 422.")
     api_max_connections: int = Field(4_096, ge=1, description="Open connections; beyond it 503.")
     api_drain_timeout_s: float = Field(10.0, gt=0, description="How long a stopping process may take to finish what it has begun.")

@@ -284,7 +284,19 @@ class EndpointView(Struct, kw_only=True):
     changes: list[str]
     causes: list[str] | None
     imports: bool
-    enabled: bool
+    enabled: Annotated[bool, Meta(description="Whether it is not disabled; a paused one is enabled.")]
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["enabled", "paused", "disabled"]})]
+    status_reason: Annotated[
+        str | None,
+        Meta(
+            description="Why it is disabled: `asked`, `gone` (it answered 410), `failing` (it has taken nothing for days).",
+            extra_json_schema={"enum": ["asked", "gone", "failing", None]},
+        ),
+    ]
+    status_since: Annotated[str | None, Meta(description="Since when nothing is pushed to it; null while it is enabled.")]
+    failing_since: Annotated[
+        str | None, Meta(description="Since when it has taken nothing that was sent; null while it does, and in the first hour or so.")
+    ]
     created_at: Instant
     secret: Annotated[str, Meta(description="Verifies signatures (Standard Webhooks).")] | UnsetType = UNSET
 

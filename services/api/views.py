@@ -105,8 +105,8 @@ def attribute_view(attribute: Attribute) -> AttributeView:
     return AttributeView(name=attribute.name, kind=attribute.kind, origin="declared", created_at=iso(attribute.created_ms))
 
 
-def endpoint_view(endpoint: Endpoint, *, secret: str | UnsetType = UNSET) -> EndpointView:
-    """Show an endpoint, its secret only where it is given."""
+def endpoint_view(endpoint: Endpoint, failing_ms: int | None, *, secret: str | UnsetType = UNSET) -> EndpointView:
+    """Show an endpoint and since when it takes nothing, its secret only where it is given."""
     return EndpointView(
         id=endpoint.id,
         url=endpoint.url,
@@ -116,6 +116,10 @@ def endpoint_view(endpoint: Endpoint, *, secret: str | UnsetType = UNSET) -> End
         causes=None if endpoint.causes is None else sorted(endpoint.causes),
         imports=endpoint.imports,
         enabled=endpoint.enabled,
+        status=endpoint.status,
+        status_reason=None if endpoint.enabled else endpoint.off_reason,
+        status_since=instant_or_none(endpoint.off_ms),
+        failing_since=instant_or_none(failing_ms),
         created_at=iso(endpoint.created_ms),
         secret=secret,
     )

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.affairs import Affair, encode_affair
 from schemas.catalog import Segment
 from schemas.definitions import Definition, encode_definition
 from schemas.manual import ManualEntry, encode_manual
@@ -25,7 +26,7 @@ from services.api.errors import Refused, conflicting, unavailable
 from services.api.metrics import Metrics
 from services.api.settings import ApiSettings
 from services.kit import failpoints
-from services.kit.follower import Follower
+from services.kit.follower import AffairsFollower, Follower
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +110,20 @@ class Writer:
         if not outcome.accepted:
             raise conflicting(outcome)
         return offset
+
+    async def tell(self, affair: Affair, follower: AffairsFollower) -> None:
+        """Write an affair and return once this process has read it back; raises `Refused` (503) when Kafka did not answer."""
+        timeout_s = self._settings.api_write_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                async with self._lent() as producer:
+                    failpoints.hit("api.before_write")
+                    sent = await producer.send(self._settings.topics.affairs, encode_affair(affair), partition=0)
+                    offset: int = (await sent).offset
+                    failpoints.hit("api.after_write")
+                await follower.reached(offset + 1, timeout_s)
+        except _LOST as error:
+            raise unavailable(f"Kafka did not acknowledge in time ({error!r}); read again before you write again", 2) from None
 
     async def settled(self) -> None:
         """Wait until this process has read every definition that Kafka has now.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.affairs import Affairs
 from schemas.catalog import Catalog, Outcome
 from schemas.erasures import Erasures
 from services.kit.logs import die
@@ -29,6 +30,7 @@ class TopicFollower:
         self._task: asyncio.Task[None] | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._listeners: list[Callable[[], None]] = []
+        self._position = 0
         self.caught_up = False
 
     def fold(self, offset: int, document: bytes) -> None:
@@ -66,6 +68,18 @@ class TopicFollower:
         """Call `listener` after each batch of records that was folded."""
         self._listeners.append(listener)
 
+    async def reached(self, offset: int, timeout_s: float = 10.0) -> None:
+        """Wait until every record before `offset` has been folded; raise TimeoutError otherwise."""
+        async with asyncio.timeout(timeout_s):
+            while self._position < offset:
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def settled(self, timeout_s: float = 10.0) -> None:
+        """Wait until everything has been folded that is on the topic now; raise TimeoutError otherwise."""
+        if self._consumer is not None:
+            await self.reached((await self._consumer.end_offsets([self._tp]))[self._tp], timeout_s)
+
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             try:
@@ -82,9 +96,11 @@ class TopicFollower:
         for records in (await consumer.getmany(self._tp, timeout_ms=timeout_ms)).values():
             for record in records:
                 self.fold(record.offset, record.value or b"")
-            self._changed.set()
             for listener in self._listeners:
                 listener()
+        # Behind the records there may be markers of transactions, which are none.
+        self._position = await consumer.position(self._tp)
+        self._changed.set()
 
 
 class Follower(TopicFollower):
@@ -99,14 +115,6 @@ class Follower(TopicFollower):
         outcome = self.catalog.apply(offset, document)
         if not outcome.accepted:
             log.info("definitions: refused record %s: %s", offset, outcome.detail)
-
-    async def reached(self, offset: int, timeout_s: float = 10.0) -> None:
-        """Wait until every record before `offset` has been folded; raise TimeoutError otherwise."""
-        async with asyncio.timeout(timeout_s):
-            while self.catalog.offset < offset:
-                self._changed.clear()
-                if self.catalog.offset < offset:
-                    await self._changed.wait()
 
     async def outcome(self, offset: int, timeout_s: float = 10.0) -> Outcome:
         """Wait until the record at `offset` has been folded and return what was said of it."""
@@ -124,3 +132,15 @@ class ErasuresFollower(TopicFollower):
     def fold(self, offset: int, document: bytes) -> None:
         """Take note of an erased id."""
         self.erasures.apply(document)
+
+
+class AffairsFollower(TopicFollower):
+    """Folds the affairs of endpoints into `affairs`."""
+
+    def __init__(self, settings: CommonSettings) -> None:
+        super().__init__(settings, settings.topics.affairs, "affairs")
+        self.affairs = Affairs(settings.partitions)
+
+    def fold(self, offset: int, document: bytes) -> None:
+        """Take note of what is told about an endpoint."""
+        self.affairs.apply(document)

@@ -42,7 +42,7 @@ def test_an_endpoint_shows_its_secret_once(api: Api) -> None:
     assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 32
     assert endpoint | {"id": "", "created_at": ""} == {
         "id": "", "url": HOOK["url"], "description": "", "segments": ["gold"], "changes": ["entered"], "causes": ["clock", "event"], "imports": True,
-        "enabled": True, "created_at": "",
+        "enabled": True, "status": "enabled", "status_reason": None, "status_since": None, "failing_since": None, "created_at": "",
     }  # fmt: skip
     path = made.headers["location"]
     assert path == f"/v1/webhooks/{endpoint['id']}"
@@ -68,6 +68,27 @@ def test_an_endpoint_shows_its_secret_once(api: Api) -> None:
     fails(api.get(path), 404)
     fails(api.call("DELETE", path), 404)
     assert endpoint["id"] not in api.get("/v1/webhooks").text
+
+
+def test_an_endpoint_is_paused_and_resumed(api: Api) -> None:
+    """Asked for again it is the same answer; a disabled one is not paused, and is enabled by a resume; an edit leaves the pause."""
+    path = api.call("POST", "/v1/webhooks", HOOK).headers["location"]
+    paused = api.call("POST", path + "/pause", If_Match='"1"')
+    assert (paused.status_code, paused.headers["etag"], paused.json()["status"], paused.json()["enabled"]) == (200, '"2"', "paused", True)
+    assert paused.json()["status_since"]
+    assert api.call("POST", path + "/pause").json() == paused.json() == api.get(path).json()
+    fails(api.call("POST", path + "/resume", If_Match='"1"'), 412)
+    assert api.call("PUT", path, HOOK).json()["status"] == "paused"
+    resumed = api.call("POST", path + "/resume").json()
+    assert (resumed["status"], resumed["status_since"]) == ("enabled", None)
+    assert api.call("POST", path + "/resume").json() == resumed
+    disabled = api.call("PUT", path, HOOK | {"enabled": False}).json()
+    assert (disabled["status"], disabled["status_reason"]) == ("disabled", "asked")
+    fails(api.call("POST", path + "/pause"), 409)
+    assert api.call("POST", path + "/resume").json() == resumed
+    for verb in ("pause", "resume"):
+        assert fails(api.call("POST", f"{path}/{verb}", key="theirs"), 404) == fails(api.call("POST", f"/v1/webhooks/whk_absent/{verb}"), 404)
+        fails(api.call("POST", f"{path}/{verb}", key="only-webhooks:read"), 403)
 
 
 @pytest.mark.parametrize(

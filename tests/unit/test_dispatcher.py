@@ -24,12 +24,12 @@ from schemas.erasures import Erased, Erasures, encode_erased
 from schemas.identity import hash_of
 from schemas.instants import iso
 from services.api.dispatcher.addresses import refused
-from services.api.dispatcher.client import Client, signed_headers
+from services.api.dispatcher.client import signed_headers
 from services.api.dispatcher.desk import Desk
 from services.api.dispatcher.matching import matching
 from services.api.dispatcher.queues import Queues
 from services.api.dispatcher.schedule import MOST_RETRY_AFTER_S, SCHEDULE_S, delay_s
-from services.api.dispatcher.settings import DispatcherSettings
+from tests.support.dispatching import around
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_nothing_is_queued_for_a_paused_segment(records: list[Any], decided_ms: 
     for offset, record in enumerate(written):
         assert catalog.apply(offset, encode_definition(record)).accepted
     for segment_id, wanted in (("regulars", pushed), ("others", True), ("nobody-knows", True)):
-        desk = Desk(0, DispatcherSettings(), catalog, Erasures(catalog), Client(()), now_ms=lambda: 3_000, draw=lambda: 0.5, disable=lambda _: None)
+        desk = Desk(0, around(catalog))
         at = iso(decided_ms)
         desk.read(0, json.dumps({
             "id": "trn", "tenant": "t", "customer_id": "718", "segment_id": segment_id, "change": "entered", "at": at, "decided_at": at,
@@ -152,7 +152,7 @@ def test_an_erased_life_is_told_to_nobody_who_did_not_ask() -> None:
     erasures = Erasures(catalog)
     erasures.apply(encode_erased(Erased("t", hash_of("s", "t", "718"), 5)))
     for customer, seq, kind, wanted in (("718", 5, "event", 0), ("718", 6, "event", 1), ("9", 5, "event", 1), ("718", 5, "erase", 1)):
-        desk = Desk(0, DispatcherSettings(), catalog, erasures, Client(()), now_ms=lambda: 3_000, draw=lambda: 0.5, disable=lambda _: None)
+        desk = Desk(0, around(catalog, erasures))
         at = iso(1_500)
         desk.read(0, json.dumps({
             "id": "trn", "tenant": "t", "customer_id": customer, "segment_id": "s", "change": "exited", "at": at, "decided_at": at,
@@ -164,7 +164,7 @@ def test_an_erased_life_is_told_to_nobody_who_did_not_ask() -> None:
 async def test_a_desk_that_is_woken_and_told_to_end_at_once_ends() -> None:
     """A transition that comes in the very moment at which a partition is given up must not keep its desk, and the group, waiting."""
     catalog = Catalog()
-    desk = Desk(0, DispatcherSettings(), catalog, Erasures(catalog), Client(()), now_ms=lambda: 3_000, draw=lambda: 0.5, disable=lambda _: None)
+    desk = Desk(0, around(catalog))
     trying = asyncio.create_task(desk._try())
     await asyncio.sleep(0)
     await asyncio.sleep(0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from schemas.catalog import Endpoint
 from services.api.dispatcher.client import MAX_REPLY_BYTES, AttemptResult, Client, _retry_after
 
+SELF_SIGNED = Path(__file__).parents[1] / "support" / "self-signed.pem"
 ALLOWED = (ip_network("127.0.0.1/32"),)
 Temper = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -196,6 +199,30 @@ async def test_receivers_that_are_not_there_or_not_who_they_say() -> None:
     async with receiver(answering(b"HTTP/1.1 204 x\r\n\r\n")) as (port, _):
         found = await post(f"https://127.0.0.1:{port}/")
         assert (found.status, bool(found.error)) == (None, True)
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_said_to_be_one() -> None:
+    """The attempt has failed, the reason is the certificate, and nothing of the delivery went over the connection."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(SELF_SIGNED)
+    came: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(await reader.read())
+        writer.close()
+
+    async def plain(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 speak plainly\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
+        found = await post(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    assert (found.status, str(found.error)[:12]) == (None, "TLS failed: ")
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
+        found = await post(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    assert (found.status, found.delivered) == (None, False)
+    assert str(found.error) == "its certificate is not trusted: self-signed certificate"
+    assert b"".join(came) == b""
 
 
 RAW: tuple[bytes, ...] = (

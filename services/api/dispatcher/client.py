@@ -110,7 +110,7 @@ class Client:
         except TimeoutError:
             status, error = None, f"no answer within {self._timeout.total:.0f} s"
         except (aiohttp.ClientError, OSError, ValueError) as problem:
-            status, error = None, str(problem)[:300] or type(problem).__name__
+            status, error = None, _said(problem)[:300]
         return AttemptResult(status, int((time.perf_counter() - since) * 1000), error, retry_after_s)
 
     @staticmethod
@@ -123,6 +123,16 @@ class Client:
                 return
             left -= len(chunk)
         reply.close()
+
+
+def _said(problem: Exception) -> str:
+    """Say what kept a receiver from answering. Certificates and TLS first: those are theirs to mend, and drown in the library's words."""
+    if isinstance(problem, aiohttp.ClientConnectorCertificateError):
+        found = problem.certificate_error
+        return f"its certificate is not trusted: {getattr(found, 'verify_message', '') or found}"
+    if isinstance(problem, aiohttp.ClientConnectorSSLError):
+        return f"TLS failed: {getattr(problem.os_error, 'reason', None) or problem.os_error}"
+    return str(problem) or type(problem).__name__
 
 
 def _retry_after(value: str | None, now_ms: int) -> float:

@@ -10,21 +10,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Coroutine
+from typing import Any, Final, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from schemas import deliveries
-from schemas.catalog import Catalog, Endpoint
-from schemas.deliveries import Announced, Attempt, Delivery, DispatchProgress, decode_announced, delivery_id, delivery_key
-from schemas.erasures import Erasures
-from services.api.dispatcher.client import AttemptResult, Client
+from schemas.affairs import encode_affair
+from schemas.catalog import Endpoint
+from schemas.deliveries import Announced, Attempt, Delivery, DispatchProgress, decode_announced, delivery_key, delivery_of
+from services.api.dispatcher.around import Around
+from services.api.dispatcher.client import AttemptResult
 from services.api.dispatcher.matching import held_back, matching
+from services.api.dispatcher.memory import CARRY_AFTER_MS, Memory, restored
 from services.api.dispatcher.metrics import ATTEMPTS, ENDED, FIRST_ATTEMPT_DELAY
+from services.api.dispatcher.patience import Patience
 from services.api.dispatcher.queues import Queues
+from services.api.dispatcher.replaying import Replaying
 from services.api.dispatcher.schedule import delay_s
-from services.api.dispatcher.settings import DispatcherSettings
 from services.kit import failpoints
 from services.kit.logs import die
 
@@ -35,34 +38,34 @@ _MOST_SLEEP_S: Final = 1.0
 _CLOSE_S: Final = 5.0
 
 
+class _Written(NamedTuple):
+    """A state as it is written."""
+
+    delivery: Delivery
+    document: bytes
+    pending: bool
+
+
 class Desk:
     """The deliveries of one partition. `read` takes transitions in; the rest goes on by itself between `open` and `close`."""
 
-    def __init__(
-        self,
-        number: int,
-        settings: DispatcherSettings,
-        catalog: Catalog,
-        erasures: Erasures,
-        client: Client,
-        *,
-        now_ms: Callable[[], int],
-        draw: Callable[[], float],
-        disable: Callable[[Endpoint], None],
-    ) -> None:
-        self.number = number
-        self._settings, self._catalog, self._erasures, self._client = settings, catalog, erasures, client
-        self._now_ms, self._draw, self._disable = now_ms, draw, disable
-        self._queues = Queues(settings.dispatcher_in_flight)
+    def __init__(self, number: int, around: Around) -> None:
+        self.number, self._around = number, around
+        self._settings, self._catalog, self._erasures, self._now_ms = around.settings, around.catalog, around.erasures, around.now_ms
+        self._queues = Queues(self._settings.dispatcher_in_flight)
+        self._replaying = Replaying(number, around, self._take)
+        self._patience = Patience(number, int(self._settings.dispatcher_disable_after_s * 1_000), around.affairs, around.say)
         self._read_to: int | None = None
         self._written_to: int | None = None
         self._unwritten: dict[str, Delivery] = {}
         self._replan: list[Delivery] = []
-        self._remembered: set[str] = set()
+        self._written_ms = 0
+        self._memory = Memory()
         self._wake = asyncio.Event()
         self._flying: set[asyncio.Task[None]] = set()
         self._trying: asyncio.Task[None] | None = None
         self._recording: asyncio.Task[None] | None = None
+        self._repeating: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._producer: AIOKafkaProducer | None = None
 
@@ -85,15 +88,29 @@ class Desk:
             linger_ms=0,
         )
         await self._producer.start()
-        # By the order of their transitions: compaction keeps the last record of each, so their own order says nothing.
-        for delivery in sorted(await self._restore(), key=lambda found: found.offset):
-            self._remembered.add(delivery.id)
+        progress, self._memory, pending = await restored(self._settings, self.number)
+        if progress is not None:
+            self._read_to = self._written_to = progress.offset
+            self._patience.failing.update({(tenant, endpoint_id): since_ms for tenant, endpoint_id, since_ms in progress.failing})
+        for delivery in pending:
             self._queues.add(delivery)
+            self._replaying.queued(delivery)
         self.cancel_erased()
-        self._written_to = self._read_to
+        self.cancel_off()
         self._trying = asyncio.create_task(self._guarded(self._try()))
         self._recording = asyncio.create_task(self._guarded(self._record()))
         return self._read_to
+
+    def replay(self) -> None:
+        """Go on with the replays that are not done. The steps that the former owner wrote must be among the affairs by now."""
+        self._repeating = asyncio.create_task(self._guarded(self._replaying.run()))
+
+    def hear(self) -> None:
+        """Look at the affairs of endpoints, which have changed: replays to begin with, claims to contradict."""
+        self._replaying.wake()
+        for name in self._around.affairs.claimed:
+            if (endpoint := self._endpoint(*name)) is not None:
+                self._patience.answer(endpoint)
 
     async def close(self) -> None:
         """Write down what is known and stop; what is under way is tried again by the next owner, with the same id and bytes.
@@ -101,7 +118,7 @@ class Desk:
         The recorder is asked to end and not cancelled: a transaction that was cut off would take its states with it, and the
         progress must not pass them.
         """
-        trying = [task for task in (self._trying, *self._flying) if task is not None]
+        trying = [task for task in (self._trying, self._repeating, *self._flying) if task is not None]
         for task in trying:
             task.cancel()
         await asyncio.gather(*trying, return_exceptions=True)
@@ -122,28 +139,49 @@ class Desk:
         held = held_back(self._catalog.segment(transition.tenant, transition.segment_id), transition) or self._erased(transition)
         endpoints = [] if held else matching(transition, self._catalog.endpoints.get(transition.tenant, {}).values())
         for endpoint in endpoints:
-            delivery = Delivery(
-                id=delivery_id(transition.id, endpoint.id),
-                tenant=transition.tenant,
-                endpoint_id=endpoint.id,
-                customer_id=transition.customer_id,
-                change=transition.change,
-                at=transition.at,
-                transition=document,
-                created_ms=now_ms,
-                next_ms=now_ms,
-                offset=offset,
-            )
-            if delivery.id not in self._remembered:
-                self._unwritten[delivery.id] = delivery
-                self._queues.add(delivery)
+            self._queue(delivery_of(transition, document, endpoint.id, offset, now_ms))
         self._read_to = offset + 1
         self._wake.set()
+
+    def _queue(self, delivery: Delivery) -> None:
+        if not self._pends(delivery.key):
+            self._unwritten[delivery.key] = delivery
+            self._queues.add(delivery)
+            self._replaying.queued(delivery)
+
+    def _pends(self, key: str) -> bool:
+        unwritten = self._unwritten.get(key)
+        return key in self._memory if unwritten is None else unwritten.state == "pending"
+
+    def _take(self, delivery: Delivery) -> bool:
+        """Queue a delivery of a replay and say whether it was: not if it is on its way already, or its customer was erased."""
+        if self._pends(delivery.id) or self._pends(delivery.key) or self._erased(decode_announced(delivery.transition)):
+            return False
+        self._queue(delivery)
+        self._wake.set()
+        return True
 
     def cancel_erased(self) -> None:
         """Have the turn of pending deliveries about erased customers come now, for their end."""
         self._queues.hasten(lambda tenant, customer_id: self._erasures.last_seq(tenant, customer_id) >= 0, self._now_ms())
         self._wake.set()
+
+    def cancel_off(self) -> None:
+        """Have the turn of pending deliveries to endpoints that are off or gone come now, for their end."""
+        self._queues.hasten_endpoints(lambda *named: (found := self._endpoint(*named)) is None or not found.on, self._now_ms())
+        self._wake.set()
+
+    def _endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
+        return self._catalog.endpoints.get(tenant, {}).get(endpoint_id)
+
+    def _unwanted(self, delivery: Delivery) -> str:
+        """Return why a delivery is to be tried no more, nothing when it is to be."""
+        endpoint = self._endpoint(delivery.tenant, delivery.endpoint_id)
+        if endpoint is None or endpoint.deleted:
+            return "endpoint_gone"
+        if not endpoint.on:
+            return f"endpoint_{endpoint.status}"
+        return "customer_erased" if self._erased(decode_announced(delivery.transition)) else ""
 
     def _erased(self, transition: Announced) -> bool:
         """Whether a transition is of a life that was erased; the one that says so may be told to those who asked to hear it."""
@@ -166,19 +204,16 @@ class Desk:
                     await self._wake.wait()
 
     async def _attempt(self, delivery: Delivery) -> None:
-        endpoint = self._catalog.endpoints.get(delivery.tenant, {}).get(delivery.endpoint_id)
-        if endpoint is None or endpoint.deleted:
-            self._end(delivery, "cancelled", "endpoint_gone")
-        elif not endpoint.enabled:
-            self._end(delivery, "cancelled", "endpoint_disabled")
-        elif self._erased(decode_announced(delivery.transition)):
-            self._end(delivery, "cancelled", "customer_erased")
+        endpoint = self._endpoint(delivery.tenant, delivery.endpoint_id)
+        reason = self._unwanted(delivery)
+        if endpoint is None or reason:
+            self._end(delivery, "cancelled", reason)
         else:
             at_ms = self._now_ms()
             if not delivery.attempts:
                 FIRST_ATTEMPT_DELAY.observe(max(0, at_ms - delivery.created_ms) / 1000)
             failpoints.hit("dispatcher.before_attempt")
-            result = await self._client.post(endpoint, delivery.id, delivery.body, at_ms)
+            result = await self._around.client.post(endpoint, delivery.id, delivery.body, at_ms)
             failpoints.hit("dispatcher.after_attempt")
             ATTEMPTS.labels("none" if result.status is None else f"{result.status // 100}xx").inc()
             delivery.attempts = [*delivery.attempts, Attempt(at_ms, result.status, result.duration_ms, result.error)]
@@ -188,29 +223,30 @@ class Desk:
 
     def _judge(self, delivery: Delivery, endpoint: Endpoint, result: AttemptResult) -> None:
         if result.delivered:
+            self._patience.took(endpoint, delivery.attempts[-1].at_ms)
             self._end(delivery, "delivered")
             return
         if result.gone:
-            self._disable(endpoint)
+            self._around.disable(endpoint, "gone")
             self._end(delivery, "cancelled", "endpoint_gone_410")
             return
-        if self._erased(decode_announced(delivery.transition)):
-            self._end(delivery, "cancelled", "customer_erased")
-            return
-        wait_s = delay_s(len(delivery.attempts), self._draw(), result.retry_after_s, self._settings.dispatcher_schedule_s)
+        if self._patience.failed(endpoint, delivery.attempts[-1].at_ms):
+            self._around.disable(endpoint, "failing")
+        wait_s = delay_s(len(delivery.attempts), self._around.draw(), result.retry_after_s, self._settings.dispatcher_schedule_s)
         if wait_s is None:
             self._end(delivery, "exhausted")
             return
         log.info("delivery %s to %s: attempt %s failed: %s", delivery.id, endpoint.id, len(delivery.attempts), result.error)
         delivery.next_ms = self._now_ms() + int(wait_s * 1000)
-        self._unwritten[delivery.id] = delivery
+        self._unwritten[delivery.key] = delivery
         self._replan.append(delivery)
 
     def _end(self, delivery: Delivery, state: deliveries.State, reason: str = "") -> None:
-        delivery.state, delivery.reason, delivery.transition = state, reason, b""
+        delivery.state, delivery.reason, delivery.transition, delivery.next_ms = state, reason, b"", self._now_ms()
         ENDED.labels(state).inc()
-        self._unwritten[delivery.id] = delivery
+        self._unwritten[delivery.key] = delivery
         self._queues.done(delivery)
+        self._replaying.ended(delivery)
 
     # ---- writing down
 
@@ -222,56 +258,50 @@ class Desk:
             await self._write()
 
     async def _write(self) -> None:
-        if not self._unwritten and self._read_to == self._written_to:
+        now_ms = self._now_ms()
+        behind = {delivery.key: delivery for delivery in self._memory.behind(now_ms)}
+        fresh = self._read_to == self._written_to and now_ms - self._written_ms < CARRY_AFTER_MS
+        if not self._unwritten and not behind and fresh and not self._replaying.steps:
             return
-        assert self._producer is not None
-        states, self._unwritten = self._unwritten, {}
+        states, self._unwritten = behind | self._unwritten, {}
+        steps, self._replaying.steps = self._replaying.steps, {}
         replan, self._replan = self._replan, []
         read_to = self._read_to
-        records = [(delivery_key(delivery.id), deliveries.encode(delivery)) for delivery in states.values()]
-        if read_to is not None:
-            records.append((deliveries.PROGRESS, deliveries.encode(DispatchProgress(read_to))))
-        topic = self._settings.topics.deliveries
-        for start in range(0, len(records), _BATCH):
-            last = start + _BATCH >= len(records)
-            failpoints.hit("dispatcher.before_transaction")
-            async with self._producer.transaction():
-                # The progress is in the last one, after every state that it vouches for.
-                sent = [await self._producer.send(topic, value, key=key, partition=self.number) for key, value in records[start : start + _BATCH]]
-                await asyncio.gather(*sent)
-                failpoints.hit("dispatcher.in_transaction")
-            failpoints.hit("dispatcher.after_transaction")
-            if last:
-                self._written_to = read_to
-        for delivery in states.values():
-            (self._remembered.add if delivery.state == "pending" else self._remembered.discard)(delivery.id)
+        # Encoded now: while they are being written some may end, and are written again by the next.
+        written = [_Written(delivery, deliveries.encode(delivery), delivery.state == "pending") for delivery in states.values()]
+        for start in range(0, max(1, len(written)), _BATCH):
+            # The progress that vouches for all of them is in the last one, after every state, and so are the steps of replays.
+            last = start + _BATCH >= len(written)
+            affairs = [encode_affair(step) for step in steps.values()] if last else []
+            await self._transact(written[start : start + _BATCH], affairs, read_to if last else self._written_to, now_ms)
+        self._written_to, self._written_ms = read_to, now_ms
         for delivery in replan:
+            if self._unwanted(delivery):
+                # Its endpoint was turned off, or its customer erased, while the attempt was under way.
+                delivery.next_ms = self._now_ms()
             self._queues.retry(delivery)
         self._wake.set()
 
-    async def _restore(self) -> list[Delivery]:
-        """Read the partition of `deliveries` to its end: the deliveries that are pending, and the progress."""
-        tp = TopicPartition(self._settings.topics.deliveries, self.number)
-        consumer = AIOKafkaConsumer(**self._settings.kafka_options(), isolation_level="read_committed", enable_auto_commit=False)
-        await consumer.start()
-        found: dict[bytes, Delivery] = {}
-        try:
-            consumer.assign([tp])
-            await consumer.seek_to_beginning(tp)
-            end = (await consumer.end_offsets([tp]))[tp]
-            while await consumer.position(tp) < end:
-                for record in (await consumer.getmany(tp, timeout_ms=500)).get(tp, []):
-                    if record.key == deliveries.PROGRESS:
-                        self._read_to = deliveries.decode_progress(record.value).offset
-                        continue
-                    delivery = None if record.value is None else deliveries.decode_delivery(record.value)
-                    if delivery is not None and delivery.state == "pending":
-                        found[record.key] = delivery
-                    else:
-                        found.pop(record.key, None)
-        finally:
-            await consumer.stop()
-        return list(found.values())
+    async def _transact(self, states: list[_Written], affairs: list[bytes], vouched: int | None, now_ms: int) -> None:
+        """Write states, and behind them how far the partition is, and its replays, in one transaction."""
+        assert self._producer is not None
+        records = [(delivery_key(one.delivery.key), one.document) for one in states]
+        if vouched is not None:
+            failing = [(*name, since_ms) for name, since_ms in self._patience.failing.items()]
+            records.append((deliveries.PROGRESS, deliveries.encode(DispatchProgress(vouched, self._memory.since, failing))))
+        if not records and not affairs:
+            return
+        topics = self._settings.topics
+        failpoints.hit("dispatcher.before_transaction")
+        async with self._producer.transaction():
+            sent = [await self._producer.send(topics.deliveries, value, key=key, partition=self.number) for key, value in records]
+            told = [await self._producer.send(topics.affairs, affair, partition=0) for affair in affairs]
+            places = await asyncio.gather(*sent)
+            await asyncio.gather(*told)
+            failpoints.hit("dispatcher.in_transaction")
+        failpoints.hit("dispatcher.after_transaction")
+        for one, place in zip(states, places, strict=False):
+            self._memory.wrote(one.delivery, place.offset, now_ms, pending=one.pending)
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:

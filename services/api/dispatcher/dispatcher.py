@@ -8,15 +8,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
-from msgspec.structs import replace
+from aiokafka.errors import KafkaError
 
+from schemas.affairs import Affair, encode_affair
 from schemas.catalog import Endpoint
-from schemas.definitions import encode_definition
+from schemas.definitions import DisabledReason, EndpointDisabled, encode_definition
+from services.api.dispatcher.around import Around
 from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
-from services.api.dispatcher.metrics import PENDING
+from services.api.dispatcher.metrics import DISABLED, PENDING
 from services.api.dispatcher.settings import DispatcherSettings
-from services.kit.follower import ErasuresFollower, Follower
+from services.kit.follower import AffairsFollower, ErasuresFollower, Follower
 from services.kit.logs import die
 
 log = logging.getLogger(__name__)
@@ -32,23 +34,40 @@ class Dispatcher(ConsumerRebalanceListener):
         settings: DispatcherSettings,
         follower: Follower,
         erasures: ErasuresFollower,
+        affairs: AffairsFollower,
         client: Client,
         *,
         now_ms: Callable[[], int],
         draw: Callable[[], float],
     ) -> None:
-        self._settings, self._follower, self._erasures, self._client = settings, follower, erasures.erasures, client
+        self._settings, self._now_ms = settings, now_ms
+        self._around = Around(
+            settings, follower.catalog, erasures.erasures, affairs.affairs, client,
+            now_ms=now_ms, draw=draw, disable=self._disable, say=self._say,
+        )  # fmt: skip
         erasures.on_change(self._cancel_erased)
-        self._now_ms, self._draw = now_ms, draw
+        follower.on_change(self._cancel_off)
+        affairs.on_change(self._hear)
+        self._affairs = affairs
         self._desks: dict[int, Desk] = {}
         self._consumer: AIOKafkaConsumer | None = None
         self._definitions: AIOKafkaProducer | None = None
         self._changes_of_hands = 0
-        self._disabling: set[asyncio.Task[None]] = set()
+        self._saying: set[asyncio.Task[None]] = set()
+        self._disabled: dict[tuple[str, str], int] = {}
+        """The revision at which each endpoint was turned off last: of many failures one says so."""
 
     def _cancel_erased(self) -> None:
         for desk in self._desks.values():
             desk.cancel_erased()
+
+    def _cancel_off(self) -> None:
+        for desk in self._desks.values():
+            desk.cancel_off()
+
+    def _hear(self) -> None:
+        for desk in self._desks.values():
+            desk.hear()
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -107,28 +126,22 @@ class Dispatcher(ConsumerRebalanceListener):
         """Open a desk for each partition gained and read on where its last owner had got to."""
         self._changes_of_hands += 1
         try:
-            for tp in assigned:
-                if tp.partition not in self._desks:
-                    await self._open(tp)
+            gained = [await self._open(tp) for tp in assigned if tp.partition not in self._desks]
+            # The former owners are fenced: what they have told is all that there is of theirs.
+            await self._affairs.settled()
+            for desk in gained:
+                desk.replay()
         except Exception as error:  # noqa: BLE001 - the group swallows what a listener raises
             die(log, f"partitions cannot be gained: {error!r}")
 
-    async def _open(self, tp: TopicPartition) -> None:
+    async def _open(self, tp: TopicPartition) -> Desk:
         assert self._consumer is not None
-        desk = Desk(
-            tp.partition,
-            self._settings,
-            self._follower.catalog,
-            self._erasures,
-            self._client,
-            now_ms=self._now_ms,
-            draw=self._draw,
-            disable=self._disable,
-        )
+        desk = Desk(tp.partition, self._around)
         offset = await desk.open()
         await self._seek(tp, offset)
         self._desks[tp.partition] = desk
         log.info("partition %s: opened at %s with %s pending", tp.partition, offset, desk.pending)
+        return desk
 
     async def _seek(self, tp: TopicPartition, offset: int | None) -> None:
         assert self._consumer is not None
@@ -143,14 +156,30 @@ class Dispatcher(ConsumerRebalanceListener):
         desks = [desk for tp in revoked if (desk := self._desks.pop(tp.partition, None)) is not None]
         await asyncio.gather(*(desk.close() for desk in desks))
 
-    def _disable(self, endpoint: Endpoint) -> None:
+    def _disable(self, endpoint: Endpoint, reason: DisabledReason) -> None:
         """Turn an endpoint off, unless somebody has changed it meanwhile: the fold decides."""
-        task = asyncio.create_task(self._write_disabled(endpoint))
-        self._disabling.add(task)
-        task.add_done_callback(self._disabling.discard)
+        name = endpoint.tenant, endpoint.id
+        if self._disabled.get(name) == endpoint.revision:
+            return
+        self._disabled[name] = endpoint.revision
+        said = "answered 410" if reason == "gone" else f"has taken nothing for {self._settings.dispatcher_disable_after_s / 3600:g} hours"
+        log.warning("endpoint %s of %s %s and is disabled", endpoint.id, endpoint.tenant, said)
+        DISABLED.labels(reason).inc()
+        record = EndpointDisabled(tenant=endpoint.tenant, at_ms=self._now_ms(), endpoint_id=endpoint.id, revision=endpoint.revision, reason=reason)
+        self._send(self._settings.topics.definitions, encode_definition(record))
 
-    async def _write_disabled(self, endpoint: Endpoint) -> None:
+    def _say(self, affair: Affair) -> None:
+        self._send(self._settings.topics.affairs, encode_affair(affair))
+
+    def _send(self, topic: str, document: bytes) -> None:
+        """Write to a topic of one partition; who cannot say what must be known ends, and is asked again by what happens next."""
+        task = asyncio.create_task(self._sent(topic, document))
+        self._saying.add(task)
+        task.add_done_callback(self._saying.discard)
+
+    async def _sent(self, topic: str, document: bytes) -> None:
         assert self._definitions is not None
-        record = replace(endpoint.record(self._now_ms()), enabled=False)
-        await self._definitions.send_and_wait(self._settings.topics.definitions, encode_definition(record), partition=0)
-        log.warning("endpoint %s of %s answered 410 and is disabled", endpoint.id, endpoint.tenant)
+        try:
+            await self._definitions.send_and_wait(topic, document, partition=0)
+        except KafkaError as error:
+            die(log, f"{topic} cannot be written: {error!r}")

@@ -18,7 +18,7 @@ from services.api.dispatcher.dispatcher import Dispatcher
 from services.api.dispatcher.settings import DispatcherSettings
 from services.kit import health, logs
 from services.kit.clock import now_ms
-from services.kit.follower import ErasuresFollower, Follower
+from services.kit.follower import AffairsFollower, ErasuresFollower, Follower
 from services.kit.kafka import WrongPartitions, ensure_topics, when_reachable
 from services.kit.settings import load
 
@@ -45,8 +45,10 @@ async def _run(settings: DispatcherSettings) -> None:
     await when_reachable(follower.start, what="dispatcher")
     erasures = ErasuresFollower(settings, follower.catalog)
     await when_reachable(erasures.start, what="dispatcher")
+    affairs = AffairsFollower(settings)
+    await when_reachable(affairs.start, what="dispatcher")
     async with Client(settings.webhook_allow) as client:
-        dispatcher = Dispatcher(settings, follower, erasures, client, now_ms=now_ms, draw=random.SystemRandom().random)
+        dispatcher = Dispatcher(settings, follower, erasures, affairs, client, now_ms=now_ms, draw=random.SystemRandom().random)
 
         async def readyz() -> tuple[int, Mapping[str, Any]]:
             return (200 if follower.caught_up else 503), {"definitions": follower.catalog.offset, **dispatcher.status}
@@ -57,5 +59,6 @@ async def _run(settings: DispatcherSettings) -> None:
             await dispatcher.run(stop)
         finally:
             await runner.cleanup()
+            await affairs.stop()
             await erasures.stop()
             await follower.stop()

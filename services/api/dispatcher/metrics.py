@@ -8,6 +8,10 @@ from prometheus_client import Counter, Gauge, Histogram
 
 ATTEMPTS: Final = Counter("rollcall_webhook_attempts", "HTTP tries, by the class of their status; none is no answer", ["status"])
 ENDED: Final = Counter("rollcall_webhook_deliveries", "Deliveries that ended: delivered, exhausted or cancelled", ["state"])
+REPLAYED: Final = Counter("rollcall_webhook_replayed", "Deliveries queued again because a replay was asked for")
+DISABLED: Final = Counter(
+    "rollcall_webhook_endpoints_disabled", "Endpoints disabled by this dispatcher: gone (410), or failing for too long", ["reason"]
+)
 PENDING: Final = Gauge("rollcall_webhook_pending", "Deliveries that have not ended, on this dispatcher")
 FIRST_ATTEMPT_DELAY: Final = Histogram(
     "rollcall_webhook_first_attempt_delay_seconds",

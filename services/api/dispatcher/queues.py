@@ -7,7 +7,7 @@ its time without holding up other customers, and an endpoint with too many attem
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
 from schemas.deliveries import Delivery
@@ -28,6 +28,8 @@ class Queues:
         self._turns: dict[Lane, int] = {}
         """The entry of `_waiting` that counts for a lane: others were overtaken."""
         self._order = 0
+        self._held: Counter[tuple[str, str]] = Counter()
+        """How many deliveries of each endpoint have not ended."""
         self.pending = 0
 
     def add(self, delivery: Delivery) -> None:
@@ -35,6 +37,7 @@ class Queues:
         lane = (delivery.tenant, delivery.endpoint_id, delivery.customer_id)
         queue = self._lanes.setdefault(lane, deque())
         queue.append(delivery)
+        self._held[lane[:2]] += 1
         self.pending += 1
         if len(queue) == 1:
             self._wait(lane, delivery.next_ms)
@@ -57,7 +60,15 @@ class Queues:
 
     def hasten(self, wanted: Callable[[str, str], bool], now_ms: int) -> None:
         """Have the next turn of all lanes of some customers (by tenant and id) come now."""
-        for lane in [lane for lane in self._turns if wanted(lane[0], lane[2])]:
+        self._hasten([lane for lane in self._turns if wanted(lane[0], lane[2])], now_ms)
+
+    def hasten_endpoints(self, wanted: Callable[[str, str], bool], now_ms: int) -> None:
+        """Have the next turn of all lanes of some endpoints (by tenant and id) come now."""
+        if found := {endpoint for endpoint in self._held if wanted(*endpoint)}:
+            self._hasten([lane for lane in self._turns if lane[:2] in found], now_ms)
+
+    def _hasten(self, lanes: list[Lane], now_ms: int) -> None:
+        for lane in lanes:
             self._wait(lane, now_ms)
 
     def landed(self, delivery: Delivery) -> None:
@@ -78,6 +89,9 @@ class Queues:
         lane = (delivery.tenant, delivery.endpoint_id, delivery.customer_id)
         queue = self._lanes[lane]
         queue.popleft()
+        self._held[lane[:2]] -= 1
+        if not self._held[lane[:2]]:
+            del self._held[lane[:2]]
         self.pending -= 1
         if queue:
             self._wait(lane, queue[0].next_ms)

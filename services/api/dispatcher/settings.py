@@ -18,8 +18,14 @@ class DispatcherSettings(WebhookSettings):
     dispatcher_port: int = Field(8083, ge=0, le=65_535, description="Port to listen on; 0 for any free one.")
     dispatcher_in_flight: int = Field(32, ge=1, le=1_000, description="Attempts under way to one endpoint at once.")
     dispatcher_pending: int = Field(200_000, ge=1, description="Pending deliveries held; beyond it no new transitions are read.")
+    dispatcher_replay_pending: int = Field(
+        5_000, ge=1, description="Pending deliveries of all replays in one partition, shared evenly; the rest follows."
+    )
     dispatcher_record_every_ms: float = Field(100.0, gt=0, le=10_000, description="How often states are written, in one transaction.")
     dispatcher_schedule_s: Annotated[tuple[float, ...], NoDecode] = Field(SCHEDULE_S, description="Seconds before each attempt, separated by commas.")
+    dispatcher_disable_after_s: float = Field(
+        5 * 86_400.0, ge=60, description="An endpoint that has taken nothing for so long, although it was tried, is disabled."
+    )
     dispatcher_session_timeout_s: float = Field(10.0, ge=6, le=300, description="A dispatcher silent for so long loses its partitions.")
 
     @field_validator("dispatcher_schedule_s", mode="before")

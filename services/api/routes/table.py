@@ -8,6 +8,7 @@ from services.api.routes import (
     attributes,
     customer,
     customers,
+    deliveries,
     explain,
     feed,
     history,
@@ -16,6 +17,7 @@ from services.api.routes import (
     lists,
     members,
     preview,
+    replays,
     segments,
     templates,
     timeline,
@@ -38,5 +40,7 @@ ROUTES: Final[tuple[RouteSpec, ...]] = (
     *history.ROUTES,
     *feed.ROUTES,
     *webhooks.ROUTES,
+    *deliveries.ROUTES,
+    *replays.ROUTES,
     *keys.ROUTES,
 )

@@ -1,4 +1,4 @@
-"""Webhook endpoints: create, read, list, replace, rotate the secret, delete, and a signed test delivery. Secrets are shown once."""
+"""Webhook endpoints: create, read, list, replace, rotate, pause, resume, delete, and a signed test delivery. Secrets are shown once."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Response
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from schemas import endpoints
 from schemas.catalog import Endpoint
-from schemas.definitions import EndpointDeleted, EndpointPut
+from schemas.definitions import EndpointDeleted, EndpointPaused, EndpointPut, EndpointRecord, EndpointResumed
 from schemas.errors import shown
 from schemas.events import has_control
 from services.api.auth import new_id
@@ -37,72 +39,103 @@ async def create(call: Call) -> Response:
     put = _put(call, new_id("whk", call.desk.randomness), 0, secret, body)
     await call.desk.writer.define(put)
     headers = {"Location": f"/v1/webhooks/{put.endpoint_id}"}
-    return answer(endpoint_view(_made(put), secret=secret), 201, etag=1, headers=headers)
+    return answer(_view(call, endpoints.saved(put, None), secret=secret), 201, etag=1, headers=headers)
 
 
 async def list_all(call: Call) -> Response:
     """Show all endpoints."""
-    return answer(EndpointPage([endpoint_view(endpoint) for endpoint in call.catalog.endpoints_of(call.tenant)], None))
+    return answer(EndpointPage([_view(call, endpoint) for endpoint in call.catalog.endpoints_of(call.tenant)], None))
 
 
 async def read(call: Call) -> Response:
     """Show one endpoint."""
-    endpoint = _existing(call)
-    return answer(endpoint_view(endpoint), etag=endpoint.revision)
+    endpoint = existing(call)
+    return answer(_view(call, endpoint), etag=endpoint.revision)
 
 
 async def replace_all(call: Call) -> Response:
     """Save an endpoint as it shall be; its secret stays."""
     matching = call.if_match()
     body = await call.body(EndpointBody)
-    current, put = await _saved(call, matching, lambda found: _put(call, found.id, found.revision, found.secret, body))
-    return answer(endpoint_view(_made(put, current.created_ms)), etag=put.replaces + 1)
+    made = await saved(call, matching, lambda found: _put(call, found.id, found.revision, found.secret, body))
+    return answer(_view(call, made), etag=made.revision)
 
 
 async def rotate(call: Call) -> Response:
     """Give an endpoint a new secret and show it, once; deliveries are signed with the former one as well for a day."""
     matching, secret = call.if_match(), _new_secret(call)
-    current, put = await _saved(call, matching, lambda found: replace(found.record(call.desk.now_ms()), secret=secret))
-    return answer(endpoint_view(_made(put, current.created_ms), secret=secret), etag=put.replaces + 1)
+    made = await saved(call, matching, lambda found: replace(found.record(call.desk.now_ms()), secret=secret))
+    return answer(_view(call, made, secret=secret), etag=made.revision)
 
 
-async def _saved(call: Call, matching: list[str] | None, put_of: Callable[[Endpoint], EndpointPut]) -> tuple[Endpoint, EndpointPut]:
-    """Save what is made of the endpoint as it is; return what it was and what was written."""
+async def pause(call: Call) -> Response:
+    """Push nothing to an endpoint until it is resumed."""
+
+    def record(found: Endpoint) -> EndpointPaused | None:
+        if not found.enabled:
+            raise Refused(409, f"the endpoint is disabled; POST /v1/webhooks/{found.id}/resume enables it")
+        at_ms = call.desk.now_ms()
+        return EndpointPaused(tenant=call.tenant, at_ms=at_ms, endpoint_id=found.id, revision=found.revision) if found.on else None
+
+    made = await saved(call, call.if_match(), record)
+    return answer(_view(call, made), etag=made.revision)
+
+
+async def resume(call: Call) -> Response:
+    """Push to an endpoint that was paused or disabled again."""
+
+    def record(found: Endpoint) -> EndpointResumed | None:
+        at_ms = call.desk.now_ms()
+        return None if found.on else EndpointResumed(tenant=call.tenant, at_ms=at_ms, endpoint_id=found.id, revision=found.revision)
+
+    made = await saved(call, call.if_match(), record)
+    return answer(_view(call, made), etag=made.revision)
+
+
+async def saved(call: Call, matching: list[str] | None, record_of: Callable[[Endpoint], EndpointRecord | None]) -> Endpoint:
+    """Save what is made of the endpoint as it is, nothing where that is None; return what it is then."""
     for attempt in range(_ATTEMPTS):
-        current = _existing(call)
+        current = existing(call)
         if matching is not None and not {"*", str(current.revision)} & set(matching):
             raise Refused(412, f"the endpoint is at revision {current.revision}; read it again", {"ETag": f'"{current.revision}"'})
-        put = put_of(current)
+        record = record_of(current)
+        if record is None:
+            return current
         try:
-            await call.desk.writer.define(put)
+            await call.desk.writer.define(record)
         except Refused as error:
             # Without If-Match the client means the endpoint as it is, so losing a race is ours to repeat.
             if matching is None and error.status == 412 and attempt < _ATTEMPTS - 1:
                 continue
             raise
-        return current, put
+        return existing(call)
     raise unavailable("others keep changing this endpoint")
 
 
 async def delete(call: Call) -> Response:
     """Remove an endpoint; what is pending for it is cancelled."""
-    endpoint = _existing(call)
+    endpoint = existing(call)
     await call.desk.writer.define(EndpointDeleted(tenant=call.tenant, at_ms=call.desk.now_ms(), endpoint_id=endpoint.id))
     return Response(status_code=204)
 
 
 async def test(call: Call) -> Response:
     """Send a signed test delivery at once and show what came of it."""
-    found = await send_test(_existing(call), call.desk.settings, call.desk.now_ms())
+    found = await send_test(existing(call), call.desk.settings, call.desk.now_ms())
     delivered = found.status is not None and 200 <= found.status < 300
     return answer(TestResult(delivered, found.status, found.duration_ms, found.error))
+
+
+def _view(call: Call, endpoint: Endpoint, *, secret: str | UnsetType = UNSET) -> EndpointView:
+    return endpoint_view(endpoint, call.desk.affairs.affairs.failing_since(endpoint), secret=secret)
 
 
 def _new_secret(call: Call) -> str:
     return "whsec_" + base64.b64encode(call.desk.randomness(_SECRET_BYTES)).decode()
 
 
-def _existing(call: Call) -> Endpoint:
+def existing(call: Call) -> Endpoint:
+    """Return the endpoint that the path names; raises `Refused` (404) when there is none of the tenant's."""
     endpoint = call.catalog.endpoints.get(call.tenant, {}).get(call.path("id"))
     if endpoint is None or endpoint.deleted:
         raise absent("webhook")
@@ -128,23 +161,6 @@ def _put(call: Call, endpoint_id: str, replaces: int, secret: str, body: Endpoin
         imports=body.imports,
         enabled=body.enabled,
         description=body.description or "",
-    )
-
-
-def _made(put: EndpointPut, created_ms: int | None = None) -> Endpoint:
-    return Endpoint(
-        tenant=put.tenant,
-        id=put.endpoint_id,
-        revision=put.replaces + 1,
-        url=put.url,
-        secret=put.secret,
-        segments=None if put.segments is None else frozenset(put.segments),
-        changes=frozenset(put.changes),
-        causes=None if put.causes is None else frozenset(put.causes),
-        imports=put.imports,
-        enabled=put.enabled,
-        description=put.description,
-        created_ms=put.at_ms if created_ms is None else created_ms,
     )
 
 
@@ -194,7 +210,18 @@ _BODY: Final[dict[str, Any]] = {
     "imports": False,
     "description": "campaign tool",
 }
-_ENDPOINT: Final[dict[str, Any]] = {"id": "whk_5f2a9c01d2e3b4a5f6c7", **_BODY, "enabled": True, "created_at": AS_OF}
+_ENDPOINT: Final[dict[str, Any]] = {
+    "id": "whk_5f2a9c01d2e3b4a5f6c7",
+    **_BODY,
+    "enabled": True,
+    "status": "enabled",
+    "status_reason": None,
+    "status_since": None,
+    "failing_since": None,
+    "created_at": AS_OF,
+}
+_PAUSED: Final = _ENDPOINT | {"status": "paused", "status_since": AS_OF}
+_IF_MATCH: Final = "The revision that you have seen; without it whichever there is."
 
 ROUTES: Final = (
     RouteSpec(
@@ -214,7 +241,7 @@ ROUTES: Final = (
     RouteSpec(
         "PUT", "/v1/webhooks/{id}", replace_all, "webhooks:write", "Replace a webhook endpoint",
         {200: Answer("Saved; the secret stays.", EndpointView, _ENDPOINT, etag=True)}, "webhooks",
-        body=EndpointBody, examples={"campaign": _BODY}, if_match="The revision that you have seen; without it whichever there is.",
+        body=EndpointBody, examples={"campaign": _BODY}, if_match=_IF_MATCH,
         errors=(400, 404, 408, 412, 413, 415, 422),
     ),
     RouteSpec(
@@ -226,7 +253,18 @@ ROUTES: Final = (
         {200: Answer("The new secret is shown here and never again.", EndpointView, _ENDPOINT | {"secret": "whsec_…"}, etag=True)},
         "webhooks", "For a day each delivery carries two signatures, of the new secret and of the former one, so that receivers "
         "change over without missing any. A secret that has leaked is out of use at once when the endpoint is rotated twice.",
-        if_match="The revision that you have seen; without it whichever there is.", errors=(400, 404, 412, 422),
+        if_match=_IF_MATCH, errors=(400, 404, 412, 422),
+    ),
+    RouteSpec(
+        "POST", "/v1/webhooks/{id}/pause", pause, "webhooks:write", "Pause a webhook endpoint",
+        {200: Answer("Nothing is pushed to it; what was pending is cancelled.", EndpointView, _PAUSED, etag=True)},
+        "webhooks", "What happens meanwhile is not queued. 409 for a disabled endpoint.",
+        if_match=_IF_MATCH, errors=(400, 404, 409, 412),
+    ),
+    RouteSpec(
+        "POST", "/v1/webhooks/{id}/resume", resume, "webhooks:write", "Push to a webhook endpoint again",
+        {200: Answer("From here on.", EndpointView, _ENDPOINT, etag=True)},
+        "webhooks", "Whether it was paused or disabled, by hand or by itself.", if_match=_IF_MATCH, errors=(400, 404, 412),
     ),
     RouteSpec(
         "POST", "/v1/webhooks/{id}/test", test, "webhooks:write", "Send a test delivery",

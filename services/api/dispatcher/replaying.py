@@ -1,0 +1,178 @@
+"""Replays in one partition: transitions are read again, a slice at a time, and queued behind what is pending of their customers.
+
+A replay is asked for on the topic of affairs and outlives every process: how far it is, is written in the transaction of the
+deliveries that it queued. Few of its deliveries are pending at once, so that it neither fills the memory nor holds up others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from msgspec import Struct
+
+from schemas.affairs import Replay, ReplayAsked, ReplayStep
+from schemas.catalog import Endpoint
+from schemas.deliveries import Delivery, decode_announced, delivery_of
+from schemas.instants import iso
+from schemas.partitions import record_key
+from services.api.dispatcher.around import Around
+from services.api.dispatcher.matching import wants
+from services.api.dispatcher.metrics import REPLAYED
+from services.kit.kafka import hold
+
+log = logging.getLogger(__name__)
+
+_SLICE: Final = 1_000
+_SLACK_MS: Final = 600_000
+"""A transition's record is stamped when it is written, a moment after it was decided, by a clock that may have been set meanwhile."""
+_IDLE_S: Final = 1.0
+_LOST: Final = (KafkaError, OSError, TimeoutError)
+
+
+class _Way(Struct):
+    """A replay that is under way here: where it ends, and what it is looking for."""
+
+    end: int
+    step: ReplayStep
+    ids: frozenset[str] | None
+    prefix: bytes
+
+
+class Replaying:
+    """`take` queues a delivery and says whether it did; `steps` are to be written with the deliveries that were taken before."""
+
+    def __init__(self, number: int, around: Around, take: Callable[[Delivery], bool]) -> None:
+        self._number, self._around, self._take = number, around, take
+        self._tp = TopicPartition(around.settings.topics.changes, number)
+        self._ways: dict[str, _Way] = {}
+        self._pending: Counter[str] = Counter()
+        self._wake = asyncio.Event()
+        self.steps: dict[str, ReplayStep] = {}
+
+    def wake(self) -> None:
+        """Look at what there is to do."""
+        self._wake.set()
+
+    def queued(self, delivery: Delivery) -> None:
+        """Count a delivery that is pending."""
+        if delivery.replay:
+            self._pending[delivery.replay] += 1
+
+    def ended(self, delivery: Delivery) -> None:
+        """Count one that is no more."""
+        if delivery.replay:
+            self._pending[delivery.replay] -= 1
+            if not self._pending[delivery.replay]:
+                del self._pending[delivery.replay]
+                self.wake()
+
+    async def run(self) -> None:
+        """Go on for as long as the partition is ours."""
+        while True:
+            self._wake.clear()
+            if not any(self._open()):
+                await self._rest()
+                continue
+            try:
+                await self._work()
+            except _LOST as error:
+                log.warning("partition %s: a replay cannot go on (%r); again in a moment", self._number, error)
+                await asyncio.sleep(_IDLE_S)
+
+    def _open(self) -> list[Replay]:
+        return [replay for replay in self._around.affairs.open_in(self._number) if not self._done(replay.asked)]
+
+    def _done(self, asked: ReplayAsked) -> bool:
+        return (way := self._ways.get(asked.replay_id)) is not None and way.step.done
+
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_IDLE_S):
+                await self._wake.wait()
+
+    async def _work(self) -> None:
+        """Go on with all that is open, by turns, until nothing is."""
+        consumer = AIOKafkaConsumer(**self._around.settings.kafka_options(), isolation_level="read_committed", enable_auto_commit=False)
+        await consumer.start()
+        try:
+            hold(consumer, [self._tp])
+            while replays := self._open():
+                self._wake.clear()
+                if not any([await self._slice(consumer, replay, len(replays)) for replay in replays]):
+                    await self._rest()
+        finally:
+            await consumer.stop()
+            known = {replay.asked.replay_id for replay in self._around.affairs.open_in(self._number)}
+            self._ways = {replay_id: way for replay_id, way in self._ways.items() if replay_id in known}
+
+    async def _slice(self, consumer: AIOKafkaConsumer, replay: Replay, sharing: int) -> bool:
+        """Go on with one replay of several, and say whether there was anything to do."""
+        asked = replay.asked
+        endpoint = self._around.catalog.endpoints.get(asked.tenant, {}).get(asked.endpoint_id)
+        way = self._ways.get(asked.replay_id)
+        if way is None:
+            way = self._ways[asked.replay_id] = await self._begun(consumer, replay)
+        if endpoint is None or not endpoint.on:
+            off = "endpoint_gone" if endpoint is None or endpoint.deleted else f"endpoint_{endpoint.status}"
+            self._stepped(asked, way, way.step.offset, 0, done=True, reason=off)
+            return True
+        room = max(1, self._around.settings.dispatcher_replay_pending // sharing) - self._pending[asked.replay_id]
+        if room <= 0:
+            return False
+        offset, queued, late = way.step.offset, 0, False
+        consumer.seek(self._tp, offset)
+        consumer.resume(self._tp)
+        records = (await consumer.getmany(self._tp, timeout_ms=500, max_records=_SLICE)).get(self._tp, []) if offset < way.end else []
+        consumer.pause(self._tp)
+        # Behind the last record there may be markers of transactions, which are none. From here on nothing is awaited: what is
+        # queued and how far that is must be written together.
+        position = await consumer.position(self._tp)
+        for record in records:
+            if queued == room:
+                break
+            late = record.timestamp > asked.to_ms + _SLACK_MS
+            if late or record.offset >= way.end:
+                break
+            queued += self._looked(asked, way, endpoint, record.offset, record.key or b"", record.value)
+            offset = record.offset + 1
+        else:
+            offset = max(offset, position)
+        self._stepped(asked, way, offset, queued, done=late or offset >= way.end)
+        return True
+
+    async def _begun(self, consumer: AIOKafkaConsumer, replay: Replay) -> _Way:
+        asked, tp = replay.asked, self._tp
+        end = (await consumer.end_offsets([tp]))[tp]
+        step = replay.steps.get(self._number)
+        if step is None:
+            found = (await consumer.offsets_for_times({tp: max(0, asked.from_ms - _SLACK_MS)}))[tp]
+            step = ReplayStep(asked.tenant, asked.endpoint_id, asked.replay_id, self._number, end if found is None else found.offset, 0)
+        return _Way(end, step, None if asked.ids is None else frozenset(asked.ids), record_key(asked.tenant, ""))
+
+    def _looked(self, asked: ReplayAsked, way: _Way, endpoint: Endpoint, offset: int, key: bytes, document: bytes) -> bool:
+        """Queue a transition if it was asked for, and say whether it was queued."""
+        if not key.startswith(way.prefix):
+            return False
+        transition = decode_announced(document)
+        if way.ids is not None:
+            asked_for = transition.id in way.ids
+        else:
+            asked_for = iso(asked.from_ms) <= transition.decided_at < iso(asked.to_ms) and wants(endpoint, transition)
+        if not asked_for:
+            return False
+        taken = self._take(delivery_of(transition, document, endpoint.id, offset, self._around.now_ms(), replay=asked.replay_id))
+        REPLAYED.inc(taken)
+        return taken
+
+    def _stepped(self, asked: ReplayAsked, way: _Way, offset: int, queued: int, *, done: bool, reason: str = "") -> None:
+        """Take note of how far a replay is; written where it matters, so that nothing is queued twice."""
+        way.step = ReplayStep(asked.tenant, asked.endpoint_id, asked.replay_id, self._number, offset, way.step.queued + queued, done, reason)
+        if queued or done:
+            self.steps[asked.replay_id] = way.step

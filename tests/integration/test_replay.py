@@ -1,0 +1,158 @@
+"""Replays in one partition, on a real Kafka: what comes again, in which order, and that it comes whatever dies."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from schemas.definitions import EndpointPaused, EndpointResumed, SegmentPaused, SegmentPut
+from schemas.deliveries import delivery_id
+from schemas.erasures import Erased, encode_erased
+from schemas.identity import hash_of
+from tests.support.dispatching import Dispatching, dispatching
+
+HOUR_S = 3_600
+
+
+def came(scene: Dispatching) -> list[tuple[str, bytes]]:
+    """What came since, as id and the transition's bytes."""
+    found = [(message_id, body.split(b'"data":', 1)[1][:-1]) for _, message_id, body in scene.came]
+    scene.came.clear()
+    return found
+
+
+def ids(documents: list[bytes]) -> list[tuple[str, bytes]]:
+    """The same of transitions as they were published."""
+    return [(delivery_id(json.loads(document)["id"], "e"), document) for document in documents]
+
+
+def by_customer(pairs: list[tuple[str, bytes]]) -> dict[str, list[tuple[str, bytes]]]:
+    """The same by customer, in the order in which they came."""
+    found: dict[str, list[Any]] = {}
+    for pair in pairs:
+        found.setdefault(json.loads(pair[1])["customer_id"], []).append(pair)
+    return found
+
+
+async def test_what_was_missed_in_a_pause_is_served_by_replay(kafka: str) -> None:
+    """All of it and nothing else, with the ids and bytes that it would have had; also what came while its segment was paused."""
+    async with dispatching(kafka) as scene:
+        scene.endpoint(causes=["event", "clock"])
+        scene.define(SegmentPut(tenant="t", at_ms=1, segment_id="s", replaces=0, name="s"))
+        before = await scene.publish("a", "b")
+        await scene.until(lambda: len(scene.came) == 2)
+        assert sorted(came(scene)) == sorted(ids(before))
+        scene.pass_s(HOUR_S)
+        paused_ms = scene.now_ms
+        scene.define(EndpointPaused(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=1))
+        missed = await scene.publish("a", "b", "a", "c", "a")
+        await scene.publish("a", cause={"kind": "rank"})
+        await scene.publish("a", cause={"kind": "event", "import": True})
+        scene.pass_s(HOUR_S)
+        scene.define(EndpointResumed(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=2))
+        scene.define(SegmentPaused(tenant="t", at_ms=scene.now_ms, segment_id="s", version=1))
+        missed += await scene.publish("b")
+        scene.pass_s(1)
+        replay = await scene.replay(paused_ms, scene.now_ms)
+        await scene.until(lambda: replay.done and len(scene.came) == 6)
+        assert by_customer(came(scene)) == by_customer(ids(missed))
+        assert (replay.queued, replay.share) == (6, 1.0)
+        ended = [one for one in await scene.states() if one.replay]
+        assert [(one.state, one.replay) for one in ended] == [("delivered", "rpl_1")] * 6
+
+
+async def test_what_was_delivered_comes_again_with_the_same_id_and_bytes(kafka: str) -> None:
+    """By id, whatever the endpoint is for, and by the half-open span; the log keeps both deliveries. What is on its way comes once."""
+    async with dispatching(kafka) as scene:
+        scene.endpoint()
+        first = await scene.publish("a", "b")
+        scene.pass_s(1)
+        begin_ms = scene.now_ms
+        second = await scene.publish("a")
+        scene.pass_s(1)
+        third = await scene.publish("b")
+        ranked = await scene.publish("c", cause={"kind": "erase"})
+        await scene.until(lambda: len(scene.came) == 4)
+        came(scene)
+        span = await scene.replay(begin_ms, scene.now_ms)
+        await scene.until(lambda: span.done and len(scene.came) == 1)
+        assert came(scene) == ids(second)
+        named = await scene.replay(0, scene.now_ms, ids=[json.loads(one)["id"] for one in (*first[1:], *ranked)] + ["trn_nobody's"])
+        await scene.until(lambda: named.done and len(scene.came) == 2)
+        assert sorted(came(scene)) == sorted(ids(first[1:] + ranked))
+        assert len([one for one in await scene.states() if one.id == ids(second)[0][0]]) == 2
+        scene.answers = lambda _: 500
+        pending = await scene.publish("d")
+        await scene.until(lambda: len(scene.came) == 1)
+        scene.pass_s(1)
+        again = await scene.replay(begin_ms, scene.now_ms)
+        await scene.until(lambda: again.done)
+        assert again.queued == len(second + third)
+        scene.answers = lambda _: 204
+        scene.pass_s(10)
+        await scene.until(lambda: scene.desk.pending == 0)
+        assert [one for one, _ in came(scene)].count(ids(pending)[0][0]) == 2, "an attempt that failed, and one that did not"
+
+
+async def test_a_replay_goes_on_where_it_was_whoever_dies(kafka: str) -> None:
+    """A few at a time, each customer's in order; nothing is queued twice, nothing is left out, however often the partition changes hands."""
+    async with dispatching(kafka, dispatcher_replay_pending=4) as scene:
+        scene.endpoint()
+        scene.define(EndpointPaused(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=1))
+        missed = await scene.publish(*(f"c{number % 3}" for number in range(30)))
+        scene.pass_s(1)
+        scene.define(EndpointResumed(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=2))
+        scene.answers = lambda _: 500
+        replay = await scene.replay(0, scene.now_ms)
+        await scene.until(lambda: scene.desk.pending == 4)
+        taken: list[tuple[str, bytes]] = []
+        while not replay.done or scene.desk.pending:
+            await scene.recorded()
+            await scene.desk.close()
+            came(scene)
+            await scene.open()
+            assert scene.desk.pending <= 4
+            scene.answers = lambda _: 204
+            before = scene.desk.pending
+            scene.pass_s(6)
+            await scene.until(lambda before=before: len(scene.came) >= before and scene.desk.pending <= 4)  # type: ignore[misc]
+            await scene.recorded()
+            taken += came(scene)
+        assert (replay.queued, len(taken)) == (30, 30)
+        assert by_customer(taken) == by_customer(ids(missed))
+
+
+async def test_an_endpoint_that_is_turned_off_ends_its_replays(kafka: str) -> None:
+    """It says why, and what was queued is cancelled; another's replay goes on."""
+    async with dispatching(kafka, dispatcher_replay_pending=4) as scene:
+        scene.endpoint("e")
+        scene.endpoint("f")
+        await scene.publish(*"abcdefgh")
+        await scene.until(lambda: scene.desk.pending == 0)
+        scene.answers = lambda _: 500
+        scene.pass_s(1)
+        ending, other = await scene.replay(0, scene.now_ms), await scene.replay(0, scene.now_ms, endpoint_id="f")
+        await scene.until(lambda: scene.desk.pending >= 4)
+        scene.define(EndpointPaused(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=1))
+        scene.desk.cancel_off()
+        await scene.until(lambda: ending.done)
+        assert [step.reason for step in ending.steps.values()] == ["endpoint_paused"]
+        scene.answers = lambda _: 204
+        scene.pass_s(10)
+        await scene.until(lambda: other.done and not scene.desk.pending)
+        assert other.queued == 8
+
+
+async def test_whoever_was_erased_is_not_replayed(kafka: str) -> None:
+    """Neither by id nor by span."""
+    async with dispatching(kafka) as scene:
+        scene.endpoint()
+        (gone, kept) = await scene.publish("rosa", "ben")
+        await scene.until(lambda: scene.desk.pending == 0)
+        came(scene)
+        scene.erasures.apply(encode_erased(Erased("t", hash_of("s", "t", "rosa"), 5)))
+        scene.pass_s(1)
+        for named in (None, [json.loads(one)["id"] for one in (gone, kept)]):
+            replay = await scene.replay(0, scene.now_ms, ids=named)
+            await scene.until(lambda replay=replay: replay.done and len(scene.came) == 1)  # type: ignore[misc]
+            assert (came(scene), replay.queued) == (ids([kept]), 1)
