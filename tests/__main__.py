@@ -1,7 +1,7 @@
 """`make test`: what computes and what waits, side by side, for tests on a real broker leave most of a core idle.
 
-Each lane that needs them has a broker and a Valkey of its own. The last one ends with the engine's tests once more on its plain sources,
-which run where there is no compiler.
+Each lane that needs them has a broker and a Valkey of its own. The first, which is done soonest, goes on with a part of what the second
+would do, and with the engine's tests once more on its plain sources, which run where there is no compiler.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
 
 Run = tuple[dict[str, str], tuple[str, ...]]
 
+_SEGMENTER: Final = sorted(map(str, Path("tests/integration").glob("test_segmenter_*.py")))
+
 LANES: Final[dict[str, tuple[Run, ...]]] = {
-    "whole": (({}, ("tests/e2e",)),),
-    "real": (({}, ("tests/integration",)),),
-    "pure": (
-        ({}, ("tests/unit", "tests/property")),
+    "whole": (
+        ({}, ("tests/e2e", *_SEGMENTER)),
         ({"ROLLCALL_NATIVE": "0", "ROLLCALL_TEST_WORLDS": "25"}, ("tests/property", "tests/unit/test_partition.py")),
     ),
+    "real": (({}, ("tests/integration", *[f"--ignore={path}" for path in _SEGMENTER])),),
+    "pure": (({}, ("tests/unit", "tests/property")),),
 }
 
 
