@@ -95,13 +95,7 @@ class Writer:
             raise Refused(422, f"a definition has at most {MAX_DEFINITION_BYTES} bytes, this one has {len(document)}")
         try:
             async with asyncio.timeout(self._settings.api_write_timeout_s):
-                async with self._lent() as producer:
-                    failpoints.hit("api.before_write")
-                    sent = await producer.send(self._definitions.topic, document, partition=0)
-                    offset: int = (await sent).offset
-                    failpoints.hit("api.after_write")
-                    if offset < 0:
-                        raise KafkaError("acknowledged without an offset")  # a repeated batch whose place the broker forgot
+                offset = await self._sent(self._definitions.topic, document)
                 outcome = await self._follower.outcome(offset, self._settings.api_write_timeout_s)
         except _LOST as error:
             self._metrics.definitions.labels("unknown").inc()
@@ -116,14 +110,19 @@ class Writer:
         timeout_s = self._settings.api_write_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                async with self._lent() as producer:
-                    failpoints.hit("api.before_write")
-                    sent = await producer.send(self._settings.topics.affairs, encode_affair(affair), partition=0)
-                    offset: int = (await sent).offset
-                    failpoints.hit("api.after_write")
-                await follower.reached(offset + 1, timeout_s)
+                await follower.reached(await self._sent(self._settings.topics.affairs, encode_affair(affair)) + 1, timeout_s)
         except _LOST as error:
             raise unavailable(f"Kafka did not acknowledge in time ({error!r}); read again before you write again", 2) from None
+
+    async def _sent(self, topic: str, document: bytes) -> int:
+        """Write a record to a topic of one partition and return its offset; raises what `_LOST` names."""
+        async with self._lent() as producer:
+            failpoints.hit("api.before_write")
+            offset: int = (await (await producer.send(topic, document, partition=0))).offset
+            failpoints.hit("api.after_write")
+            if offset < 0:
+                raise KafkaError("acknowledged without an offset")  # a repeated batch whose place the broker forgot
+            return offset
 
     async def settled(self) -> None:
         """Wait until this process has read every definition that Kafka has now.
