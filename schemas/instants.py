@@ -69,20 +69,24 @@ def iso_or_none(instant_ms: int) -> str | None:
 
 def parse_instant(text: str, pointer: str = "") -> int:
     """Read RFC 3339 with an offset; raise `Refusal` when it is anything else."""
-    day_ms, minute_ms = _DAYS_MS.get(text[:10]), _MINUTES_MS.get(text[10:17])
-    second_ms, rest_ms = _SECONDS_MS.get(text[17:19]), _RESTS_MS.get(text[19:])
-    usual = minute_ms is not None and second_ms is not None and rest_ms is not None
-    if day_ms is not None and minute_ms is not None and second_ms is not None and rest_ms is not None:
-        return day_ms + minute_ms + second_ms + rest_ms
+    minute_ms, second_ms, rest_ms = _MINUTES_MS.get(text[10:17]), _SECONDS_MS.get(text[17:19]), _RESTS_MS.get(text[19:])
+    if minute_ms is None or second_ms is None or rest_ms is None:
+        return _in_any_form(text, pointer)
+    day_ms = _DAYS_MS.get(text[:10])
+    if day_ms is None:
+        found_ms = _in_any_form(text, pointer)
+        if len(_DAYS_MS) >= _DAYS_REMEMBERED:
+            _DAYS_MS.clear()
+        day_ms = _DAYS_MS[text[:10]] = found_ms - found_ms % DAY_MS
+    return day_ms + minute_ms + second_ms + rest_ms
+
+
+def _in_any_form(text: str, pointer: str) -> int:
     if _RFC3339.fullmatch(text):
         try:
-            found_ms = to_ms(datetime.fromisoformat(text.upper()))
+            return to_ms(datetime.fromisoformat(text.upper()))
         except (ValueError, OverflowError):
             pass
-        else:
-            if usual and len(_DAYS_MS) < _DAYS_REMEMBERED:
-                _DAYS_MS[text[:10]] = found_ms - found_ms % DAY_MS
-            return found_ms
     raise Refusal(f"{shown(text)} is not an instant; write RFC 3339 with an offset, like 2026-11-22T10:15:00.250Z", pointer=pointer)
 
 
