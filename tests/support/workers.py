@@ -167,7 +167,10 @@ class Load:
 
 
 def read_all(kafka: str, topic: str, isolation: str = "read_committed") -> list[tuple[int, bytes, bytes | None, int]]:
-    """Return partition, key, value and Kafka timestamp of every record of a topic, in the order of each partition."""
+    """Return partition, key, value and Kafka timestamp of every record of a topic, in the order of each partition.
+
+    Up to where it ends for readers of everything: a transaction is acknowledged a moment before its marker lets others see it.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": kafka,
@@ -178,17 +181,28 @@ def read_all(kafka: str, topic: str, isolation: str = "read_committed") -> list[
             "auto.offset.reset": "earliest",
         }
     )
-    consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+    places = [TopicPartition(topic, number, 0) for number in range(PARTITIONS)]
+    ends = _ends(kafka, places)
+    consumer.assign(places)
     found: list[tuple[int, bytes, bytes | None, int]] = []
     ended: set[int] = set()
     until = time.monotonic() + 60
     while len(ended) < PARTITIONS:
         assert time.monotonic() < until, f"{topic} was not read to its end"
         for message in consumer.consume(5_000, 0.2):
-            if message.error() is not None:
-                ended.add(message.partition() or 0)
-            else:
-                found.append((message.partition() or 0, message.key() or b"", message.value(), message.timestamp()[1]))
+            number = message.partition() or 0
+            if message.error() is None:
+                found.append((number, message.key() or b"", message.value(), message.timestamp()[1]))
+            elif (message.offset() or 0) >= ends[number]:
+                ended.add(number)
+    consumer.close()
+    return found
+
+
+def _ends(kafka: str, places: list[TopicPartition]) -> dict[int, int]:
+    """Return where partitions end, transactions under way included."""
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "reader-of-tests", "isolation.level": "read_uncommitted"})
+    found = {place.partition: consumer.get_watermark_offsets(place, timeout=20)[1] for place in places}
     consumer.close()
     return found
 
