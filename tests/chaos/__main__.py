@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.chaos.broken import BROKEN, noticed
 from tests.chaos.drill import FAULTS, Made, plan, run
 from tests.chaos.report import markdown
 from tests.chaos.scene import scene
@@ -27,7 +28,10 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=1_100, help="events a second (default 1,100)")
     parser.add_argument("--customers", type=int, default=0, help="customers who are there before the load begins")
     parser.add_argument("--session", type=float, default=10.0, help="session timeout of segmenters and dispatchers in seconds (default 10)")
+    parser.add_argument("--broken", choices=sorted(BROKEN), metavar="NAME", help="a build that is broken on purpose: " + ", ".join(BROKEN))
     arguments = parser.parse_args()
+    if arguments.broken:
+        return _broken(arguments.broken, arguments.seed)
     names = arguments.only or list(FAULTS)
     print(f"seed {arguments.seed}; the plan:", ", ".join(name for _, name in itertools.islice(plan(arguments.seed, names), len(names))), flush=True)
     folder = (_RESULTS / f"seed-{arguments.seed}").absolute()
@@ -42,6 +46,20 @@ def main() -> int:
     print(text)
     print(f"{folder / 'report.md'}; the services' logs are beside it")
     return 1 if result.violations_in_all else 0
+
+
+def _broken(name: str, seed: int) -> int:
+    """Run against a broken build; ends with 0 when the suite noticed."""
+    folder = (_RESULTS / f"broken-{name}").absolute()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    said = noticed(name, folder, seed, _say)
+    for server in ("kafka", "valkey"):
+        shutil.rmtree(folder / server, ignore_errors=True)
+    print(*said, sep="\n")
+    found = [sentence for sentence in said if BROKEN[name].said in sentence]
+    print(f"{name}: {f'noticed: {found[0]}' if found else 'NOT noticed'}; expected was: {BROKEN[name].said}")
+    return 0 if found else 1
 
 
 def _say(made: Made) -> None:

@@ -211,10 +211,11 @@ class Scene:
 
 
 @contextmanager
-def scene(folder: Path, *, seed: int, per_s: int, session_s: float, crowd: int = 0) -> Iterator[Scene]:
-    """Give a scene with servers of its own, and everything down afterwards."""
+def scene(folder: Path, *, seed: int, per_s: int, session_s: float, crowd: int = 0, root: Path | None = None) -> Iterator[Scene]:
+    """Give a scene with servers of its own, and everything down afterwards. `root`: where the services' sources are, if not here."""
     with LocalBroker(folder / "kafka") as broker, LocalValkey(folder / "valkey") as valkey:
         found = Scene(folder, broker, valkey, seed=seed, per_s=per_s, session_s=session_s)
+        found.stack.root = root
         try:
             found.open(crowd)
             yield found

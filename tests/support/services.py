@@ -51,6 +51,8 @@ class Stack:
         self.extra: dict[str, str] = {}
         self.own: dict[str, dict[str, str]] = {}
         """What the environment of one kind of service has besides."""
+        self.root: Path | None = None
+        """The folder with the sources that the services run from; None: this one."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -79,6 +81,7 @@ class Stack:
             "ROLLCALL_WEBHOOK_ALLOW": "127.0.0.1/32",
             "ROLLCALL_SEGMENTER_SESSION_TIMEOUT_S": str(SESSION_S),
             "BENCH_RUN": self.prefix.strip("-") or "run",
+            **({} if self.root is None else {"PYTHONPATH": str(self.root)}),
             **self.extra,
         }
 
@@ -96,7 +99,7 @@ class Stack:
             **self.own.get(service.lower(), {}),
         }
         with self.log(name).open("ab") as log:
-            self._processes[name] = subprocess.Popen((sys.executable, "-m", *module), env=environment, stdout=log, stderr=log)
+            self._processes[name] = subprocess.Popen((sys.executable, "-m", *module), env=environment, stdout=log, stderr=log, cwd=self.root)
         if wait:
             wait_for(lambda: self.get(name, "/readyz") is not None, what=f"{name} to be ready")
 
