@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.bench import latency, throughput
+from tests.bench import latency
 from tests.bench.lines import Part
+from tests.bench.rivals import beside
 
 PARTS: Final = (
-    Part("throughput", lambda stack, quick: throughput.measure(stack, quick=quick), throughput.lines),
+    Part("rivals", lambda stack, quick: beside.measure(stack, quick=quick), beside.lines),
     Part("latency", lambda stack, quick: latency.measure(stack, seconds=5.0 if quick else 20.0), latency.lines),
 )

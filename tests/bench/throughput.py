@@ -1,15 +1,12 @@
-"""Events per second through one segmenter with the demo's segments, beside stock Faust doing less, in turns."""
+"""Events per second through one segmenter with the demo's segments, and through stock Faust doing less."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import time
-from statistics import median
-from typing import Any
 
 from demo.segments import SEGMENTS
-from tests.bench.lines import Line, spread
 from tests.bench.load import events, fill
 from tests.support.services import PARTITIONS, Stack, wait_for
 
@@ -46,22 +43,3 @@ def stock(stack: Stack, run: int, count: int) -> float:
     if int(counted) != count:
         raise RuntimeError(f"stock Faust counted {counted} of {count} events")
     return float(rate)
-
-
-def measure(stack: Stack, *, quick: bool = False) -> dict[str, Any]:
-    """Run both in turns; return every rate, the medians and their ratio."""
-    runs, ours, theirs = (1, 40_000, 10_000) if quick else (3, 200_000, 30_000)
-    rates: dict[str, list[float]] = {"rollcall": [], "stock_faust": []}
-    for run in range(runs):
-        rates["stock_faust"].append(stock(stack, run, theirs))
-        rates["rollcall"].append(rollcall(stack, run, ours))
-        print(f"  throughput, run {run + 1} of {runs}: " + ", ".join(f"{name} {values[-1]:,.0f}/s" for name, values in rates.items()), flush=True)
-    medians = {name: median(values) for name, values in rates.items()}
-    return {"rates": rates, "median": medians, "ratio": medians["rollcall"] / medians["stock_faust"], "segments": len(SEGMENTS)}
-
-
-def lines(found: dict[str, Any]) -> list[Line]:
-    """Say both rates and their ratio."""
-    what = f"events/s, one segmenter, {found['segments']} segments, full durability"
-    beside = f"stock Faust, count per customer: {spread(found['rates']['stock_faust'])}"
-    return [Line(what, spread(found["rates"]["rollcall"]), beside, f"{found['ratio']:.1f} times (at least 10)")]
