@@ -20,7 +20,7 @@ _GROUP: Final = 1_000
 def _consumer(task: Task) -> Consumer:
     settings = {"bootstrap.servers": task.kafka, "group.id": f"{sys.argv[1]}-{task.out}", "auto.offset.reset": "earliest"}
     consumer = Consumer(settings)
-    consumer.subscribe(task.topics)
+    consumer.subscribe(task.topics, on_assign=lambda *_: None if sys.argv[1] == "decode" else task.begin())
     return consumer
 
 
@@ -28,7 +28,7 @@ def decode(task: Task) -> None:
     """Decode every event, all of them lying in memory when the watch starts."""
     consumer, documents = _consumer(task), list[bytes]()
     while len(documents) < task.count:
-        documents.extend(message.value() or b"" for message in consumer.consume(_GROUP, 0.5))
+        documents.extend(message.value() or b"" for message in consumer.consume(min(_GROUP, task.count - len(documents)), 0.5))
     consumer.close()
     task.begin()
     for document in documents:
@@ -40,9 +40,7 @@ def broker(task: Task) -> None:
     """Take every event's bytes."""
     consumer = _consumer(task)
     while task.seen < task.count:
-        if messages := consumer.consume(_GROUP, 0.5):
-            task.begin()
-            task.seen += len(messages)
+        task.seen += len(consumer.consume(min(_GROUP, task.count - task.seen), 0.5))
 
 
 def transactions(task: Task) -> None:
@@ -52,9 +50,7 @@ def transactions(task: Task) -> None:
     producer.init_transactions(30)
     written = 0
     while task.seen < task.count:
-        if messages := consumer.consume(_GROUP, 0.5):
-            task.begin()
-            task.seen += len(messages)
+        task.seen += len(consumer.consume(min(_GROUP, task.count - task.seen), 0.5))
         while (written + 1) * _GROUP <= task.seen:
             producer.begin_transaction()
             producer.produce(task.out, b"{}")

@@ -76,7 +76,7 @@ def transition(customer: str, segment: str) -> bytes:
 
 @dataclass
 class Task:
-    """What a contender is told by its environment, and its stop-watch: from the first event that it has to the last thing it wrote."""
+    """What a contender is told by its environment, and its stop-watch: from the partitions or the first event that it has to the last thing it wrote."""
 
     kafka: str = field(default_factory=lambda: os.environ["BENCH_KAFKA"])
     topics: list[str] = field(default_factory=lambda: os.environ["BENCH_TOPICS"].split(","))

@@ -13,12 +13,10 @@ def main() -> None:
     task = Task()
     consumer = Consumer({"bootstrap.servers": task.kafka, "group.id": "naive-" + task.out, "auto.offset.reset": "earliest"})
     producer = Producer({"bootstrap.servers": task.kafka, "linger.ms": 20, "compression.type": "lz4"})
-    consumer.subscribe(task.topics)
+    consumer.subscribe(task.topics, on_assign=lambda *_: task.begin())
     customers: dict[str, State] = {}
     while task.seen < task.count:
-        messages = consumer.consume(1_000, 0.5)
-        if messages:
-            task.begin()
+        messages = consumer.consume(min(1_000, task.count - task.seen), 0.5)
         for message in messages:
             event = loads(message.value())
             customer = event["customer_id"]

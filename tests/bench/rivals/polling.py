@@ -69,14 +69,12 @@ def main() -> None:
     task = Task()
     consumer = Consumer({"bootstrap.servers": task.kafka, "group.id": "polling-" + task.out, "auto.offset.reset": "earliest"})
     producer = Producer({"bootstrap.servers": task.kafka, "linger.ms": 20, "compression.type": "lz4"})
-    consumer.subscribe(task.topics)
+    consumer.subscribe(task.topics, on_assign=lambda *_: task.begin())
     path = Path(task.folder) / "events.ndjson"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as lines:
         while task.seen < task.count:
-            messages = consumer.consume(1_000, 0.5)
-            if messages:
-                task.begin()
+            messages = consumer.consume(min(1_000, task.count - task.seen), 0.5)
             lines.writelines((message.value() or b"") + b"\n" for message in messages)
             task.seen += len(messages)
     with duckdb.connect(str(path.with_suffix(".db"))) as database:
