@@ -14,7 +14,7 @@ help:
 	@echo "make clean   stop everything and forget: removes .rollcall (data, keys, ports, logs, Kafka's jars); keeps .venv"
 	@echo "make test    all tests, on a real Kafka and a real Valkey"
 	@echo "make check   formatter, linter, types, import contracts, schema drift"
-	@echo "make bench   the benchmarks, as a table"
+	@echo "make bench   the benchmarks, as a table: BENCH=\"--only rivals --quick\""
 	@echo "make chaos   faults under load, compared record by record: CHAOS=\"--seed 7 --minutes 30\""
 	@echo "make schemas generate the JSON Schemas anew;  make format  format the code;  make lock  pin the requirements anew"
 	@echo
@@ -56,7 +56,8 @@ check: install-dev
 	@$(INSIDE) $(PY) -m schemas.generate --check
 
 bench: install-dev
-	@$(INSIDE) $(PY) -m tests.bench
+	@deploy/local/install.sh bench
+	@$(INSIDE) $(PY) -m tests.bench $(BENCH)
 
 chaos: install-dev
 	@$(INSIDE) $(PY) -m tests.chaos $(CHAOS)
@@ -72,7 +73,7 @@ format: install-dev
 LOCK := --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 lock: install-dev
-	@for name in run dev; do \
+	@for name in run dev bench; do \
 	  (cd requirements && $(INSIDE) ../.venv/bin/pip-compile $(LOCK) -o $$name.txt $$name.in) || exit 1; \
 	  { echo "# Every package and its checksums, made from $$name.in by \`make lock\`; do not edit."; cat requirements/$$name.txt; } > requirements/.$$name; \
 	  mv requirements/.$$name requirements/$$name.txt; \

@@ -1,10 +1,25 @@
 #!/usr/bin/env bash
 # Make .venv and install what requirements/$1.txt pins into it ("run" or "dev"); nothing outside the project's folder is written.
+# "bench" goes into .venv/rivals: what the benchmarks set beside Rollcall wants other versions of the same packages.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 wanted=$1
 stamp=.venv/.installed-$wanted
 checksum=$(cat requirements/"$wanted".txt | cksum)
+
+if [ "$wanted" = bench ]; then
+    stamp=.venv/rivals/.installed
+    if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$checksum" ]; then
+        echo "Installing what requirements/bench.txt pins…"
+        rm -rf .venv/rivals
+        .venv/bin/python -m venv .venv/rivals
+        # A rival that cannot be installed here is said in the table, and does not keep the others from being measured.
+        TMPDIR=$PWD/.rollcall/tmp .venv/rivals/bin/python -m pip --disable-pip-version-check --no-input install --quiet --no-cache-dir \
+            --require-hashes -r requirements/bench.txt && echo "$checksum" > "$stamp" ||
+            echo "rollcall: pip cannot install requirements/bench.txt; the reason is above, and the rivals are left out" >&2
+    fi
+    exit 0
+fi
 
 # The compiled engine is made anew when its sources have changed; without a compiler they run as they are.
 compile() {

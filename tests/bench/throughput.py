@@ -1,12 +1,10 @@
-"""Events per second through one segmenter with the demo's segments, beside stock Faust doing less, in turns."""
+"""Events per second through one segmenter with the demo's segments, and through stock Faust doing less."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import time
-from statistics import median
-from typing import Any
 
 from demo.segments import SEGMENTS
 from tests.bench.load import events, fill
@@ -45,14 +43,3 @@ def stock(stack: Stack, run: int, count: int) -> float:
     if int(counted) != count:
         raise RuntimeError(f"stock Faust counted {counted} of {count} events")
     return float(rate)
-
-
-def measure(stack: Stack, *, runs: int, ours: int, theirs: int) -> dict[str, Any]:
-    """Run both in turns; return every rate, the medians and their ratio."""
-    rates: dict[str, list[float]] = {"rollcall": [], "stock_faust": []}
-    for run in range(runs):
-        rates["stock_faust"].append(stock(stack, run, theirs))
-        rates["rollcall"].append(rollcall(stack, run, ours))
-        print(f"  throughput, run {run + 1} of {runs}: " + ", ".join(f"{name} {values[-1]:,.0f}/s" for name, values in rates.items()), flush=True)
-    medians = {name: median(values) for name, values in rates.items()}
-    return {"rates": rates, "median": medians, "ratio": medians["rollcall"] / medians["stock_faust"], "segments": len(SEGMENTS)}

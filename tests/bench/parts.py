@@ -1,0 +1,14 @@
+"""The parts of the benchmarks, in the order in which they are run and shown."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.bench import latency
+from tests.bench.lines import Part
+from tests.bench.rivals import beside
+
+PARTS: Final = (
+    Part("rivals", lambda stack, quick: beside.measure(stack, quick=quick), beside.lines),
+    Part("latency", lambda stack, quick: latency.measure(stack, seconds=5.0 if quick else 20.0), latency.lines),
+)
