@@ -7,57 +7,89 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
+import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import latency, throughput
+from tests.bench.lines import Line, Part
+from tests.bench.machine import facts
+from tests.bench.parts import PARTS
 from tests.support.services import running
 
-RESULTS = Path("bench/results")
+RESULTS: Final = Path("bench/results")
 
 
-def main() -> None:
-    """Parse the arguments, measure, print, keep."""
-    parser = argparse.ArgumentParser(description="Benchmarks of Rollcall beside stock Faust, on a real Kafka and Valkey.")
-    parser.add_argument("--runs", type=int, default=3, help="turns of each contender (default 3)")
-    parser.add_argument("--events", type=int, default=200_000, help="events through the segmenter in each turn")
-    parser.add_argument("--stock-events", type=int, default=30_000, help="events through stock Faust in each turn")
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of each latency run")
-    parser.add_argument("--only", choices=("throughput", "latency"), help="run one part alone")
+def main() -> int:
+    """Parse the arguments, measure, print, keep; return 1 when a part failed."""
+    names = [part.name for part in PARTS]
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Benchmarks of Rollcall and others, on a real Kafka and Valkey.")
+    parser.add_argument("--only", nargs="+", choices=names, metavar="PART", help="run these parts alone: " + ", ".join(names))
+    parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer turns, for a look")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="print the table of results that are kept, and measure nothing")
     arguments = parser.parse_args()
-    results: dict[str, Any] = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cores": os.cpu_count(), "python": platform.python_version()}
-    with tempfile.TemporaryDirectory(prefix="rollcall-bench-") as folder, running(Path(folder)) as stack:
-        print("Kafka and Valkey are up; measuring.", flush=True)
-        if arguments.only != "latency":
-            results["throughput"] = throughput.measure(stack, runs=arguments.runs, ours=arguments.events, theirs=arguments.stock_events)
-        if arguments.only != "throughput":
-            results["latency"] = latency.measure(stack, seconds=arguments.seconds)
+    if arguments.show is not None:
+        Console().print(table(json.loads(arguments.show.read_text())))
+        return 0
+    now = time.gmtime()
+    results = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", now), "quick": arguments.quick, "machine": facts(), "parts": {}}
+    for part in PARTS:
+        if part.name in (arguments.only or names):
+            results["parts"][part.name] = _measured(part, quick=arguments.quick)
+            _keep(results, time.strftime("%Y%m%dT%H%M%SZ", now))
     Console().print(table(results))
+    return int(any("failed" in found for found in results["parts"].values()))
+
+
+def _measured(part: Part, *, quick: bool) -> dict[str, Any]:
+    """Measure one part on servers of its own; what fails is said and does not take the other parts with it."""
+    print(f"{part.name}:", flush=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="rollcall-bench-") as folder, running(Path(folder)) as stack:
+            start_s = time.perf_counter()
+            found = part.measure(stack, quick)
+            return {**found, "took_s": round(time.perf_counter() - start_s, 1)}
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is shown in the table and ends the command with 1
+        traceback.print_exc()
+        return {"failed": f"{type(error).__name__}: {error}"}
+
+
+def _keep(results: Mapping[str, Any], stamp: str) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "latest.json").write_text(json.dumps(results, indent=2) + "\n")
+    text = json.dumps(results, indent=1) + "\n"
+    for name in (stamp, "latest"):
+        (RESULTS / f"{name}.json").write_text(text)
 
 
-def table(results: dict[str, Any]) -> Table:
+def rows(results: Mapping[str, Any], parts: Sequence[Part] = PARTS) -> Iterator[Line]:
+    """Give the lines of every part that was measured."""
+    for part in parts:
+        found = results["parts"].get(part.name)
+        if found is None:
+            continue
+        if "failed" in found:
+            yield Line(part.name, f"failed: {found['failed']}", "", "")
+        else:
+            yield from part.lines(found)
+
+
+def table(results: Mapping[str, Any]) -> Table:
     """Lay the results out for reading."""
-    out = Table(title=f"Rollcall on {results['cores']} cores, broker and Valkey beside it", title_justify="left")
+    machine = results["machine"]
+    title = f"Rollcall, {results['at']}, {machine['cores']} cores ({machine['cpu']}), broker and Valkey beside it"
+    out = Table(title=title, title_justify="left")
     for column in ("what", "Rollcall", "beside", "ratio / mark"):
         out.add_column(column)
-    if found := results.get("throughput"):
-        ours, theirs = found["median"]["rollcall"], found["median"]["stock_faust"]
-        what = f"events/s, one segmenter, {found['segments']} segments, full durability"
-        out.add_row(what, f"{ours:,.0f}", f"stock Faust, count per customer: {theirs:,.0f}", f"{found['ratio']:.1f} times (at least 10)")
-    for rate, delays in results.get("latency", {}).items():
-        what = f"event posted → webhook received, {int(rate):,} events/s"
-        out.add_row(what, f"p50 {delays['p50_ms']:.0f} ms, p99 {delays['p99_ms']:.0f} ms", "", "p50 < 60 ms, p99 < 250 ms")
+    for line in rows(results):
+        out.add_row(*line)
     return out
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

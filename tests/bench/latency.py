@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 
 from deploy.local.ports import free_port
 from schemas.instants import iso
+from tests.bench.lines import Line
 from tests.support.services import KEY, Stack, now_ms
 
 _BUYERS: Final = {"id": "buyers", "rule": {"metric": {"measure": "count", "event": "checkout"}, "op": "gte", "value": 1}}
@@ -120,3 +121,17 @@ def measure(stack: Stack, *, rates: tuple[int, ...] = (100, 1_000), seconds: flo
         return asyncio.run(_run(stack, port, rates, seconds))
     finally:
         stack.stop_services()
+
+
+def lines(found: dict[str, Any]) -> list[Line]:
+    """Say median and 99th percentile of each rate."""
+    return [
+        Line(
+            f"event posted → webhook received, {int(rate):,} events/s",
+            f"p50 {delays['p50_ms']:.0f} ms, p99 {delays['p99_ms']:.0f} ms",
+            "",
+            "p50 < 60 ms, p99 < 250 ms",
+        )
+        for rate, delays in found.items()
+        if rate.isdigit()
+    ]
