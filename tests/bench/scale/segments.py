@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from schemas.partitions import record_key
 from tests.bench.lines import Line, spread
-from tests.bench.load import events
+from tests.bench.load import CUSTOMERS, events
 from tests.bench.scale import population
 from tests.bench.throughput import drained
 from tests.support.services import TENANT, Stack, now_ms
@@ -27,6 +27,8 @@ _WINDOWS: Final = ("P7D", "P30D", "P90D")
 _MEASURES: Final = (("count", "checkout", ""), ("sum", "checkout", "total"), ("count", "email-open", ""), ("count", "coupon-redemption", ""))
 _A_REGION: Final = 50
 _GROUP: Final = 6_000
+_EVENTS_EACH: Final = 66
+"""As dense as the load of the other parts: the first event of a customer decides every segment, and costs accordingly."""
 
 
 def segments(count: int, *, seed: int = 4) -> Iterator[dict[str, Any]]:
@@ -48,12 +50,12 @@ def _regions(count: int) -> int:
     return max(1, count // _A_REGION)
 
 
-def load(count: int, regions: int) -> Iterator[dict[str, Any]]:
-    """Yield the usual load; everyone's first event comes behind a profile that says where they live."""
+def load(count: int, regions: int, customers: int = CUSTOMERS) -> Iterator[dict[str, Any]]:
+    """Yield the usual load, of at most so many customers; everyone's first event comes behind a profile that says where they live."""
     draw = random.Random(9)
     seen: set[str] = set()
     for event in events(count):
-        customer = event["customer_id"]
+        customer = event["customer_id"] = f"c{int(event['customer_id'][1:]) % customers:06d}"
         if customer not in seen:
             seen.add(customer)
             names = {name: event[name] for name in ("tenant", "customer_id", "occurred_at")}
@@ -69,7 +71,7 @@ def cost(count: int, loaded: int) -> dict[str, float]:
     partition.plans.of(TENANT)
     source = [
         (event["type"], population.Came(0, record_key(TENANT, event["customer_id"]), json.dumps(event).encode()))
-        for event in load(loaded, _regions(count))
+        for event in load(loaded, _regions(count), loaded // _EVENTS_EACH)
     ]
     groups = [source[start : start + _GROUP] for start in range(0, len(source), _GROUP)]
     gc.collect()
