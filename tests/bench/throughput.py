@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from typing import Any
 
 from demo.segments import SEGMENTS
 from tests.bench.load import events, fill
@@ -19,9 +21,14 @@ def applied(stack: Stack) -> int:
 
 def rollcall(stack: Stack, run: int, count: int) -> float:
     """Return the events per second of a segmenter that starts with `count` events waiting."""
-    stack.fresh(f"ours{run}-")
-    stack.define({"id": segment.id, "rule": segment.rule} for segment in SEGMENTS)
-    fill(stack.bootstrap, stack.topics, PARTITIONS, events(count))
+    return drained(stack, f"ours{run}-", ({"id": segment.id, "rule": segment.rule} for segment in SEGMENTS), events(count))
+
+
+def drained(stack: Stack, prefix: str, segments: Iterable[dict[str, Any]], load: Iterable[dict[str, Any]]) -> float:
+    """Return the events per second of a segmenter with these segments that starts with a load waiting."""
+    stack.fresh(prefix)
+    stack.define(segments)
+    count = fill(stack.bootstrap, stack.topics, PARTITIONS, load)
     # Not until it is ready: by then it has applied a good part of what waited.
     stack.start("segmenter", "services.segmenter", wait=False)
     wait_for(lambda: applied(stack) > 0, what="the first event to be applied", every_s=0.01)

@@ -31,6 +31,7 @@ SESSION_S = 6
 """The shortest session that a broker allows: after a `kill -9` the next worker waits until it has passed."""
 TENANT = "bench"
 KEY = "rk_bench_0123456789abcdef0123456789abcdef"
+KEY_DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ...").decode()
 
 
@@ -161,10 +162,9 @@ class Stack:
     def define(self, segments: Iterable[dict[str, Any]], *, webhook: str | None = None) -> None:
         """Write the tenant, a key, segments and perhaps an endpoint straight into the definitions."""
         at_ms = now_ms()
-        digest = hashlib.sha256(KEY.encode()).hexdigest()
         records: list[Definition] = [
             TenantPut(tenant=TENANT, at_ms=at_ms, timezone="America/New_York", currency="USD", country="US"),
-            KeyPut(tenant=TENANT, at_ms=at_ms, key_id="bench", name="bench", scopes=list(SCOPES), sha256=digest),
+            KeyPut(tenant=TENANT, at_ms=at_ms, key_id="bench", name="bench", scopes=list(SCOPES), sha256=KEY_DIGEST),
             *(
                 SegmentPut(tenant=TENANT, at_ms=at_ms, segment_id=segment["id"], replaces=0, name=segment["id"], rule=segment.get("rule"))
                 for segment in segments
