@@ -122,6 +122,10 @@ class Catalog:
         shelf = self._shelves.get(tenant)
         return NOTHING if shelf is None else shelf.lifetimes.since_ms
 
+    def shelf(self, tenant: str) -> Shelf:
+        """Return a known tenant's segments, with what their rules cost."""
+        return self._shelves[tenant]
+
     def attributes(self, tenant: str) -> list[Attribute]:
         """Return what the tenant has declared, by name."""
         declared = self._declarations.get(tenant)

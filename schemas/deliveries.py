@@ -68,12 +68,14 @@ class DispatchProgress(Struct, array_like=True):
     """How far a partition is: written in the transaction of the states that it vouches for, as its last record.
 
     `offset` is the next one of `membership-changes` whose deliveries are not yet all ended or remembered. What is pending has its last
-    record on `deliveries` at `since` or later. `failing` are the endpoints (tenant and id) that have taken nothing since an instant.
+    record on `deliveries` at `since` or later. `failing` are the endpoints (tenant and id) that have taken nothing since an instant;
+    `behind` those for which nothing was queued from an offset before `offset` on.
     """
 
     offset: int
     since: int = 0
     failing: list[tuple[str, str, int]] = []
+    behind: list[tuple[str, str, int]] = []
 
 
 class Announced(Struct):

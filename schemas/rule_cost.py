@@ -11,11 +11,30 @@ from __future__ import annotations
 
 from typing import Final
 
-from schemas.rules import Condition, Metric, MetricCondition, Near, Op, ProfileCondition, Rank, SegmentRef, Sequence, Value, Where
+from schemas.rules import (
+    Condition,
+    Metric,
+    MetricCondition,
+    Near,
+    Op,
+    ProfileCondition,
+    Rank,
+    Rule,
+    SegmentRef,
+    Sequence,
+    Value,
+    Where,
+    conditions,
+)
 
 _KEPT_VALUES: Final = ("min", "max", "distinct", "favourite")
 _RANK: Final = 100
 _SEQUENCE: Final = 10
+
+
+def rule_cost(rule: Rule | None) -> int:
+    """Return what a rule costs."""
+    return 0 if rule is None else sum(cost_of(condition) for _, condition in conditions(rule))
 
 
 def cost_of(condition: Condition) -> int:

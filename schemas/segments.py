@@ -21,6 +21,7 @@ from schemas.lifetimes import Lifetimes
 from schemas.outcomes import Conflict
 from schemas.rankings import Rankings
 from schemas.rule_context import RuleContext
+from schemas.rule_cost import rule_cost
 from schemas.rule_parser import parse_rule
 from schemas.rule_values import duration
 from schemas.rules import SEGMENT_ID_PATTERN, Rule, canonical, encode, references
@@ -80,6 +81,10 @@ class Shelf:
         self._referrers: dict[str, set[str]] = {}
         self._families: dict[str, dict[int, str]] = {}
         self._rankings = Rankings()
+        self.costs: dict[str, int] = {}
+        """What the rule of each live segment costs (`rule_cost`)."""
+        self.cost = 0
+        """What all of them cost."""
 
     def fold(self, offset: int, record: SegmentRecord, context: RuleContext) -> bool:
         """Accept a record, and say whether it may change who is in a segment; raise `Conflict` or `Refusal` when it is refused."""
@@ -149,6 +154,10 @@ class Shelf:
         self._remove_from_index(segment.id)
         rule = None if segment.archived else segment.rule
         self._rankings.keep(segment.id, rule)
+        self.cost -= self.costs.pop(segment.id, 0)
+        if not segment.archived:
+            self.costs[segment.id] = rule_cost(rule)
+            self.cost += self.costs[segment.id]
         self.lifetimes.keep(segment.id, rule, segment.updated_ms)
         if not segment.archived:
             named = self._references[segment.id] = references(segment.rule)

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import secrets
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from services.api.errors import install
 from services.api.freshness import Freshness
 from services.api.metrics import Metrics
 from services.api.openapi import document
+from services.api.rates import Rates
 from services.api.reads import Reads
 from services.api.routes import health
 from services.api.routes.customers import FastLane
@@ -32,6 +34,7 @@ from services.kit.clock import now_ms
 from services.kit.follower import AffairsFollower, ErasuresFollower, Follower
 from services.kit.http import end_if_failed
 from services.kit.kafka import ensure_topics, when_reachable
+from services.kit.limits import Budget
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,8 @@ def build_desk(settings: ApiSettings) -> Desk:
         backwards=backwards,
         deliveries=DeliveryLog(settings, feed, backwards),
         asking=Asking(settings, reads, metrics),
+        rates=Rates(settings, time.monotonic),
+        reading=Budget(settings.api_reading_bytes, settings.tenant_share, "bytes of bodies are being read"),
         now_ms=now_ms,
         randomness=secrets.token_bytes,
     )

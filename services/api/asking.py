@@ -20,6 +20,7 @@ from services.api.errors import unavailable
 from services.api.metrics import Metrics
 from services.api.reads import Known, Reads
 from services.api.settings import ApiSettings
+from services.kit.limits import Budget, Full
 
 A = TypeVar("A")
 
@@ -34,7 +35,7 @@ class Asking:
     def __init__(self, settings: ApiSettings, reads: Reads, metrics: Metrics) -> None:
         self._settings, self._reads, self._metrics = settings, reads, metrics
         self._session: ClientSession | None = None
-        self._at_work = 0
+        self._waiting = Budget(settings.api_questions, settings.tenant_share, "questions wait for the segmenters")
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
     async def close(self) -> None:
@@ -67,13 +68,8 @@ class Asking:
         return [self._decoded(part, type_) for part in found], min(part.as_of_ms for part in found)
 
     async def _ask(self, tenant: str, question: Question, numbers: Sequence[int], definitions: int) -> list[Part]:
-        if self._at_work >= self._settings.api_questions:
-            raise unavailable(f"{self._at_work} questions wait for the segmenters")
-        self._at_work += 1
-        try:
+        with self._waiting.lent(tenant):
             return await self._tried(tenant, question, numbers, definitions)
-        finally:
-            self._at_work -= 1
 
     async def _tried(self, tenant: str, question: Question, numbers: Sequence[int], definitions: int) -> list[Part]:
         parts: dict[int, Part] = {}
@@ -106,7 +102,7 @@ class Asking:
         raise unavailable(f"the segmenter cannot tell: {why}")
 
     async def _post(self, address: str, asked: Asked) -> Answered | str:
-        """Return what a worker answers, or why it does not."""
+        """Return what a worker answers, or why it does not; raises `Full` when it works on enough for the tenant."""
         if self._session is None:
             settings = self._settings
             self._session = ClientSession(
@@ -119,6 +115,8 @@ class Asking:
                     document += piece
                     if len(document) > self._settings.api_answer_bytes:
                         return "the answer is longer than it may be"
+                if response.status == 429:
+                    raise Full(429, declined(document))
                 return decode_answered(document) if response.status == 200 else declined(document)
         except (ClientError, OSError, TimeoutError, Refusal) as error:
             return f"{address} does not answer ({type(error).__name__})"

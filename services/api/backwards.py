@@ -76,17 +76,19 @@ class Backwards:
             numbers = range(number, number + 1)
         erasures = self._feed.erasures
         return HistoryPage(
-            *await self.read(self._settings.topics.changes, numbers, lambda record: _transition(record, wanted, erasures), cursor, limit)
+            *await self.read(
+                wanted.tenant, self._settings.topics.changes, numbers, lambda record: _transition(record, wanted, erasures), cursor, limit
+            )
         )
 
-    async def read(self, topic: str, numbers: Sequence[int], look: Look, cursor: str | None, limit: int) -> tuple[list[Any], str | None]:
-        """Return up to `limit` of what `look` shows of some partitions before a cursor, and the cursor to go on with.
+    async def read(self, tenant: str, topic: str, numbers: Sequence[int], look: Look, cursor: str | None, limit: int) -> tuple[list[Any], str | None]:
+        """For a tenant: return up to `limit` of what `look` shows of some partitions before a cursor, and the cursor to go on with.
 
         Raises `Refused`: 422 for what is no cursor, 503 when Kafka does not answer.
         """
         tps = [TopicPartition(topic, number) for number in numbers]
         try:
-            async with asyncio.timeout(self._settings.api_feed_timeout_s), self._feed.consumer() as consumer:
+            async with asyncio.timeout(self._settings.api_feed_timeout_s), self._feed.consumer(tenant) as consumer:
                 ends = {tp.partition: end for tp, end in (await consumer.end_offsets(tps)).items()}
                 begins = {tp.partition: begin for tp, begin in (await consumer.beginning_offsets(tps)).items()}
                 places = ends if cursor is None else _places(cursor, list(numbers), ends)

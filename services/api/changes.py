@@ -63,6 +63,8 @@ class Feed:
         self._places = [TopicPartition(settings.topics.changes, number) for number in range(settings.partitions)]
         self._idle: list[AIOKafkaConsumer] = []
         self._turns = asyncio.Semaphore(settings.api_feed_consumers)
+        self._turns_of_one = max(1, int(settings.api_feed_consumers * settings.tenant_share))
+        self._turns_of: dict[str, asyncio.Semaphore] = {}
 
     @property
     def erasures(self) -> Erasures:
@@ -85,7 +87,7 @@ class Feed:
         erasures = self.erasures
         places = None if after in (None, _NOW) else self._cursor(str(after))
         try:
-            async with asyncio.timeout(self._settings.api_feed_timeout_s), self.consumer() as consumer:
+            async with asyncio.timeout(self._settings.api_feed_timeout_s), self.consumer(tenant) as consumer:
                 ends = await self.offsets(consumer, ends=True)
                 if after == _NOW:
                     return ChangePage([], self._token(ends), more=False)
@@ -164,9 +166,10 @@ class Feed:
         return encode_position({"": dict(sorted(places.items()))})
 
     @contextlib.asynccontextmanager
-    async def consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
-        """Lend a consumer of the pool, waiting for a turn."""
-        async with self._turns:
+    async def consumer(self, tenant: str) -> AsyncIterator[AIOKafkaConsumer]:
+        """Lend a consumer of the pool, waiting for a turn: first among the tenant's own, so that it never has more than its share."""
+        mine = self._turns_of.setdefault(tenant, asyncio.Semaphore(self._turns_of_one))
+        async with mine, self._turns:
             consumer = self._idle.pop() if self._idle else await self._connected()
             try:
                 yield consumer

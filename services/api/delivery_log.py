@@ -68,7 +68,7 @@ class DeliveryLog:
             raise bad_cursor()
         found: list[tuple[_Place, Delivery]] = []
         try:
-            async with asyncio.timeout(self._settings.api_feed_timeout_s), self._feed.consumer() as consumer:
+            async with asyncio.timeout(self._settings.api_feed_timeout_s), self._feed.consumer(mine[0]) as consumer:
                 hold(consumer, tps)
                 for tp in tps:
                     places = [(_Place(tp.partition, one.offset, one.key), one) for one in await self._of_partition(consumer, tp, mine)]
@@ -97,7 +97,7 @@ class DeliveryLog:
             asked = (delivery.tenant, delivery.endpoint_id) == mine and delivery.state != "pending" and state in (None, delivery.state)
             return written_at, self._view(delivery) if asked else None
 
-        return await self._backwards.read(self._settings.topics.deliveries, range(self._settings.partitions), look, cursor, limit)
+        return await self._backwards.read(mine[0], self._settings.topics.deliveries, range(self._settings.partitions), look, cursor, limit)
 
     def _view(self, delivery: Delivery) -> DeliveryView:
         pending = delivery.state == "pending"

@@ -14,15 +14,17 @@ from services.api.delivery_log import DeliveryLog
 from services.api.errors import unavailable
 from services.api.freshness import Freshness
 from services.api.metrics import Metrics
+from services.api.rates import Rates
 from services.api.reads import Reads
 from services.api.settings import ApiSettings
 from services.api.writer import Writer
 from services.kit.follower import AffairsFollower, ErasuresFollower, Follower
+from services.kit.limits import Budget
 
 
 @dataclass
 class Desk:
-    """The parts of one API process. `held_bytes` counts the bodies that are being read at this moment."""
+    """The parts of one API process. `reading` counts the bytes of the bodies that are being read at this moment."""
 
     settings: ApiSettings
     metrics: Metrics
@@ -36,9 +38,10 @@ class Desk:
     backwards: Backwards
     deliveries: DeliveryLog
     asking: Asking
+    rates: Rates
+    reading: Budget
     now_ms: Callable[[], int]
     randomness: Randomness
-    held_bytes: int = 0
 
     def catalog(self) -> Catalog:
         """Return the catalog; raises `Refused` (503) before it has been read to its end."""

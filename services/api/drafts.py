@@ -19,6 +19,7 @@ from schemas.rule_values import duration
 from schemas.rules import MAX_COST, Rule, canonical
 from schemas.segments import saved
 from services.api.errors import Refused, refused
+from services.api.quotas import check_segment
 from services.api.shapes import SegmentPatch, SegmentReplace
 from services.api.views import instant_or_none, is_customer_id
 from services.api.web import Call, converted
@@ -39,6 +40,7 @@ class Draft:
         if not body.name.strip() or has_control(body.name):
             raise Refused(422, "a name has visible characters and no control characters", pointer="/name")
         self._rule = _rule(call, body, current)
+        check_segment(call, segment_id, self._rule)
         min_stay = None if body.min_stay is None else duration(body.min_stay, "/min_stay")
         self.put = SegmentPut(
             tenant=call.tenant,

@@ -13,6 +13,7 @@ from services.api.errors import Refused, refused, unavailable
 from services.api.metrics import Metrics
 from services.api.reads import Known, Reads
 from services.api.settings import ApiSettings
+from services.kit.limits import Budget
 
 _EVERY_S: Final = 0.003
 """How often markers are looked at while someone waits: a person does not notice, and Redis neither (one call for all)."""
@@ -65,6 +66,7 @@ class Freshness:
         self._people = settings.topics.family("customer-merge")
         self._waiting: dict[asyncio.Future[None], Needs] = {}
         self._watching: asyncio.Task[None] | None = None
+        self._places = Budget(settings.api_max_waiting, settings.tenant_share, "reads wait for ?after=")
 
     def needs(self, token: str | None) -> Needs:
         """Read the parameter `after`; raises `Refused` (422) when it is no position of this installation."""
@@ -101,8 +103,6 @@ class Freshness:
         The caller reads again afterwards, and believes only the markers of that read.
         """
         loop = asyncio.get_running_loop()
-        if len(self._waiting) >= self._settings.api_max_waiting:
-            raise unavailable("too many reads wait for ?after=")
         reached: asyncio.Future[None] = loop.create_future()
         self._waiting[reached] = needs
         if self._watching is None:
@@ -117,19 +117,20 @@ class Freshness:
         finally:
             self._waiting.pop(reached, None)
 
-    async def settle(self, needs: Needs, until_s: float) -> None:
+    async def settle(self, needs: Needs, until_s: float, tenant: str) -> None:
         """Wait for what is needed, and for what it has led to in other partitions, for facts may be about merged customers.
 
-        A merge goes from the old id's partition to the tenant's, back, and to the survivor's; a fact about an old id goes to the
-        survivor's. What was sent besides is waited for as well: nobody notes which record led to which. The caller reads
-        afterwards, and believes only the markers of that read.
+        Raises as `wait` does, and `Full`. A merge goes from the old id's partition to the tenant's, back, and to the survivor's; a
+        fact about an old id goes to the survivor's. What was sent besides is waited for as well: nobody notes which record led to
+        which. The caller reads afterwards, and believes only the markers of that read.
         """
         for _ in range(_HOPS + 1):
             if not needs:
                 return
             markers = await self._reads.markers()
             if not all(applied(needs, partition, markers[partition]) for partition in needs):
-                await self.wait(needs, until_s)
+                with self._places.lent(tenant):
+                    await self.wait(needs, until_s)
                 markers = await self._reads.markers()
             following: Needs = {}
             for partition in needs:

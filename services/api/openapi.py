@@ -38,13 +38,14 @@ _ERRORS: Final[dict[int, tuple[str, str]]] = {
     415: ("Another media type.", "the media type is application/json, not text/plain"),
     422: ("It says something that cannot be accepted; `pointer` is the place.", "unknown measure 'cuont'; one of count, sum, avg, …"),
     428: ("If-Match is missing.", 'say with If-Match which version you have seen, like If-Match: "1"'),
+    429: ("The key, or its tenant, does more than it may; `Retry-After` says when to come again.", "this key has used more than 500 reads a second"),
     503: (
         "It cannot be known or done at the moment; ask again.",
         "the projection of a partition is being built; nothing can be known of its customers yet",
     ),
 }
-_HEADERS: Final[dict[int, dict[str, Any]]] = {401: _CHALLENGE, 403: _CHALLENGE, 412: _ETAG, 503: _RETRY}
-_ALWAYS: Final = (401, 403, 503)
+_HEADERS: Final[dict[int, dict[str, Any]]] = {401: _CHALLENGE, 403: _CHALLENGE, 412: _ETAG, 429: _RETRY, 503: _RETRY}
+_ALWAYS: Final = (401, 403, 429, 503)
 
 
 def document(app: FastAPI, routes: Sequence[RouteSpec]) -> dict[str, Any]:

@@ -28,6 +28,18 @@ class ApiSettings(WebhookSettings):
     api_questions: int = Field(64, ge=1, description="Questions that wait for segmenters at once (explain, a past instant, …); beyond it 503.")
     api_question_timeout_s: float = Field(10.0, gt=0, description="How long a segmenter may take to answer; it is asked twice, then 503.")
     api_answer_bytes: int = Field(16 * _MIB, ge=1_024, description="Longest answer of a segmenter that is read.")
+    api_reads_per_s: float = Field(500.0, gt=0, description="Reads per second of one key; a page of the change feed costs 20. Beyond it 429.")
+    api_writes_per_s: float = Field(10.0, gt=0, description="Writes per second of one key; 500 manual entries cost one more. Beyond it 429.")
+    api_questions_per_s: float = Field(
+        10.0, gt=0, description="Questions for segmenters per second of one key; one that looks at everybody costs 5. Beyond it 429."
+    )
+    api_burst_s: float = Field(10.0, gt=0, description="After a pause a key may do at once what it may otherwise do in so many seconds.")
+    api_segments: int = Field(10_000, ge=1, le=20_000, description="Segments of a tenant that are not archived; more is 422.")
+    api_rules_cost: int = Field(
+        100_000, ge=2_000, description="What all rules of a tenant may cost together; a window of a count costs 3, a sequence 11. More is 422."
+    )
+    api_endpoints: int = Field(100, ge=1, le=1_000, description="Webhook endpoints of a tenant; more is 422.")
+    api_keys: int = Field(100, ge=1, description="API keys of a tenant, but for those that the operator makes; more is 422.")
     segmenter_history_months: int = Field(25, ge=1, le=240, description="How long events are kept: the segmenter's own; longer windows are 422.")
     api_replay_ids: int = Field(1_000, ge=1, le=10_000, description="Most transitions named in one replay; more is 422.")
     api_replay_days: int = Field(31, ge=1, le=400, description="How far back a replay of webhooks looks; further is 422.")

@@ -25,7 +25,9 @@ from schemas.decoding import pointer_of
 from schemas.errors import Refusal, shown
 from services.api.auth import authorize
 from services.api.desk import Desk
-from services.api.errors import Refused, absent, problem_response, refused, unavailable
+from services.api.errors import Refused, absent, problem_response, refused
+from services.api.rates import Rate
+from services.kit.limits import RETRY_AFTER_S, Full
 
 log = logging.getLogger(__name__)
 B = TypeVar("B", bound=Struct)
@@ -79,6 +81,14 @@ class RouteSpec:
     if_match: str = ""
     """What the documentation says of the header, where it is looked at."""
     errors: Sequence[int] = ()
+    rate: Rate | None = None
+    """Which rate of its key a call is charged to; None: reads for GET, writes for all else."""
+    cost: float = 1.0
+
+    @property
+    def charged(self) -> Rate:
+        """Which rate of its key a call is charged to."""
+        return self.rate or ("reads" if self.method == "GET" else "writes")
 
 
 class Call:
@@ -101,6 +111,10 @@ class Call:
             raise Refused(422, f"limit is a number from 1 to {most}, not {shown(text)}", pointer="/limit")
         return int(text)
 
+    def spend(self, rate: Rate, cost: float = 1.0) -> None:
+        """Charge the key for more than the route costs; raises `Refused` (429) when it has nothing left."""
+        self.desk.rates.spend(self.key, rate, cost)
+
     def if_match(self) -> list[str] | None:
         """Return the versions that the If-Match header names (`*` for any), None without the header. Weak tags match nothing."""
         header = self.request.headers.get("if-match")
@@ -116,7 +130,7 @@ class Call:
 
         `media_types` are taken besides application/json.
         """
-        content = await read_body(self.request, self.desk, media_types)
+        content = await read_body(self.request, self.desk, self.tenant, media_types)
         try:
             return _decoder(type_).decode(content)
         except msgspec.ValidationError as error:
@@ -182,7 +196,7 @@ def guarded(desk: Desk, spec: RouteSpec) -> Callable[[Request], Awaitable[Respon
 
     async def endpoint(request: Request) -> Response:
         since_s = time.perf_counter()
-        response = await answered(desk, request, spec.handler, spec.scope, known)
+        response = await answered(desk, request, spec, known)
         seconds.observe(time.perf_counter() - since_s)
         desk.metrics.requests.labels(spec.method, spec.path, str(response.status_code)).inc()
         return response
@@ -190,16 +204,19 @@ def guarded(desk: Desk, spec: RouteSpec) -> Callable[[Request], Awaitable[Respon
     return endpoint
 
 
-async def answered(desk: Desk, request: Request, handler: Handler, scope: str, known: frozenset[str]) -> Response:
+async def answered(desk: Desk, request: Request, spec: RouteSpec, known: frozenset[str]) -> Response:
     """Answer one request, whatever happens."""
     try:
         catalog = desk.catalog()
-        key = authorize(catalog, request.headers.get("authorization", ""), scope)
-        return await handler(Call(desk, request, key, catalog, query_of(request.scope["query_string"], known)))
+        key = authorize(catalog, request.headers.get("authorization", ""), spec.scope)
+        desk.rates.spend(key, spec.charged, spec.cost)
+        return await spec.handler(Call(desk, request, key, catalog, query_of(request.scope["query_string"], known)))
     except Refused as error:
         return error.response()
     except Refusal as refusal:
         return refused(refusal).response()
+    except Full as full:
+        return problem_response(full.status, full.detail, {"Retry-After": str(RETRY_AFTER_S)})
     except ClientDisconnect:
         return Response(status_code=400)  # nobody reads it
     except Exception:  # the framework would answer as well, and close the connection
@@ -208,8 +225,8 @@ async def answered(desk: Desk, request: Request, handler: Handler, scope: str, k
         return problem_response(500, "a fault of ours; it has been logged")
 
 
-async def read_body(request: Request, desk: Desk, media_types: Sequence[str] = ()) -> bytes:
-    """Read a JSON body within the limits of the settings; raises `Refused` 408, 413, 415 or 503."""
+async def read_body(request: Request, desk: Desk, tenant: str, media_types: Sequence[str] = ()) -> bytes:
+    """Read a JSON body within the limits of the settings; raises `Refused` 408, 413 or 415, and `Full`."""
     settings, taken = desk.settings, (*media_types, _JSON)
     media_type = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
     if media_type not in taken:
@@ -227,15 +244,13 @@ async def read_body(request: Request, desk: Desk, media_types: Sequence[str] = (
             async for part in request.stream():
                 if size + len(part) > settings.api_max_body_bytes:
                     raise too_large
-                if desk.held_bytes + len(part) > settings.api_reading_bytes:
-                    raise unavailable("too many bodies are being read at once")
-                desk.held_bytes += len(part)
+                desk.reading.take(len(part), tenant)
                 size += len(part)
                 parts.append(part)
     except TimeoutError:
         raise Refused(408, f"the body did not arrive within {settings.api_body_timeout_s:g} s", {"Connection": "close"}) from None
     finally:
-        desk.held_bytes -= size
+        desk.reading.give_back(size, tenant)
     return b"".join(parts)
 
 

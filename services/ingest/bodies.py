@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from schemas.errors import RollcallError
-from services.ingest.limits import Budget
+from services.kit.limits import Budget
 
 JSON_TYPES: Final = ("application/json",)
 LINES_TYPES: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines", "application/jsonlines")
@@ -94,12 +94,16 @@ class Inflater:
 
 
 class Body:
-    """One body as it is read: bounded by its limit and by the memory that all bodies share. Use as a context manager."""
+    """One body as it is read: bounded by its limit and by the memory that all bodies share. Use as a context manager.
+
+    `tenant` must be known before it is read.
+    """
 
     def __init__(self, limit_bytes: int, budget: Budget) -> None:
         self._limit = limit_bytes
         self._budget = budget
         self._held = 0
+        self.tenant = ""
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -107,10 +111,10 @@ class Body:
 
     def __exit__(self, *_: object) -> None:
         """Give back the memory."""
-        self._budget.give_back(self._held)
+        self._budget.give_back(self._held, self.tenant)
 
     async def read(self, pieces: AsyncIterator[bytes], *, gzip: bool) -> bytes:
-        """Return the whole body, inflated; raises `Refused` as soon as it is too large."""
+        """Return the whole body, inflated; raises `Refused` as soon as it is too large, `Full` when too many are read."""
         inflater = Inflater(self._limit) if gzip else None
         parts: list[bytes] = []
         wire = 0
@@ -119,8 +123,7 @@ class Body:
             if wire > self._limit:
                 raise Refused(413, f"a body has at most {self._limit} bytes")
             part = inflater.feed(piece) if inflater else piece
-            if not self._budget.take(len(part)):
-                raise Refused(503, "too many bodies are being read at once", {"Retry-After": "1"})
+            self._budget.take(len(part), self.tenant)
             self._held += len(part)
             parts.append(part)
         if inflater:

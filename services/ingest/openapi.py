@@ -73,7 +73,7 @@ _RESPONSES: Final[dict[str, Any]] = {
         pointer="/total",
         errors=[_REJECTED],
     ),
-    "429": _error(429, "The key sends too much.", "this key has sent more than 100000 events a second", _RETRY),
+    "429": _error(429, "The key sends too much.", "this key has used more than 100000 events a second", _RETRY),
     "503": _error(
         503,
         "Kafka is gone or too slow; nothing was acknowledged.",

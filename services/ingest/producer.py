@@ -24,10 +24,10 @@ from aiokafka.errors import KafkaError
 
 from schemas.errors import RollcallError
 from schemas.positions import Offsets
-from services.ingest.limits import Budget
 from services.ingest.metrics import Metrics
 from services.ingest.settings import IngestSettings
 from services.kit import failpoints
+from services.kit.limits import Budget
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +40,6 @@ Record = tuple[bytes | None, bytes]
 
 class NotAcknowledged(RollcallError):
     """Kafka did not acknowledge; the events may or may not arrive, and sending them again is safe."""
-
-
-class Overloaded(RollcallError):
-    """More is waiting for Kafka than the settings allow."""
 
 
 @dataclass(slots=True, eq=False)
@@ -87,7 +83,7 @@ class GroupProducer:
         self._settings = settings
         self._metrics = metrics
         self._now_s = monotonic_s
-        self._budget = Budget(settings.ingest_pending_bytes)
+        self._budget = Budget(settings.ingest_pending_bytes, settings.tenant_share, "bytes wait for Kafka")
         self._queues: dict[Lane, _Queue] = {}
         self._on_their_way: dict[Lane, _Batch] = {}
         """In the order in which they were sent: the first is the oldest."""
@@ -103,25 +99,24 @@ class GroupProducer:
     @property
     def pending_bytes(self) -> int:
         """Bytes of events that are not acknowledged yet."""
-        return self._budget.held_bytes
+        return self._budget.held
 
     async def start(self) -> None:
         """Connect and learn the partitions of every event topic; raises KafkaError when Kafka does not answer."""
         self._producer = await self._connected()
         self._flusher = asyncio.create_task(self._flush_for_ever(), name="producer")
 
-    async def send(self, parcels: dict[Lane, list[Record]], size_bytes: int) -> Offsets:
-        """Send records and return the next offset of each partition after them, once all replicas have acknowledged.
+    async def send(self, parcels: dict[Lane, list[Record]], size_bytes: int, tenant: str) -> Offsets:
+        """Send a tenant's records and return the next offset of each partition after them, once all replicas have acknowledged.
 
-        Raises `Overloaded` at once when too much is pending, `NotAcknowledged` when Kafka is gone or too slow.
+        Raises `Full` at once when too much is pending, `NotAcknowledged` when Kafka is gone or too slow.
         """
         if self._closing or self._producer is None:
             raise NotAcknowledged("this process is not connected to Kafka")
         now_s = self._now_s()
         if self._stalled_s(now_s) > self._settings.ingest_ack_timeout_s:
             raise NotAcknowledged("Kafka does not acknowledge")
-        if not self._budget.take(size_bytes):
-            raise Overloaded(f"{self._budget.held_bytes} bytes wait for Kafka, more than which are not held")
+        self._budget.take(size_bytes, tenant)
         waiter = _Waiter(asyncio.get_running_loop().create_future(), len(parcels))
         try:
             mine = [self._enqueue(lane, _Parcel(waiter, records)) for lane, records in parcels.items()]
@@ -131,7 +126,7 @@ class GroupProducer:
         except TimeoutError:
             raise NotAcknowledged(f"Kafka did not acknowledge within {self._settings.ingest_ack_timeout_s:g} s") from None
         finally:
-            self._budget.give_back(size_bytes)
+            self._budget.give_back(size_bytes, tenant)
             if not waiter.done.done() or waiter.done.cancelled() or waiter.done.exception():
                 for parcel in mine:
                     parcel.records = ()  # nobody waits for it any more: not sent if it was not, and its memory is free

@@ -19,11 +19,11 @@ from schemas.positions import Offsets, encode_position
 from schemas.problems import MEDIA_TYPE, problem
 from services.ingest.bodies import Body, Cutter, Document, Refused, has_lines, is_array, is_gzip
 from services.ingest.intake import Intake, Judged, Rejection
-from services.ingest.limits import Budget, RateLimits
 from services.ingest.metrics import Metrics
 from services.ingest.openapi import POST_EVENTS
-from services.ingest.producer import Lane, NotAcknowledged, Overloaded, Record
+from services.ingest.producer import Lane, NotAcknowledged, Record
 from services.ingest.settings import IngestSettings
+from services.kit.limits import RETRY_AFTER_S, Budget, Full, KeyRates
 
 SCOPE: Final = "events:write"
 _SLICE: Final = 100
@@ -57,8 +57,8 @@ class Sender(Protocol):
     def pending_bytes(self) -> int:
         """Bytes of events that are not acknowledged yet."""
 
-    async def send(self, parcels: dict[Lane, list[Record]], size_bytes: int) -> Offsets:
-        """Send records and return the next offset of each partition after them."""
+    async def send(self, parcels: dict[Lane, list[Record]], size_bytes: int, tenant: str) -> Offsets:
+        """Send a tenant's records and return the next offset of each partition after them."""
 
     async def reachable(self, timeout_s: float = 2.0) -> bool:
         """Whether Kafka answers."""
@@ -85,8 +85,10 @@ class Desk:
         self._monotonic_s = monotonic_s
         self._intake = Intake(settings.topics, settings.partitions)
         self._cutter = Cutter(settings.ingest_max_events)
-        self._rates = RateLimits(settings.ingest_events_per_s, settings.ingest_burst_events)
-        self._reading = Budget(settings.ingest_reading_bytes)
+        self._rates = KeyRates(
+            settings.ingest_events_per_s, settings.ingest_burst_events, together=settings.tenant_rate_factor, kept=settings.rate_buckets
+        )
+        self._reading = Budget(settings.ingest_reading_bytes, settings.tenant_share, "bytes of bodies are being read")
 
     async def post_events(self, request: Request) -> Response:
         """Answer one POST /v1/events."""
@@ -95,6 +97,8 @@ class Desk:
                 response = await self._take(request, body)
         except Refused as refused:
             response = problem_response(refused.status, refused.detail, refused.headers, pointer=refused.pointer)
+        except Full as full:
+            response = problem_response(full.status, full.detail, {"Retry-After": str(RETRY_AFTER_S)})
         except ClientDisconnect:
             response = Response(status_code=400)  # nobody reads it; nothing was sent to Kafka
         self._metrics.requests.labels(str(response.status_code)).inc()
@@ -102,25 +106,32 @@ class Desk:
 
     async def _take(self, request: Request, body: Body) -> Response:
         key, tenant = self._authorized(request.headers.get("authorization", ""))
-        if wait_s := self._rates.wait_s(key.id, self._monotonic_s()):
-            raise Refused(429, f"this key has sent more than {self._settings.ingest_events_per_s:g} events a second", {"Retry-After": str(wait_s)})
+        self._check_rate(key)
+        body.tenant = key.tenant
         lines = has_lines(request.headers.get("content-type", ""))
         content = await self._read(request, body)
         batch = lines or is_array(content)
         documents: list[Document] = self._cutter.lines(content) if lines else self._cutter.array(content) if batch else [(0, content)]
-        self._rates.charge(key.id, max(1, len(documents)), self._monotonic_s())
+        # Again: others of the key may have been let in while this body was on its way.
+        self._check_rate(key)
+        self._rates.charge(key, max(1, len(documents)), self._monotonic_s())
         judged = await self._judge(tenant, documents)
         if not judged.parcels:
             return _nothing_good(judged.rejected, batch=batch)
         try:
-            offsets = await self._sender.send(judged.parcels, judged.size_bytes)
-        except (NotAcknowledged, Overloaded) as error:
+            offsets = await self._sender.send(judged.parcels, judged.size_bytes, key.tenant)
+        except NotAcknowledged as error:
             self._metrics.unacknowledged.inc()
             raise Refused(503, f"nothing was acknowledged, send it again: {error}", {"Retry-After": "2"}) from None
         for (topic, _), records in judged.parcels.items():
             self._metrics.accepted.labels(topic).inc(len(records))
         answer = Accepted(judged.accepted, len(judged.rejected), judged.rejected, encode_position(offsets))
         return Response(_encode(answer), 202, media_type="application/json")
+
+    def _check_rate(self, key: Key) -> None:
+        if (refusal := self._rates.refusal(key, "events", self._monotonic_s())) is not None:
+            wait_s, why = refusal
+            raise Refused(429, why, {"Retry-After": str(wait_s)})
 
     def _authorized(self, header: str) -> tuple[Key, Tenant]:
         catalog = self._catalog()
@@ -176,7 +187,7 @@ class Desk:
         """Answer the metrics in Prometheus' text format."""
         catalogue = self._metrics
         catalogue.pending_bytes.set(self._sender.pending_bytes)
-        catalogue.reading_bytes.set(self._reading.held_bytes)
+        catalogue.reading_bytes.set(self._reading.held)
         catalogue.ready.set(self._catalog() is not None and await self._sender.reachable())
         return Response(generate_latest(catalogue.registry), media_type=CONTENT_TYPE_LATEST)
 

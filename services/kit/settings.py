@@ -35,6 +35,11 @@ class CommonSettings(BaseSettings):
     topic_prefix: str = Field("", description="Put before every topic, so that several installations can share a broker.")
     partitions: int = Field(6, ge=1, le=1000, description="Partitions of every customer topic. It cannot change once there are data.")
     replication_factor: int = Field(1, ge=1, le=9, description="Replicas of the topics that are created.")
+    tenant_rate_factor: float = Field(2.0, ge=1, description="What all keys of a tenant may do together, in multiples of what one may.")
+    tenant_share: float = Field(
+        0.5, gt=0, le=1, description="The most that one tenant holds of what all share (bytes, questions, turns); beyond it 429. 1 for all of it."
+    )
+    rate_buckets: int = Field(10_000, ge=1, description="Keys, and tenants, whose use is remembered; of more, those unused for longest start anew.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="What is written to the log.")
     failpoints_dir: Path | None = Field(None, description="For tests alone: where a file makes this process die or stop at a place in its code.")
     clock_ahead_ms: int = Field(0, description="For tests alone: by how much this process's clock is wrong.")

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from schemas.errors import Refusal
 from schemas.questions import Answered, Asked, Declined, Part, decode_asked, encode, encoded
+from services.kit.limits import Budget, Full
 from services.segmenter.ownership import Ownership
 from services.segmenter.pacing import Pace
 from services.segmenter.questions.inquiry import Unknowable
@@ -39,10 +40,11 @@ class Door:
 
     def __init__(self, around: Surroundings, ownership: Ownership) -> None:
         self._around, self._ownership = around, ownership
-        self._at_work = 0
+        settings = around.settings
+        self._at_work = Budget(settings.segmenter_questions, settings.tenant_share, "questions are being worked on")
 
     async def ask(self, request: web.Request) -> web.Response:
-        """Answer one question; 400 for what is none, 503 with the reason where the answer cannot be known or not now."""
+        """Answer one question; 400 for what is none, 429 and 503 with the reason where it cannot be known or not now."""
         since_s = time.perf_counter()
         settings, metrics = self._around.settings, self._around.metrics
         try:
@@ -51,19 +53,14 @@ class Door:
             return _json(400, Declined(str(refusal)))
         kind: str = type(asked.question).__name__.lower()
         try:
-            if self._at_work >= settings.segmenter_questions:
-                raise Unknowable(f"{self._at_work} questions are being worked on")
-            self._at_work += 1
-            try:
+            with self._at_work.lent(asked.tenant):
                 async with asyncio.timeout(settings.segmenter_question_timeout_s):
                     answered = await self._answered(asked)
-            except TimeoutError:
-                raise Unknowable(f"not answered within {settings.segmenter_question_timeout_s:g} s") from None
-            finally:
-                self._at_work -= 1
-        except Unknowable as reason:
+        except (Unknowable, Full, TimeoutError) as reason:
             metrics.questions.labels(kind, "declined").inc()
-            return _json(503, Declined(str(reason)))
+            if isinstance(reason, TimeoutError):
+                return _json(503, Declined(f"not answered within {settings.segmenter_question_timeout_s:g} s"))
+            return _json(reason.status if isinstance(reason, Full) else 503, Declined(str(reason)))
         metrics.questions.labels(kind, "moved" if answered.moved else "answered").inc()
         metrics.question_seconds.observe(time.perf_counter() - since_s)
         return _json(200, answered)

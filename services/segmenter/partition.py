@@ -71,7 +71,7 @@ class Partition:
         self._slots: dict[bytes, Slot] = {}
         self._deadlines: list[tuple[int, bytes]] = []
         self._lives: OrderedDict[bytes, Slot] = OrderedDict()
-        self._stale: dict[bytes, None] = {}
+        self._stale: OrderedDict[bytes, None] = OrderedDict()  # a dict searches all that were taken off its front
         self._versions = itertools.count(1)
         self._gathering = Gathering()
         self._pending: dict[bytes, Slot] = {}
@@ -503,8 +503,7 @@ class Partition:
         self._moved_to(now_ms)
         changed = []
         for _ in range(min(limit, len(self._stale))):
-            key = next(iter(self._stale))
-            del self._stale[key]
+            key, _ = self._stale.popitem(last=False)
             slot = self._slots.get(key)
             if slot is None or not self._has_members(slot):
                 continue

@@ -18,7 +18,7 @@ from schemas.instants import iso
 from tests.bench.lines import Line
 from tests.support.services import KEY, Stack, now_ms
 
-_BUYERS: Final = {"id": "buyers", "rule": {"metric": {"measure": "count", "event": "checkout"}, "op": "gte", "value": 1}}
+BUYERS: Final = {"id": "buyers", "rule": {"metric": {"measure": "count", "event": "checkout"}, "op": "gte", "value": 1}}
 _CUSTOMER: Final = re.compile(rb'"customer_id":"([^"]+)"')
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _CONNECTIONS: Final = 8
@@ -113,7 +113,7 @@ def measure(stack: Stack, *, rates: tuple[int, ...] = (100, 1_000), seconds: flo
     """Start every process, post at each rate, and return the delays in milliseconds."""
     port = free_port()
     stack.fresh("latency-")
-    stack.define([_BUYERS], webhook=f"http://127.0.0.1:{port}/hook")
+    stack.define([BUYERS], webhook=f"http://127.0.0.1:{port}/hook")
     stack.start("ingest", "services.ingest")
     stack.start("segmenter", "services.segmenter")
     stack.start("dispatcher", "services.api", "dispatch")

@@ -91,8 +91,8 @@ def test_a_client_that_goes_away_harms_nobody(api: Api) -> None:
     for _ in range(20):
         with socket.create_connection((address[0], int(address[1])), 5) as link:
             link.sendall(b"POST /v1/segments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer all\r\nContent-Length: 70000\r\n\r\n" + b" " * 60_000)
-            wait_until(lambda: api.desk.held_bytes > 0)
-        wait_until(lambda: api.desk.held_bytes == 0)
+            wait_until(lambda: api.desk.reading.held > 0)
+        wait_until(lambda: api.desk.reading.held == 0)
     patiently(lambda: api.get("/v1/segments"))
     assert patiently(lambda: api.get("/readyz")).status_code == 200
 

@@ -12,9 +12,10 @@ from aiokafka import TopicPartition as InnerPartition
 from confluent_kafka import Consumer, TopicPartition
 
 from services.ingest.metrics import Metrics
-from services.ingest.producer import GroupProducer, Lane, NotAcknowledged, Overloaded, Record
+from services.ingest.producer import GroupProducer, Lane, NotAcknowledged, Record
 from services.ingest.settings import IngestSettings
 from services.kit.kafka import ensure_topics
+from services.kit.limits import Full
 
 PARTITIONS = 2
 
@@ -62,7 +63,7 @@ def test_many_requests_at_once_each_learn_their_own_place(kafka: str) -> None:
         requests: list[dict[Lane, list[Record]]] = [
             {at: [(b"k", b"%d.%d " % (number, index) + b"x" * 400) for index in range(number + 1)] for at in (lane, other)} for number in range(45)
         ]
-        answers = await asyncio.gather(*(producer.send(request, 800 * (number + 1)) for number, request in enumerate(requests)))
+        answers = await asyncio.gather(*(producer.send(request, 800 * (number + 1), f"t{number}") for number, request in enumerate(requests)))
         for at in (lane, other):
             written = await asyncio.to_thread(values, its.kafka, at)
             assert len(written) == sum(len(request[at]) for request in requests)
@@ -78,12 +79,12 @@ def test_what_is_pending_is_bounded(kafka: str) -> None:
     """Beyond the limit a request is refused at once, and what was taken is still acknowledged."""
 
     async def use(producer: GroupProducer, lane: Lane, its: IngestSettings) -> None:
-        first = asyncio.create_task(producer.send({lane: [(b"k", b"v")]}, its.ingest_pending_bytes))
+        first = asyncio.create_task(producer.send({lane: [(b"k", b"v")]}, its.ingest_pending_bytes, "demo"))
         await asyncio.sleep(0)
-        with pytest.raises(Overloaded):
-            await producer.send({lane: [(b"k", b"v")]}, 1)
+        with pytest.raises(Full):
+            await producer.send({lane: [(b"k", b"v")]}, 1, "demo")
         assert (await first)[lane[0]] == {0: 1}
-        assert await producer.send({lane: [(b"k", b"v")]}, 1)
+        assert await producer.send({lane: [(b"k", b"v")]}, 1, "demo")
 
     run(kafka, use)
 
@@ -92,15 +93,15 @@ def test_a_producer_with_a_hole_in_its_sequence_is_replaced(kafka: str) -> None:
     """After a batch that Kafka refuses for ever, those who waited learn it, and the next request is served by a new producer."""
 
     async def use(producer: GroupProducer, lane: Lane, its: IngestSettings) -> None:
-        await producer.send({lane: [(b"k", b"1")]}, 1)
+        await producer.send({lane: [(b"k", b"1")]}, 1, "demo")
         inner = producer._producer
         inner._txn_manager.increment_sequence_number(InnerPartition(*lane), 7)  # type: ignore[union-attr]
         with pytest.raises(NotAcknowledged):
-            await producer.send({lane: [(b"k", b"refused")]}, 1)
+            await producer.send({lane: [(b"k", b"refused")]}, 1, "demo")
         async with asyncio.timeout(10):
             while not await producer.reachable():
                 await asyncio.sleep(0.05)
-        assert (await producer.send({lane: [(b"k", b"2")]}, 1))[lane[0]] == {0: 2}
+        assert (await producer.send({lane: [(b"k", b"2")]}, 1, "demo"))[lane[0]] == {0: 2}
         assert producer._producer is not inner
         assert await asyncio.to_thread(values, its.kafka, lane) == [b"1", b"2"]
 

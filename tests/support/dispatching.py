@@ -22,6 +22,7 @@ from schemas.erasures import Erasures
 from schemas.instants import iso
 from schemas.partitions import record_key
 from services.api.dispatcher.around import Around
+from services.api.dispatcher.behind import Room
 from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
 from services.api.dispatcher.settings import DispatcherSettings
@@ -38,6 +39,7 @@ def around(catalog: Catalog, erasures: Erasures | None = None, **more: Any) -> A
     usual: dict[str, Any] = {
         "settings": settings, "catalog": catalog, "erasures": erasures or Erasures(catalog), "affairs": Affairs(settings.partitions),
         "client": Client(()), "now_ms": lambda: 3_000, "draw": lambda: 0.5, "disable": lambda *_: None, "say": lambda _: None,
+        "room": Room(settings),
     }  # fmt: skip
     return Around(**(usual | more))
 

@@ -53,10 +53,11 @@ class Projected:
         customers: int = 10,
         sweep: Sweep | None = None,
         sent: dict[int, int] | None = None,
+        address: str = "",
     ) -> None:
         """Write markers, of all partitions unless some are named."""
         for number in numbers or range(self.partitions):
-            marker = Marker(1, as_of_ms + number, offsets or {}, definitions, customers, sweep, sent=sent or {})
+            marker = Marker(1, as_of_ms + number, offsets or {}, definitions, customers, sweep, sent=sent or {}, address=address)
             self.redis.hset(self.keys.marker(number), mapping={"e": 1, "m": encode(marker)})
 
     def unmark(self, *numbers: int) -> None:

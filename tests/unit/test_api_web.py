@@ -100,10 +100,19 @@ def test_the_published_document_is_whole() -> None:
         named = {(p["in"], p["name"]) for p in operation["parameters"]}
         assert {name for place, name in named if place == "query"} == {param.name for param in spec.params}
         assert {name for place, name in named if place == "path"} == set(re.findall(r"\{(\w+)\}", spec.path))
-        assert {"401", "403", "503"} <= operation["responses"].keys()
+        assert {"401", "403", "429", "503"} <= operation["responses"].keys()
+        assert "Retry-After" in operation["responses"]["429"]["headers"]
         assert spec.scope in operation["description"]
     operations = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
     assert len(operations) == len(set(operations))
+
+
+def test_what_changes_something_is_a_write() -> None:
+    """A route is charged as a write exactly when its scope says that it writes; lists of keys, which only those who make keys see, apart."""
+    for spec in ROUTES:
+        if spec.scope != "keys:write":
+            assert (spec.charged == "writes") == spec.scope.endswith(":write"), spec.path
+        assert spec.cost >= 1
 
 
 @pytest.mark.parametrize("spec", ROUTES, ids=[f"{spec.method} {spec.path}" for spec in ROUTES])

@@ -24,11 +24,13 @@ from schemas.erasures import Erased, Erasures, encode_erased
 from schemas.identity import hash_of
 from schemas.instants import iso
 from services.api.dispatcher.addresses import refused
+from services.api.dispatcher.behind import Room
 from services.api.dispatcher.client import signed_headers
 from services.api.dispatcher.desk import Desk
 from services.api.dispatcher.matching import matching
 from services.api.dispatcher.queues import Queues
 from services.api.dispatcher.schedule import MOST_RETRY_AFTER_S, SCHEDULE_S, delay_s
+from services.api.dispatcher.settings import DispatcherSettings
 from tests.support.dispatching import around
 
 
@@ -301,3 +303,21 @@ def test_a_failing_customer_holds_up_nobody_else() -> None:
     queues.landed(first)
     (other,) = queues.ready(0)
     assert other.customer_id == "b"
+
+
+def test_a_tenants_many_endpoints_leave_room_for_anothers() -> None:
+    """One endpoint has a quarter of the room, all of a tenant a half, and another tenant's finds room; what is given back is there again."""
+    room = Room(DispatcherSettings(dispatcher_pending=1_000, tenant_share=0.5))
+    loud = [("loud", f"e{number}") for number in range(20)]
+    held = dict.fromkeys([*loud, ("quiet", "e")], 0)
+    for name in [loud[0], *loud, ("quiet", "e")]:
+        while room.take(name):
+            held[name] += 1
+    assert 240 <= held[loud[0]] <= 250
+    assert 490 <= sum(held[name] for name in loud) <= 500
+    assert held["quiet", "e"] >= 120
+    assert room.held == sum(held.values())
+    for name, count in held.items():
+        room.give_back(name, count)
+    assert room.held == 0
+    assert room.take(loud[1])

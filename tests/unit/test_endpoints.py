@@ -149,4 +149,4 @@ def test_the_turn_of_an_endpoint_that_is_off_comes_at_once() -> None:
     for one in (*queues.ready(5), *queues.ready(1_000)):
         queues.landed(one)
         queues.done(one)
-    assert not queues._held
+    assert not queues.held

@@ -20,7 +20,7 @@ from schemas.partitions import partition_of, record_key
 from schemas.topics import Topics
 from services.ingest.bodies import Body, Cutter, Inflater, Refused, has_lines, is_array, is_gzip
 from services.ingest.intake import Intake, Judged
-from services.ingest.limits import Budget, RateLimits
+from services.kit.limits import Budget
 
 NOW_MS = parse_instant("2026-11-23T00:00:00Z")
 DEMO = Tenant("demo", "Europe/Paris", "EUR", "FR")
@@ -77,7 +77,7 @@ def test_what_is_not_whole_gzip_is_refused(body: bytes) -> None:
 @given(st.integers(0, 3_000), st.integers(1, 500), st.booleans())
 def test_a_body_is_read_exactly_up_to_its_limit(length: int, size: int, zipped: object) -> None:
     """At the limit a body is read in full, a byte beyond it is 413, and afterwards no memory is held."""
-    budget, content = Budget(10_000), b"a" * length
+    budget, content = Budget(10_000, 1, "bytes"), b"a" * length
     sent = gzip.compress(content) if zipped else content
 
     async def arriving() -> AsyncIterator[bytes]:
@@ -94,7 +94,7 @@ def test_a_body_is_read_exactly_up_to_its_limit(length: int, size: int, zipped: 
         with pytest.raises(Refused) as refused:
             asyncio.run(read())
         assert refused.value.status == 413
-    assert budget.held_bytes == 0
+    assert budget.held == 0
 
 
 @given(st.lists(st.sampled_from([b"", b" ", b"\r", b"{}", b"{broken", b'{"a":"\xff"}']), max_size=12))
@@ -195,29 +195,3 @@ def test_the_tenant_of_the_body_is_never_another() -> None:
     found = judged({**EVENTS["visit"], "tenant": "demo"}, {**EVENTS["visit"], "tenant": "other"})
     assert found.accepted == 1
     assert [(one.index, one.status, one.pointer) for one in found.rejected] == [(1, 422, "/tenant")]
-
-
-@given(st.lists(st.tuples(st.floats(0, 10), st.integers(1, 50)), max_size=40))
-def test_a_key_cannot_send_more_than_its_rate(requests: list[tuple[float, int]]) -> None:
-    """Whatever the pattern: what was let in is at most burst + rate by time, plus the one batch that overdraws it."""
-    limits, now_s, sent, largest = RateLimits(10.0, 20), 0.0, 0, 0
-    for gap_s, events in requests:
-        now_s += gap_s
-        wait_s = limits.wait_s("k", now_s)
-        if wait_s == 0:
-            limits.charge("k", events, now_s)
-            sent += events
-            largest = max(largest, events)
-            assert sent <= 20 + 10 * now_s + largest
-        else:
-            assert limits.wait_s("k", now_s + wait_s + 0.001) == 0
-        assert limits.wait_s("someone else", now_s) == 0
-
-
-def test_a_budget_is_kept() -> None:
-    """What is taken beyond the limit is refused until something is given back; one that is empty takes anything once."""
-    budget = Budget(10)
-    assert [budget.take(6), budget.take(5), budget.take(4)] == [True, False, True]
-    budget.give_back(10)
-    assert budget.take(1_000)
-    assert not budget.take(1)

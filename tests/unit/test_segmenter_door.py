@@ -155,6 +155,15 @@ async def test_a_slow_question_is_given_up_and_more_than_enough_are_refused() ->
         assert (await post()).status_code == 200
 
 
+async def test_of_many_questions_a_tenant_has_its_share() -> None:
+    """With room for four, two of one tenant's six are worked on and the others told to come again; another tenant's question is answered."""
+    async with door(Owned(Core(300)), segmenter_questions=4) as post:
+        mine = [asyncio.create_task(post()) for _ in range(6)]
+        await asyncio.wait(mine, return_when=asyncio.FIRST_COMPLETED)
+        assert (await post(tenant="other")).status_code == 200
+        assert sorted([(await one).status_code for one in mine]) == [200] * 2 + [429] * 4
+
+
 async def test_what_cannot_be_known_is_said() -> None:
     """Definitions that have not been read, a clock that is behind what was decided."""
     async with door(Owned(Core(1)), segmenter_question_timeout_s=0.2) as post:

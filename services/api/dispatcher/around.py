@@ -9,6 +9,7 @@ from schemas.affairs import Affair, Affairs
 from schemas.catalog import Catalog, Endpoint
 from schemas.definitions import DisabledReason
 from schemas.erasures import Erasures
+from services.api.dispatcher.behind import Room
 from services.api.dispatcher.client import Client
 from services.api.dispatcher.settings import DispatcherSettings
 
@@ -26,3 +27,4 @@ class Around:
     draw: Callable[[], float]
     disable: Callable[[Endpoint, DisabledReason], None]
     say: Callable[[Affair], None]
+    room: Room

@@ -20,6 +20,7 @@ from schemas.affairs import encode_affair
 from schemas.catalog import Endpoint
 from schemas.deliveries import Announced, Attempt, Delivery, DispatchProgress, decode_announced, delivery_key, delivery_of
 from services.api.dispatcher.around import Around
+from services.api.dispatcher.behind import Behind, Name
 from services.api.dispatcher.client import AttemptResult
 from services.api.dispatcher.matching import held_back, matching
 from services.api.dispatcher.memory import CARRY_AFTER_MS, Memory, restored
@@ -55,17 +56,20 @@ class Desk:
         self._queues = Queues(self._settings.dispatcher_in_flight)
         self._replaying = Replaying(number, around, self._take)
         self._patience = Patience(number, int(self._settings.dispatcher_disable_after_s * 1_000), around.affairs, around.say)
+        self._behind = Behind(number, self._settings, self._again, lambda: self._read_to or 0)
         self._read_to: int | None = None
         self._written_to: int | None = None
         self._unwritten: dict[str, Delivery] = {}
         self._replan: list[Delivery] = []
         self._written_ms = 0
+        self._written_behind: dict[Name, int] = {}
         self._memory = Memory()
         self._wake = asyncio.Event()
         self._flying: set[asyncio.Task[None]] = set()
         self._trying: asyncio.Task[None] | None = None
         self._recording: asyncio.Task[None] | None = None
         self._repeating: asyncio.Task[None] | None = None
+        self._catching_up: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._producer: AIOKafkaProducer | None = None
 
@@ -73,6 +77,11 @@ class Desk:
     def pending(self) -> int:
         """How many deliveries have not ended."""
         return self._queues.pending
+
+    @property
+    def behind(self) -> int:
+        """How many endpoints there was no room for."""
+        return len(self._behind.places)
 
     @property
     def read_to(self) -> int | None:
@@ -92,13 +101,17 @@ class Desk:
         if progress is not None:
             self._read_to = self._written_to = progress.offset
             self._patience.failing.update({(tenant, endpoint_id): since_ms for tenant, endpoint_id, since_ms in progress.failing})
+            self._behind.places = {(tenant, endpoint_id): offset for tenant, endpoint_id, offset in progress.behind}
+            self._written_behind = dict(self._behind.places)
         for delivery in pending:
+            self._around.room.hold((delivery.tenant, delivery.endpoint_id))
             self._queues.add(delivery)
             self._replaying.queued(delivery)
         self.cancel_erased()
         self.cancel_off()
         self._trying = asyncio.create_task(self._guarded(self._try()))
         self._recording = asyncio.create_task(self._guarded(self._record()))
+        self._catching_up = asyncio.create_task(self._guarded(self._behind.run()))
         return self._read_to
 
     def replay(self) -> None:
@@ -118,11 +131,13 @@ class Desk:
         The recorder is asked to end and not cancelled: a transaction that was cut off would take its states with it, and the
         progress must not pass them.
         """
-        trying = [task for task in (self._trying, self._repeating, *self._flying) if task is not None]
+        trying = [task for task in (self._trying, self._repeating, self._catching_up, *self._flying) if task is not None]
         for task in trying:
             task.cancel()
         await asyncio.gather(*trying, return_exceptions=True)
         self._closing.set()
+        for name, count in self._queues.held.items():
+            self._around.room.give_back(name, count)
         try:
             async with asyncio.timeout(_CLOSE_S):
                 if self._recording is not None:
@@ -134,20 +149,39 @@ class Desk:
 
     def read(self, offset: int, document: bytes) -> None:
         """Take in the transition at an offset: one delivery for each endpoint that asked for it, none while its segment is paused."""
-        transition = decode_announced(document)
-        now_ms = self._now_ms()
-        held = held_back(self._catalog.segment(transition.tenant, transition.segment_id), transition) or self._erased(transition)
-        endpoints = [] if held else matching(transition, self._catalog.endpoints.get(transition.tenant, {}).values())
-        for endpoint in endpoints:
-            self._queue(delivery_of(transition, document, endpoint.id, offset, now_ms))
+        for name in self._pushed(offset, document, None):
+            self._behind.fall(name, offset)
         self._read_to = offset + 1
         self._wake.set()
 
+    def _again(self, offset: int, document: bytes, names: set[Name]) -> set[Name]:
+        """Take in a transition for endpoints that are behind, and return for which of them there is still no room."""
+        full = self._pushed(offset, document, names)
+        self._wake.set()
+        return full
+
+    def _pushed(self, offset: int, document: bytes, names: set[Name] | None) -> set[Name]:
+        """Queue a transition for those named (None: for those who are not behind) who want it; return for whom there was no room."""
+        transition = decode_announced(document)
+        now_ms, full = self._now_ms(), set[Name]()
+        held = held_back(self._catalog.segment(transition.tenant, transition.segment_id), transition) or self._erased(transition)
+        endpoints = [] if held else matching(transition, self._catalog.endpoints.get(transition.tenant, {}).values())
+        for endpoint in endpoints:
+            name = endpoint.tenant, endpoint.id
+            if name not in self._behind.places if names is None else name in names:
+                delivery = delivery_of(transition, document, endpoint.id, offset, now_ms)
+                if self._pends(delivery.key):
+                    continue
+                if self._around.room.take(name):
+                    self._queue(delivery)
+                else:
+                    full.add(name)
+        return full
+
     def _queue(self, delivery: Delivery) -> None:
-        if not self._pends(delivery.key):
-            self._unwritten[delivery.key] = delivery
-            self._queues.add(delivery)
-            self._replaying.queued(delivery)
+        self._unwritten[delivery.key] = delivery
+        self._queues.add(delivery)
+        self._replaying.queued(delivery)
 
     def _pends(self, key: str) -> bool:
         unwritten = self._unwritten.get(key)
@@ -157,6 +191,7 @@ class Desk:
         """Queue a delivery of a replay and say whether it was: not if it is on its way already, or its customer was erased."""
         if self._pends(delivery.id) or self._pends(delivery.key) or self._erased(decode_announced(delivery.transition)):
             return False
+        self._around.room.hold((delivery.tenant, delivery.endpoint_id))
         self._queue(delivery)
         self._wake.set()
         return True
@@ -246,6 +281,7 @@ class Desk:
         ENDED.labels(state).inc()
         self._unwritten[delivery.key] = delivery
         self._queues.done(delivery)
+        self._around.room.give_back((delivery.tenant, delivery.endpoint_id))
         self._replaying.ended(delivery)
 
     # ---- writing down
@@ -261,20 +297,21 @@ class Desk:
         now_ms = self._now_ms()
         behind = {delivery.key: delivery for delivery in self._memory.behind(now_ms)}
         fresh = self._read_to == self._written_to and now_ms - self._written_ms < CARRY_AFTER_MS
-        if not self._unwritten and not behind and fresh and not self._replaying.steps:
+        if not self._unwritten and not behind and fresh and self._behind.places == self._written_behind and not self._replaying.steps:
             return
         states, self._unwritten = behind | self._unwritten, {}
         steps, self._replaying.steps = self._replaying.steps, {}
         replan, self._replan = self._replan, []
-        read_to = self._read_to
+        read_to, waiting = self._read_to, dict(self._behind.places)
         # Encoded now: while they are being written some may end, and are written again by the next.
         written = [_Written(delivery, deliveries.encode(delivery), delivery.state == "pending") for delivery in states.values()]
         for start in range(0, max(1, len(written)), _BATCH):
             # The progress that vouches for all of them is in the last one, after every state, and so are the steps of replays.
             last = start + _BATCH >= len(written)
             affairs = [encode_affair(step) for step in steps.values()] if last else []
-            await self._transact(written[start : start + _BATCH], affairs, read_to if last else self._written_to, now_ms)
-        self._written_to, self._written_ms = read_to, now_ms
+            vouched, places = (read_to, waiting) if last else (self._written_to, self._written_behind)
+            await self._transact(written[start : start + _BATCH], affairs, vouched, places, now_ms)
+        self._written_to, self._written_ms, self._written_behind = read_to, now_ms, waiting
         for delivery in replan:
             if self._unwanted(delivery):
                 # Its endpoint was turned off, or its customer erased, while the attempt was under way.
@@ -282,13 +319,14 @@ class Desk:
             self._queues.retry(delivery)
         self._wake.set()
 
-    async def _transact(self, states: list[_Written], affairs: list[bytes], vouched: int | None, now_ms: int) -> None:
+    async def _transact(self, states: list[_Written], affairs: list[bytes], vouched: int | None, waiting: dict[Name, int], now_ms: int) -> None:
         """Write states, and behind them how far the partition is, and its replays, in one transaction."""
         assert self._producer is not None
         records = [(delivery_key(one.delivery.key), one.document) for one in states]
         if vouched is not None:
+            behind = [(*name, offset) for name, offset in waiting.items()]
             failing = [(*name, since_ms) for name, since_ms in self._patience.failing.items()]
-            records.append((deliveries.PROGRESS, deliveries.encode(DispatchProgress(vouched, self._memory.since, failing))))
+            records.append((deliveries.PROGRESS, deliveries.encode(DispatchProgress(vouched, self._memory.since, failing, behind))))
         if not records and not affairs:
             return
         topics = self._settings.topics

@@ -14,9 +14,10 @@ from schemas.affairs import Affair, encode_affair
 from schemas.catalog import Endpoint
 from schemas.definitions import DisabledReason, EndpointDisabled, encode_definition
 from services.api.dispatcher.around import Around
+from services.api.dispatcher.behind import Room
 from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
-from services.api.dispatcher.metrics import DISABLED, PENDING
+from services.api.dispatcher.metrics import BEHIND, DISABLED, PENDING
 from services.api.dispatcher.settings import DispatcherSettings
 from services.kit.follower import AffairsFollower, ErasuresFollower, Follower
 from services.kit.logs import die
@@ -43,7 +44,7 @@ class Dispatcher(ConsumerRebalanceListener):
         self._settings, self._now_ms = settings, now_ms
         self._around = Around(
             settings, follower.catalog, erasures.erasures, affairs.affairs, client,
-            now_ms=now_ms, draw=draw, disable=self._disable, say=self._say,
+            now_ms=now_ms, draw=draw, disable=self._disable, say=self._say, room=Room(settings),
         )  # fmt: skip
         erasures.on_change(self._cancel_erased)
         follower.on_change(self._cancel_off)
@@ -105,10 +106,8 @@ class Dispatcher(ConsumerRebalanceListener):
             await self._definitions.stop()
 
     async def _turn(self, consumer: AIOKafkaConsumer) -> None:
-        PENDING.set(pending := self._pending)
-        if pending >= self._settings.dispatcher_pending:
-            await asyncio.sleep(_POLL_MS / 1000)
-            return
+        PENDING.set(self._pending)
+        BEHIND.set(sum(desk.behind for desk in self._desks.values()))
         before = self._changes_of_hands
         fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=1_000)
         if before != self._changes_of_hands:

@@ -12,6 +12,7 @@ REPLAYED: Final = Counter("rollcall_webhook_replayed", "Deliveries queued again 
 DISABLED: Final = Counter(
     "rollcall_webhook_endpoints_disabled", "Endpoints disabled by this dispatcher: gone (410), or failing for too long", ["reason"]
 )
+BEHIND: Final = Gauge("rollcall_webhook_behind", "Endpoints, in each partition, whose deliveries wait on the topic until there is room for them")
 PENDING: Final = Gauge("rollcall_webhook_pending", "Deliveries that have not ended, on this dispatcher")
 FIRST_ATTEMPT_DELAY: Final = Histogram(
     "rollcall_webhook_first_attempt_delay_seconds",

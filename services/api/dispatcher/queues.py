@@ -28,7 +28,7 @@ class Queues:
         self._turns: dict[Lane, int] = {}
         """The entry of `_waiting` that counts for a lane: others were overtaken."""
         self._order = 0
-        self._held: Counter[tuple[str, str]] = Counter()
+        self.held: Counter[tuple[str, str]] = Counter()
         """How many deliveries of each endpoint have not ended."""
         self.pending = 0
 
@@ -37,7 +37,7 @@ class Queues:
         lane = (delivery.tenant, delivery.endpoint_id, delivery.customer_id)
         queue = self._lanes.setdefault(lane, deque())
         queue.append(delivery)
-        self._held[lane[:2]] += 1
+        self.held[lane[:2]] += 1
         self.pending += 1
         if len(queue) == 1:
             self._wait(lane, delivery.next_ms)
@@ -64,7 +64,7 @@ class Queues:
 
     def hasten_endpoints(self, wanted: Callable[[str, str], bool], now_ms: int) -> None:
         """Have the next turn of all lanes of some endpoints (by tenant and id) come now."""
-        if found := {endpoint for endpoint in self._held if wanted(*endpoint)}:
+        if found := {endpoint for endpoint in self.held if wanted(*endpoint)}:
             self._hasten([lane for lane in self._turns if lane[:2] in found], now_ms)
 
     def _hasten(self, lanes: list[Lane], now_ms: int) -> None:
@@ -89,9 +89,9 @@ class Queues:
         lane = (delivery.tenant, delivery.endpoint_id, delivery.customer_id)
         queue = self._lanes[lane]
         queue.popleft()
-        self._held[lane[:2]] -= 1
-        if not self._held[lane[:2]]:
-            del self._held[lane[:2]]
+        self.held[lane[:2]] -= 1
+        if not self.held[lane[:2]]:
+            del self.held[lane[:2]]
         self.pending -= 1
         if queue:
             self._wait(lane, queue[0].next_ms)

@@ -17,7 +17,9 @@ class DispatcherSettings(WebhookSettings):
     dispatcher_host: str = Field("127.0.0.1", description="Address of /healthz, /readyz and /metrics.")
     dispatcher_port: int = Field(8083, ge=0, le=65_535, description="Port to listen on; 0 for any free one.")
     dispatcher_in_flight: int = Field(32, ge=1, le=1_000, description="Attempts under way to one endpoint at once.")
-    dispatcher_pending: int = Field(200_000, ge=1, description="Pending deliveries held; beyond it no new transitions are read.")
+    dispatcher_pending: int = Field(
+        200_000, ge=1, description="Pending deliveries held; an endpoint beyond its share of them catches up from the topic later."
+    )
     dispatcher_replay_pending: int = Field(
         5_000, ge=1, description="Pending deliveries of all replays in one partition, shared evenly; the rest follows."
     )

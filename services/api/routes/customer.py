@@ -14,6 +14,7 @@ from schemas.rules import MetricCondition
 from schemas.telling import Teller
 from services.api.errors import Refused, absent
 from services.api.question_shapes import CustomerPage, CustomerView, FigureView
+from services.api.rates import EVERYBODY
 from services.api.routes.common import AFTER, AS_OF
 from services.api.routes.customers import merged_into, person_of, segments_of
 from services.api.routes.explain import LANG
@@ -104,10 +105,11 @@ ROUTES: Final = (
         "customers",
         "Looks through everybody's history: for a desk with a card in the hand, not for every screen.",
         params=(Param("card_number", "The attribute `card_number` of the profile, exactly.", example="9250 1234"), _EVENTS, LANG), errors=(422,),
+        rate="questions", cost=EVERYBODY,
     ),
     RouteSpec(
         "GET", "/v1/customers/{customer_id}", customer, "customers:read", "Who is this customer?",
         {200: Answer("The profile, figures, the newest events, and the segments.", CustomerView, _EXAMPLE)},
-        "customers", params=(_EVENTS, LANG, AFTER), errors=(404, 422),
+        "customers", params=(_EVENTS, LANG, AFTER), errors=(404, 422), rate="questions",
     ),
 )  # fmt: skip

@@ -16,6 +16,7 @@ from services.api.desk import Desk
 from services.api.errors import absent
 from services.api.foremost import ranks_of
 from services.api.freshness import applied, oldest, swept
+from services.api.rates import EVERYBODY
 from services.api.reads import Known, Person
 from services.api.rivals import MOST_FACTS, told
 from services.api.routes.common import AFTER, AS_OF, AT, past_instant, with_a_past
@@ -55,11 +56,13 @@ async def membership(call: Call) -> Response:
 async def past_membership(call: Call, customer_id: str, segment: Segment) -> Response:
     """Say whether a customer was in a segment at an instant, from history with what is known today."""
     at_ms = past_instant(call, call.query["at"], "/at")
+    ranks = ranks_of(call.catalog.segments[call.tenant], segment)
+    # When a rank held of one is told by comparing with everybody.
+    call.spend("questions", EVERYBODY if ranks else 1.0)
     if call.query.get("after"):
         await person_of(call, customer_id)
     elif not is_customer_id(customer_id):
         raise absent("customer")
-    ranks = ranks_of(call.catalog.segments[call.tenant], segment)
     turns, only_ms = await told(call, customer_id, segment, ranks, at_ms)
     if only_ms is not None:
         with_a_past(call.catalog.segments[call.tenant], segment)
@@ -87,7 +90,7 @@ async def person_of(call: Call, customer_id: str) -> tuple[Person, Known]:
         home = desk.reads.home(call.tenant, customer_id)
         mine = desk.freshness.of(needs, home)
         while True:
-            await desk.freshness.settle(mine, until_s)
+            await desk.freshness.settle(mine, until_s, call.tenant)
             person, own = await desk.reads.person(call.tenant, customer_id)
             # Facts about the person arrive where any of its ids lives, and nowhere else.
             homes = {home, desk.reads.home(call.tenant, person.customer_id), *person.homes} & needs.keys()
@@ -172,7 +175,7 @@ class FastLane:
         if raw.endswith(_TAIL) and raw.startswith(_HEAD) and scope["method"] == "GET" and b"/" not in (part := raw[len(_HEAD) : -len(_TAIL)]):
             scope["path_params"] = {"customer_id": part.decode("latin-1")}
             with self._seconds.time():
-                response = await answered(self.desk, Request(scope), memberships, _SCOPE, _KNOWN)
+                response = await answered(self.desk, Request(scope), ROUTES[0], _KNOWN)
             if response.status_code == 200:
                 self._good.inc()
             else:

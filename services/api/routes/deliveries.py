@@ -10,6 +10,7 @@ from schemas.deliveries import State
 from schemas.errors import listed, shown
 from services.api.delivery_shapes import DeliveryPage
 from services.api.errors import Refused
+from services.api.rates import MANY_RECORDS
 from services.api.routes.common import AS_OF, CURSOR, LIMIT
 from services.api.routes.webhooks import existing
 from services.api.web import Answer, Call, Param, RouteSpec, answer
@@ -51,6 +52,6 @@ ROUTES: Final = (
         {200: Answer("What is pending; then what has ended, the latest first.", DeliveryPage, {"deliveries": [DELIVERY], "next": None})},
         "webhooks", "Each delivery with its attempts, kept for 30 days after its end. A page may be short, even empty, while `next` goes on.",
         params=(Param("state", "Only those in this state.", {"type": "string", "enum": list(STATES)}, "exhausted"), LIMIT, CURSOR),
-        errors=(404, 422),
+        errors=(404, 422), cost=MANY_RECORDS,
     ),
 )  # fmt: skip

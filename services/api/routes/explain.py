@@ -128,6 +128,6 @@ ROUTES: Final = (
         {200: Answer("Every condition, and one sentence.", Explanation, _EXAMPLE)},
         "customers",
         "What is due by now is decided for the answer, also where nobody has looked yet. 503 while a backfill has not come to this customer.",
-        params=(LANG, AFTER), errors=(404, 422),
+        params=(LANG, AFTER), errors=(404, 422), rate="questions",
     ),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from fastapi import Response
 from schemas.examples import TRANSITION
 from schemas.positions import encode_position
 from services.api.errors import absent
+from services.api.rates import MANY_RECORDS
 from services.api.routes.common import LIMIT
 from services.api.shapes import ChangePage
 from services.api.web import Answer, Call, Param, RouteSpec, answer
@@ -39,6 +40,6 @@ ROUTES: Final = (
             Param("segment", "Only of this segment.", example="regulars"),
             LIMIT,
         ),
-        errors=(404, 410, 422),
+        errors=(404, 410, 422), cost=MANY_RECORDS,
     ),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from schemas.examples import TRANSITION
 from services.api.backwards import Wanted
 from services.api.errors import absent
 from services.api.question_shapes import HistoryPage
+from services.api.rates import MANY_RECORDS
 from services.api.routes.common import AFTER, CURSOR, LIMIT
 from services.api.routes.customers import person_of
 from services.api.web import Answer, Call, RouteSpec, answer
@@ -50,7 +51,7 @@ _SAYS: Final = (
 
 
 def _spec(path: str, handler: Any, scope: str, summary: str, tag: str, params: Any) -> RouteSpec:
-    return RouteSpec("GET", path, handler, scope, summary, {200: _ANSWER}, tag, _SAYS, params=params, errors=(404, 422))
+    return RouteSpec("GET", path, handler, scope, summary, {200: _ANSWER}, tag, _SAYS, params=params, errors=(404, 422), cost=MANY_RECORDS)
 
 
 ROUTES: Final = (

@@ -10,6 +10,7 @@ from schemas.catalog import Key
 from schemas.definitions import SCOPES, KeyPut, KeyRevoked
 from services.api.auth import hash_of, new_id, new_key
 from services.api.errors import Refused, absent
+from services.api.quotas import check_keys
 from services.api.shapes import KeyBody, KeyPage, KeyView
 from services.api.views import key_view
 from services.api.web import Answer, Call, RouteSpec, answer
@@ -23,6 +24,7 @@ async def create(call: Call) -> Response:
     stronger = sorted(set(body.scopes) - call.key.scopes)
     if stronger:
         raise Refused(403, f"this key cannot give scopes that it does not have: {', '.join(stronger)}", pointer="/scopes")
+    check_keys(call)
     secret, key_id, at_ms = new_key(call.desk.randomness), new_id("key", call.desk.randomness), call.desk.now_ms()
     scopes = [scope for scope in SCOPES if scope in body.scopes]
     put = KeyPut(tenant=call.tenant, at_ms=at_ms, key_id=key_id, name=body.name, scopes=scopes, sha256=hash_of(secret))

@@ -17,6 +17,7 @@ from schemas.definitions import SegmentArchived, SegmentPaused, SegmentRecord, S
 from services.api.cursors import bad_cursor, decode_cursor, encode_cursor
 from services.api.drafts import check_match
 from services.api.errors import Refused, absent, unavailable
+from services.api.quotas import check_segment
 from services.api.routes.common import CURSOR, SEGMENT, VERSION
 from services.api.shapes import SegmentView, VersionPage
 from services.api.views import version_view, written_view
@@ -64,6 +65,7 @@ def restore(call: Call, current: Segment) -> tuple[SegmentRecord, Callable[[int]
     """Bring an archived segment back."""
     if not current.archived:
         return None
+    check_segment(call, current.id, current.rule)
     at_ms = call.desk.now_ms()
     record = SegmentRestored(tenant=call.tenant, at_ms=at_ms, segment_id=current.id, replaces=current.version)
     return record, lambda offset: segments.restored(offset, at_ms, current)

@@ -9,6 +9,7 @@ from fastapi import Response
 
 from schemas.positions import encode_position
 from services.api.errors import Refused
+from services.api.rates import ENTRY
 from services.api.routes.common import POSITION
 from services.api.shapes import ListEdit, ListEdited
 from services.api.views import existing, is_customer_id
@@ -27,6 +28,7 @@ async def edit(call: Call, name: ListName) -> Response:
                 raise Refused(422, "a customer id has no control characters", pointer=f"/{place}/{index}")
     removed = dict.fromkeys(body.remove)
     added = [customer_id for customer_id in dict.fromkeys(body.add) if customer_id not in removed]
+    call.spend("writes", ENTRY * (len(added) + len(removed)))
     await call.desk.writer.settled()
     segment = existing(call.catalog.segment(call.tenant, segment_id))
     edits: list[Edit] = [*((name, customer_id, True) for customer_id in added), *((name, customer_id, False) for customer_id in removed)]

@@ -46,7 +46,7 @@ async def _fresh(call: Call, read: Callable[[Segment], Awaitable[tuple[Sequence[
     segment = existing(call.catalog.segment(call.tenant, segment_id))
     needs, until_s = desk.freshness.needs(call.query.get("after") or None), desk.freshness.deadline_s()
     while True:
-        await desk.freshness.settle(needs, until_s)
+        await desk.freshness.settle(needs, until_s, call.tenant)
         markers, found = await read(segment)
         if all(applied(needs, partition, markers[partition]) for partition in needs):
             break

@@ -17,6 +17,7 @@ from services.api.drafts import checked_rule
 from services.api.errors import absent, conflicting
 from services.api.foremost import ends_of, ranks_in, ranks_of
 from services.api.question_shapes import Preview, PreviewBody
+from services.api.rates import EVERYBODY
 from services.api.routes.common import AS_OF, SEGMENT_BODY
 from services.api.web import Answer, Call, RouteSpec, answer
 
@@ -68,6 +69,6 @@ ROUTES: Final = (
         "segments", "A draft is looked at customer by customer, on what is kept for the rules in force wherever that will do; "
         "where a rank ends that no live segment asks for is found first, as of one instant.",
         body=PreviewBody, examples={"a new segment": _BODY, "an edit": {**_BODY, "replaces": "regulars"}},
-        errors=(400, 404, 408, 409, 413, 415, 422),
+        errors=(400, 404, 408, 409, 413, 415, 422), rate="questions", cost=EVERYBODY,
     ),
 )  # fmt: skip

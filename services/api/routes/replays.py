@@ -11,6 +11,7 @@ from schemas.instants import DAY_MS, iso
 from services.api.auth import new_id
 from services.api.delivery_shapes import ReplayBody, ReplayPage, ReplayView
 from services.api.errors import Refused, unavailable
+from services.api.rates import MANY_RECORDS
 from services.api.routes.common import AS_OF, past_instant
 from services.api.routes.webhooks import existing
 from services.api.web import Answer, Call, RouteSpec, answer
@@ -100,7 +101,7 @@ ROUTES: Final = (
             "span": {"from": "2026-11-21T09:00:00+01:00", "to": "2026-11-21T21:00:00+01:00"},
             "ids": {"ids": ["trn_01c3a5f09b7d2e4f6a8b0c1d2e3f40"]},
         },
-        errors=(400, 404, 408, 409, 413, 415, 422),
+        errors=(400, 404, 408, 409, 413, 415, 422), cost=MANY_RECORDS,
     ),
     RouteSpec(
         "GET", "/v1/webhooks/{id}/replays", list_all, "webhooks:read", "List a webhook endpoint's replays",

@@ -15,6 +15,7 @@ from services.api.cursors import bad_cursor, decode_cursor, encode_cursor
 from services.api.drafts import Draft, check_match, patched
 from services.api.errors import Refused, absent
 from services.api.freshness import oldest
+from services.api.rates import ENTRY
 from services.api.reads import progress
 from services.api.routes.common import CURSOR, GOLD_BODY, LIMIT, SEGMENT, SEGMENT_BODY
 from services.api.shapes import SegmentCreate, SegmentPage, SegmentPatch, SegmentReplace, SegmentView
@@ -102,6 +103,8 @@ def _same_id(segment_id: str | None, current: Segment) -> None:
 
 
 async def _save(call: Call, draft: Draft, status: int) -> Response:
+    if draft.edits:
+        call.spend("writes", ENTRY * len(draft.edits))
     segment = draft.saved(await call.desk.writer.define(draft.put))
     position: str | UnsetType = UNSET
     if draft.edits:

@@ -15,6 +15,7 @@ from services.api.errors import Refused, unavailable
 from services.api.foremost import ends_of, ranks_of
 from services.api.question_shapes import TimelinePoint, TimelineView
 from services.api.race import raced
+from services.api.rates import EVERYBODY
 from services.api.rivals import MOST_FACTS
 from services.api.routes.common import AS_OF, past_instant, stay_by_rank, with_a_past
 from services.api.views import existing
@@ -102,6 +103,6 @@ ROUTES: Final = (
             Param("to", "RFC 3339 with an offset; now when absent.", _INSTANT, "2026-11-22T08:00:00Z"),
             Param("step", f"ISO 8601, a day when absent; at most {MOST_INSTANTS} steps.", {"type": "string", "default": "P1D"}, "P1D"),
         ),
-        errors=(404, 422),
+        errors=(404, 422), rate="questions", cost=EVERYBODY,
     ),
 )  # fmt: skip

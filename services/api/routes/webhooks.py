@@ -22,6 +22,8 @@ from services.api.auth import new_id
 from services.api.dispatcher.addresses import refused as refused_address
 from services.api.dispatcher.client import send_test
 from services.api.errors import Refused, absent, unavailable
+from services.api.quotas import check_endpoints
+from services.api.rates import OUTBOUND
 from services.api.routes.common import AS_OF
 from services.api.settings import ApiSettings
 from services.api.shapes import EndpointBody, EndpointPage, EndpointView, TestResult
@@ -35,6 +37,7 @@ _ATTEMPTS: Final = 3
 async def create(call: Call) -> Response:
     """Save a new endpoint and show its secret, once."""
     body = await call.body(EndpointBody)
+    check_endpoints(call)
     secret = _new_secret(call)
     put = _put(call, new_id("whk", call.desk.randomness), 0, secret, body)
     await call.desk.writer.define(put)
@@ -269,6 +272,6 @@ ROUTES: Final = (
     RouteSpec(
         "POST", "/v1/webhooks/{id}/test", test, "webhooks:write", "Send a test delivery",
         {200: Answer("What came of it.", TestResult, {"delivered": True, "status": 204, "duration_ms": 12, "error": None})},
-        "webhooks", "One signed delivery, at once, not repeated. Whether the receiver takes it is in the answer.", errors=(404,),
+        "webhooks", "One signed delivery, at once, not repeated. Whether the receiver takes it is in the answer.", errors=(404,), cost=OUTBOUND,
     ),
 )  # fmt: skip

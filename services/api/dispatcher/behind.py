@@ -1,0 +1,136 @@
+"""Endpoints of one partition for which there was no room: from which transition on nothing was queued, and catching up as room comes.
+
+So one that takes little holds up nobody else: reading goes on for all others, and what it missed is read again from the topic.
+While an endpoint is behind, whatever is new for it waits there as well, so that each customer's order is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from services.api.dispatcher.settings import DispatcherSettings
+from services.kit.kafka import hold
+from services.kit.limits import Budget, Full
+
+log = logging.getLogger(__name__)
+
+_SLICE: Final = 1_000
+_IDLE_S: Final = 0.5
+_LOST: Final = (KafkaError, OSError, TimeoutError)
+
+Name = tuple[str, str]
+"""Tenant and endpoint."""
+
+
+class Room:
+    """How many deliveries one dispatcher holds, of all its partitions: each tenant its share, and each endpoint half as much."""
+
+    def __init__(self, settings: DispatcherSettings) -> None:
+        limit, share, what = settings.dispatcher_pending, settings.tenant_share, "deliveries are pending"
+        self._tenants, self._endpoints = Budget(limit, share, what), Budget(limit, share / 2, what)
+
+    @property
+    def held(self) -> int:
+        """How many are held."""
+        return self._tenants.held
+
+    def take(self, name: Name) -> bool:
+        """Take one if there is room for it."""
+        try:
+            self._tenants.take(1, name[0])
+        except Full:
+            return False
+        try:
+            self._endpoints.take(1, "/".join(name))
+        except Full:
+            self._tenants.give_back(1, name[0])
+            return False
+        return True
+
+    def hold(self, name: Name) -> None:
+        """Take one whether or not there is room: what a former owner held is there."""
+        self._tenants.hold(1, name[0])
+        self._endpoints.hold(1, "/".join(name))
+
+    def give_back(self, name: Name, count: int = 1) -> None:
+        """Give back what was taken."""
+        self._tenants.give_back(count, name[0])
+        self._endpoints.give_back(count, "/".join(name))
+
+
+class Behind:
+    """Who is behind.
+
+    `again` queues the transition at an offset for those named that want it and returns for whom there was no room; `read_to` tells
+    where reading has got to.
+    """
+
+    def __init__(
+        self, number: int, settings: DispatcherSettings, again: Callable[[int, bytes, set[Name]], set[Name]], read_to: Callable[[], int]
+    ) -> None:
+        self.places: dict[Name, int] = {}
+        """The first offset that was not queued for each; written with the progress, in the transaction of what was."""
+        self._settings, self._tp = settings, TopicPartition(settings.topics.changes, number)
+        self._again, self._read_to = again, read_to
+        self._wake = asyncio.Event()
+
+    def fall(self, name: Name, offset: int) -> None:
+        """Take note that there was no room for an endpoint."""
+        self.places[name] = offset
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Catch up for as long as the partition is ours."""
+        while True:
+            if not self.places:
+                self._wake.clear()
+                await self._wake.wait()
+            try:
+                await self._work()
+            except _LOST as error:
+                log.warning("partition %s: endpoints that are behind cannot catch up (%r); again in a moment", self._tp.partition, error)
+                await asyncio.sleep(_IDLE_S)
+
+    async def _work(self) -> None:
+        consumer = AIOKafkaConsumer(**self._settings.kafka_options(), isolation_level="read_committed", enable_auto_commit=False)
+        await consumer.start()
+        try:
+            hold(consumer, [self._tp])
+            while self.places:
+                if not await self._slice(consumer):
+                    await asyncio.sleep(_IDLE_S)
+        finally:
+            await consumer.stop()
+
+    async def _slice(self, consumer: AIOKafkaConsumer) -> bool:
+        """Read on where the one that is furthest behind is, and say whether anybody has come further."""
+        start = min(self.places.values())
+        consumer.seek(self._tp, start)
+        consumer.resume(self._tp)
+        records = (await consumer.getmany(self._tp, timeout_ms=500, max_records=_SLICE)).get(self._tp, [])
+        consumer.pause(self._tp)
+        # Behind the last record there may be markers of transactions. From here on nothing is awaited: what is queued and where
+        # everybody is must be written together.
+        position, end = await consumer.position(self._tp), self._read_to()
+        stuck: set[Name] = set()
+        before = dict(self.places)
+        for record in records:
+            if record.offset >= end:
+                break
+            wanted = {name for name, place in self.places.items() if place <= record.offset} - stuck
+            full = self._again(record.offset, record.value, wanted) if wanted else set()
+            for name in full:
+                self.places[name] = record.offset
+            stuck |= full
+        for name, place in list(self.places.items()):
+            if name not in stuck:
+                self.places[name] = max(place, min(position, end))
+            if self.places[name] >= end:
+                del self.places[name]
+        return self.places != before

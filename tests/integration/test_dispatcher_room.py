@@ -1,0 +1,57 @@
+"""An endpoint that takes nothing fills its share and no more: others go on, and what it missed comes later, whole and in order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from schemas.deliveries import decode_announced
+from tests.support.dispatching import dispatching
+
+PENDING, SHARE = 40, 0.5
+CUSTOMERS = [f"c{number % 23}" for number in range(120)]
+
+
+async def test_others_go_on_and_nothing_is_missed(kafka: str) -> None:
+    """Much more is decided than may be pending; also across owners nothing is lost, doubled or out of its customer's order."""
+    refuse = True
+    came: dict[str, list[tuple[str, int]]] = defaultdict(list)
+
+    def answers(name: str) -> int:
+        if name == "slow" and refuse:
+            return 503
+        body = scene.came[-1][2]
+        transition = decode_announced(body[body.index(b'"data":') + 7 : -1])
+        came[name].append((transition.customer_id, transition.seq))
+        return 204
+
+    everything = sorted((customer, number) for number, customer in enumerate(CUSTOMERS))
+    settings: dict[str, Any] = {"dispatcher_pending": PENDING, "tenant_share": SHARE, "dispatcher_schedule_s": (0.0, *[5.0] * 200)}
+    async with dispatching(kafka, **settings) as scene:
+        scene.answers = answers
+        scene.endpoint("slow")
+        scene.endpoint("e")
+        for number in range(0, len(CUSTOMERS), 8):
+            await scene.publish(*CUSTOMERS[number : number + 8])
+            await scene.until(lambda reached=number + 8: len(came["e"]) == reached)  # type: ignore[misc]
+            assert scene.desk.pending <= PENDING * SHARE
+        assert sorted(came["e"]) == everything
+        assert scene.desk.behind == 1
+        await scene.recorded()
+        await scene.desk.close()
+        await scene.open()
+        assert scene.desk.behind == 1
+        assert scene.desk.pending <= PENDING * SHARE
+        refuse = False
+        while len(came["slow"]) < len(CUSTOMERS):
+            before = len(came["slow"])
+            scene.pass_s(6)
+            await scene.until(lambda reached=before: len(came["slow"]) > reached)  # type: ignore[misc]
+            assert scene.desk.pending <= PENDING * SHARE
+        await scene.until(lambda: not scene.desk.behind)
+        await scene.recorded()
+    assert sorted(came["slow"]) == sorted(came["e"]) == everything
+    for name in ("slow", "e"):
+        for customer in set(CUSTOMERS):
+            mine = [number for whose, number in came[name] if whose == customer]
+            assert mine == sorted(mine)
