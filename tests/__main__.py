@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,14 +29,16 @@ LANES: Final[dict[str, tuple[Run, ...]]] = {
 }
 
 
-def lane(name: str, runs: tuple[Run, ...]) -> int:
-    """Run pytest again and again, line by line under the lane's name; return the first status that is not 0."""
+def lane(name: str, runs: tuple[Run, ...], failed: list[str]) -> int:
+    """Run pytest again and again, line by line under the lane's name; return the first status that is not 0, and what failed in `failed`."""
     for extra, paths in runs:
         environment = os.environ | extra | {"PYTHONUNBUFFERED": "1"}
         command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *paths)
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as run:
             for line in run.stdout or ():
                 print(f"{name} | {line.rstrip()}", flush=True)
+                if line.startswith(("FAILED ", "ERROR ")):
+                    failed.append(f"{name} | {line.rstrip()}")
         if run.returncode:
             return run.returncode
     return 0
@@ -44,9 +47,11 @@ def lane(name: str, runs: tuple[Run, ...]) -> int:
 def main() -> int:
     """Run all lanes to their ends and return 0 if all tests passed."""
     since_s = time.monotonic()
+    failed: list[str] = []
     with ThreadPoolExecutor(len(LANES)) as pool:
-        found = [*pool.map(lane, LANES, LANES.values())]
-    said = "all passed" if not any(found) else "some failed: look for FAILED above"
+        found = [*pool.map(partial(lane, failed=failed), LANES, LANES.values())]
+    print(*failed, sep="\n")
+    said = "all passed" if not any(found) else "some failed, as named above"
     print(f"{said}, in {time.monotonic() - since_s:.0f} s")
     return max(found)
 

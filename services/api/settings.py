@@ -28,10 +28,10 @@ class ApiSettings(WebhookSettings):
     api_questions: int = Field(64, ge=1, description="Questions that wait for segmenters at once (explain, a past instant, …); beyond it 503.")
     api_question_timeout_s: float = Field(10.0, gt=0, description="How long a segmenter may take to answer; it is asked twice, then 503.")
     api_answer_bytes: int = Field(16 * _MIB, ge=1_024, description="Longest answer of a segmenter that is read.")
-    api_reads_per_s: float = Field(500.0, gt=0, description="Reads per second of one key; a page of the change feed costs 20. Beyond it 429.")
-    api_writes_per_s: float = Field(10.0, gt=0, description="Writes per second of one key; 500 manual entries cost one more. Beyond it 429.")
+    api_reads_per_s: float = Field(20_000.0, gt=0, description="Reads per second of one key; a page of the change feed costs 20. Beyond it 429.")
+    api_writes_per_s: float = Field(100.0, gt=0, description="Writes per second of one key; 500 manual entries cost one more. Beyond it 429.")
     api_questions_per_s: float = Field(
-        10.0, gt=0, description="Questions for segmenters per second of one key; one that looks at everybody costs 5. Beyond it 429."
+        200.0, gt=0, description="Questions for segmenters per second of one key; one that looks at everybody costs 5. Beyond it 429."
     )
     api_burst_s: float = Field(10.0, gt=0, description="After a pause a key may do at once what it may otherwise do in so many seconds.")
     api_segments: int = Field(10_000, ge=1, le=20_000, description="Segments of a tenant that are not archived; more is 422.")
