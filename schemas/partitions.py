@@ -34,6 +34,12 @@ def split_key(key: bytes) -> tuple[str, str]:
     return tenant, customer_id
 
 
+def tenant_of(key: bytes | None) -> str:
+    """Return the tenant that a record's key names, nothing where it names none; only the record itself says whether it is true."""
+    tenant, colon, _ = (key or b"").partition(b":")
+    return tenant.decode(errors="replace") if colon else ""
+
+
 @lru_cache(maxsize=262_144)
 def partition_of(key: bytes, partitions: int) -> int:
     """Return the partition of a record key, as Kafka's default partitioner does (toPositive(murmur2) % partitions)."""

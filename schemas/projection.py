@@ -4,6 +4,7 @@
   those who were merged into it, if any were; of an id that was merged, the id that it means, as a text).
 - `m:{tenant}:{segment}:{partition}`: a sorted set of member ids, all with score 0, so that it is ordered by the id's bytes.
 - `p:{partition}`: the completeness marker, a hash `e` (epoch) and `m` (msgpack of `Marker`). Without it nothing is known.
+- `w:{partition}`: the tenants that have more than their share of the events that wait there (msgpack), for some seconds; absent if none.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Marker(Struct, array_like=True):
     topic. `definitions`: every known customer has been evaluated under the definitions before this offset. `customers`: rows.
     `address`: `host:port` at which the owner answers questions, empty where it does not.
     `sent`: for each partition, the next offset of `customer-moves` after what the facts applied here have led to there.
+    `ahead`: the same as `offsets` for those tenants who have come further in a topic than everybody has.
     """
 
     epoch: int
@@ -42,6 +44,11 @@ class Marker(Struct, array_like=True):
     sweep: Sweep | None = None
     address: str = ""
     sent: dict[int, int] = {}
+    ahead: dict[str, dict[str, int]] = {}
+
+    def reached(self, topic: str, tenant: str) -> int:
+        """Return the next offset of a topic that may still bring something of a tenant's."""
+        return max(self.offsets.get(topic, 0), self.ahead.get(topic, {}).get(tenant, 0))
 
 
 class Survivor(Struct, array_like=True):
@@ -55,6 +62,7 @@ Shown = Memberships | Survivor | str
 """What the field `m` of a customer says: memberships, or whom an id that was merged means."""
 
 _shown: Final = msgspec.msgpack.Decoder(Shown)
+_crowding: Final = msgspec.msgpack.Decoder(list[str])
 _marker: Final = msgspec.msgpack.Decoder(Marker)
 encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -83,6 +91,11 @@ def decode_homes(blob: bytes) -> list[int]:
     return shown.homes if isinstance(shown, Survivor) else []
 
 
+def decode_crowding(blob: bytes) -> list[str]:
+    """Read the tenants that have more than their share of what waits."""
+    return _crowding.decode(blob)
+
+
 def decode_marker(blob: bytes) -> Marker:
     """Read the field `m` of a marker."""
     return _marker.decode(blob)
@@ -105,3 +118,7 @@ class Keys:
     def marker(self, partition: int) -> str:
         """Key of a partition's completeness marker."""
         return f"{self.prefix}p:{partition}"
+
+    def crowding(self, partition: int) -> str:
+        """Key of the tenants with more than their share of what waits in a partition."""
+        return f"{self.prefix}w:{partition}"

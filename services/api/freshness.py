@@ -48,12 +48,12 @@ def swept(segment: Segment, markers: Iterable[Known | None]) -> None:
             raise unavailable(f"segment {segment.id} version {segment.version} is being backfilled; this is not known yet")
 
 
-def applied(needs: Needs, partition: int, known: Known | None) -> bool:
-    """Whether a marker says that what is needed of its partition has been applied."""
+def applied(needs: Needs, partition: int, known: Known | None, tenant: str) -> bool:
+    """Whether a marker says that what a tenant needs of its partition has been applied."""
     wanted = needs.get(partition)
     if not wanted:
         return True
-    return known is not None and all(known.marker.offsets.get(topic, 0) >= offset for topic, offset in wanted.items())
+    return known is not None and all(known.marker.reached(topic, tenant) >= offset for topic, offset in wanted.items())
 
 
 class Freshness:
@@ -64,7 +64,7 @@ class Freshness:
         self._topics = frozenset(settings.topics.inputs)
         self._moves = settings.topics.moves
         self._people = settings.topics.family("customer-merge")
-        self._waiting: dict[asyncio.Future[None], Needs] = {}
+        self._waiting: dict[asyncio.Future[None], tuple[Needs, str]] = {}
         self._watching: asyncio.Task[None] | None = None
         self._places = Budget(settings.api_max_waiting, settings.tenant_share, "reads wait for ?after=")
 
@@ -97,14 +97,14 @@ class Freshness:
         """Return until when a read that begins now may wait, on the event loop's clock."""
         return asyncio.get_running_loop().time() + self._settings.api_after_timeout_s
 
-    async def wait(self, needs: Needs, until_s: float) -> None:
+    async def wait(self, needs: Needs, until_s: float, tenant: str) -> None:
         """Return when the markers say that all is applied; raises `Refused` (503) when they do not in time.
 
         The caller reads again afterwards, and believes only the markers of that read.
         """
         loop = asyncio.get_running_loop()
         reached: asyncio.Future[None] = loop.create_future()
-        self._waiting[reached] = needs
+        self._waiting[reached] = needs, tenant
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch(), name="freshness")
         try:
@@ -128,9 +128,9 @@ class Freshness:
             if not needs:
                 return
             markers = await self._reads.markers()
-            if not all(applied(needs, partition, markers[partition]) for partition in needs):
+            if not all(applied(needs, partition, markers[partition], tenant) for partition in needs):
                 with self._places.lent(tenant):
-                    await self.wait(needs, until_s)
+                    await self.wait(needs, until_s, tenant)
                 markers = await self._reads.markers()
             following: Needs = {}
             for partition in needs:
@@ -158,8 +158,8 @@ class Freshness:
                         if not reached.done():
                             reached.set_exception(error)
                     return
-                for reached, needs in list(self._waiting.items()):
-                    if not reached.done() and all(applied(needs, partition, markers[partition]) for partition in needs):
+                for reached, (needs, tenant) in list(self._waiting.items()):
+                    if not reached.done() and all(applied(needs, partition, markers[partition], tenant) for partition in needs):
                         reached.set_result(None)
         finally:
             self._watching = None

@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
+from services.ingest.crowding import Crowding
 from services.ingest.metrics import Metrics
 from services.ingest.openapi import document
 from services.ingest.producer import GroupProducer
@@ -33,11 +34,13 @@ def build_app(settings: IngestSettings) -> FastAPI:
     metrics = Metrics()
     follower = Follower(settings)
     producer = GroupProducer(settings, metrics, time.monotonic)
+    crowding = Crowding(settings)
     desk = Desk(
         settings,
         metrics,
         producer,
         catalog=lambda: follower.catalog if follower.caught_up else None,
+        crowding=lambda: crowding.tenants,
         now_ms=now_ms,
         monotonic_s=time.monotonic,
     )
@@ -57,11 +60,13 @@ def build_app(settings: IngestSettings) -> FastAPI:
         # Connecting goes on behind the open port, so that /healthz tells a process that waits for Kafka from a dead one.
         connecting = asyncio.create_task(connect(), name="connect")
         connecting.add_done_callback(end_if_failed)
+        crowding.start()
         yield
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
         await producer.close(settings.ingest_drain_timeout_s)
         await follower.stop()
+        await crowding.stop()
         log.info("stopped")
 
     app = FastAPI(title="Rollcall ingest", version="1", lifespan=lifespan, redoc_url=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
@@ -65,7 +65,10 @@ class Sender(Protocol):
 
 
 class Desk:
-    """Answers requests. `catalog` is a function because it is not there before Kafka is; None means: still starting."""
+    """Answers requests. `catalog` is a function because it is not there before Kafka is; None means: still starting.
+
+    `crowding` tells which tenants have to come again later, for what they sent waits already.
+    """
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Desk:
         sender: Sender,
         *,
         catalog: Callable[[], Catalog | None],
+        crowding: Callable[[], Collection[str]],
         now_ms: Callable[[], int],
         monotonic_s: Callable[[], float],
     ) -> None:
@@ -81,6 +85,7 @@ class Desk:
         self._metrics = metrics
         self._sender = sender
         self._catalog = catalog
+        self._crowding = crowding
         self._now_ms = now_ms
         self._monotonic_s = monotonic_s
         self._intake = Intake(settings.topics, settings.partitions)
@@ -106,14 +111,14 @@ class Desk:
 
     async def _take(self, request: Request, body: Body) -> Response:
         key, tenant = self._authorized(request.headers.get("authorization", ""))
-        self._check_rate(key)
+        self._check_pace(key)
         body.tenant = key.tenant
         lines = has_lines(request.headers.get("content-type", ""))
         content = await self._read(request, body)
         batch = lines or is_array(content)
         documents: list[Document] = self._cutter.lines(content) if lines else self._cutter.array(content) if batch else [(0, content)]
         # Again: others of the key may have been let in while this body was on its way.
-        self._check_rate(key)
+        self._check_pace(key)
         self._rates.charge(key, max(1, len(documents)), self._monotonic_s())
         judged = await self._judge(tenant, documents)
         if not judged.parcels:
@@ -128,10 +133,13 @@ class Desk:
         answer = Accepted(judged.accepted, len(judged.rejected), judged.rejected, encode_position(offsets))
         return Response(_encode(answer), 202, media_type="application/json")
 
-    def _check_rate(self, key: Key) -> None:
+    def _check_pace(self, key: Key) -> None:
         if (refusal := self._rates.refusal(key, "events", self._monotonic_s())) is not None:
             wait_s, why = refusal
             raise Refused(429, why, {"Retry-After": str(wait_s)})
+        if key.tenant in self._crowding():
+            why = "as many events of this tenant as its share wait to be applied; send this again"
+            raise Refused(429, why, {"Retry-After": str(RETRY_AFTER_S)})
 
     def _authorized(self, header: str) -> tuple[Key, Tenant]:
         catalog = self._catalog()
@@ -188,6 +196,7 @@ class Desk:
         catalogue = self._metrics
         catalogue.pending_bytes.set(self._sender.pending_bytes)
         catalogue.reading_bytes.set(self._reading.held)
+        catalogue.crowding.set(len(self._crowding()))
         catalogue.ready.set(self._catalog() is not None and await self._sender.reachable())
         return Response(generate_latest(catalogue.registry), media_type=CONTENT_TYPE_LATEST)
 

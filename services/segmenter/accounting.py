@@ -1,9 +1,9 @@
 """Whether every record of every input topic has exactly one outcome: `python -m services.segmenter.accounting`.
 
 Reads what the partitions have written down, and holds it against the topics themselves: the outcomes of a topic and partition,
-gaps included, add up to the offset that they reach; with `--records` every record is read as well, and there are as many as
-outcomes, and none that a gap has swallowed; dead letters are there, each with its origin and reason. Ends with 0 when all adds up, 1
-when something does not, 3 when records wait to be applied.
+gaps included, add up to the offset that they reach, and what single tenants have had beyond it; with `--records` every record is read
+as well, and there are as many as outcomes, and none that a gap has swallowed; dead letters are there, each with its origin and
+reason. Ends with 0 when all adds up, 1 when something does not, 3 when records wait to be applied.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from schemas.topics import Topics
 from services.kit.kafka import between, hold
 from services.kit.logs import configure
 from services.kit.settings import CommonSettings, load
+from services.segmenter.reach import reached
 from services.segmenter.rows import PROGRESS, Progress, decode_progress
 from services.segmenter.status import NO_RECORD
 
@@ -34,6 +35,7 @@ _DEAD: Final = "dead_lettered/"
 class Line(Struct):
     """One topic and partition: the offset up to which it is accounted for, the outcomes, and what stands in Kafka.
 
+    `ahead`: how many records of tenants who have come further than the offset of all are accounted for as well.
     `dead_letters` are those found, by reason; `waiting` are records that come after; `records` is None where they were not counted.
     """
 
@@ -45,6 +47,7 @@ class Line(Struct):
     dead_letters: dict[str, int]
     waiting: int = 0
     records: int | None = None
+    ahead: int = 0
 
     @property
     def accepted(self) -> int:
@@ -54,8 +57,9 @@ class Line(Struct):
     def faults(self) -> list[str]:
         """Say what does not add up."""
         place, found = f"{self.topic}/{self.partition}", []
-        if sum(self.outcomes.values()) != self.offset:
-            found.append(f"{place}: the outcomes add up to {sum(self.outcomes.values())}, the offset is {self.offset}")
+        if sum(self.outcomes.values()) != self.offset + self.ahead:
+            beyond = f", and {self.ahead} are ahead of it" if self.ahead else ""
+            found.append(f"{place}: the outcomes add up to {sum(self.outcomes.values())}, the offset is {self.offset}{beyond}")
         if self.offset > self.end:
             found.append(f"{place}: applied up to {self.offset}, and the topic ends at {self.end}")
         if self.records is not None and self.records != self.accepted:
@@ -85,10 +89,11 @@ async def account(settings: CommonSettings, *, records: bool) -> list[Line]:
             if not ends[tp]:
                 continue
             found = Line(tp.topic, tp.partition, offset, ends[tp], known.outcomes.get(tp.topic, {}), dict(dead.get((tp.topic, tp.partition), {})))
+            found.ahead = sum(count for _, count in known.ahead.get(tp.topic, {}).values())
             # Counted, for the last offsets of a topic may be markers of transactions.
-            found.waiting = await _count(consumer, tp, offset, ends[tp])
+            found.waiting, ahead = await _beyond(consumer, tp, known, ends[tp])
             if records:
-                found.records = await _count(consumer, tp, 0, offset)
+                found.records = ahead + await _count(consumer, tp, 0, offset)
             lines.append(found)
         return lines
     finally:
@@ -118,9 +123,20 @@ async def _dead_letters(
         async for record in between(consumer, tp, 0, (await consumer.end_offsets([tp]))[tp]):
             headers = {name: value.decode() for name, value in record.headers}
             topic, partition = headers["topic"], int(headers["partition"])
-            if int(headers["offset"]) < progress[partition].offsets.get(topic, 0):
+            if int(headers["offset"]) < reached(progress[partition], topic, record.key):
                 found.setdefault((topic, partition), Counter())[headers["reason"]] += 1
     return found
+
+
+async def _beyond(consumer: AIOKafkaConsumer, tp: TopicPartition, known: Progress, end: int) -> tuple[int, int]:
+    """Count the records beyond the offset of all: those that wait, and those of tenants who are ahead."""
+    waiting = ahead = 0
+    async for record in between(consumer, tp, known.offsets.get(tp.topic, 0), end):
+        if record.offset < reached(known, tp.topic, record.key):
+            ahead += 1
+        else:
+            waiting += 1
+    return waiting, ahead
 
 
 async def _count(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> int:

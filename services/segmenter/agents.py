@@ -12,7 +12,7 @@ from faust.serializers.schemas import Schema
 from services.kit.logs import die
 from services.segmenter.ownership import Ownership
 from services.segmenter.transport import Run
-from services.segmenter.writer import Chunk
+from services.segmenter.turns import Chunk
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ The runtime knows the core through these protocols only, so that its tests can d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from schemas.projection import Marker
@@ -72,6 +72,22 @@ class PartitionCore(Protocol):
 
     def apply(self, topic: str, records: Sequence[Record], now_ms: int) -> None:
         """Apply a contiguous run of a topic's records."""
+
+    def apply_ahead(self, topic: str, tenant: str, records: Sequence[Record], now_ms: int) -> None:
+        """Apply records of one tenant, in order, before others of the same run; `pass_to` must follow when none of these is left."""
+
+    def pass_to(self, topic: str, end: int, sizes: Mapping[str, int]) -> None:
+        """Note that all before `end` have their outcomes, so many of each tenant's having been applied ahead."""
+
+    def ahead(self, topic: str) -> Mapping[str, int]:
+        """Return the next offset of those tenants who have come further in a topic than everybody has."""
+
+    @property
+    def undecided(self) -> int:
+        """How many customers have facts that were applied and not decided yet; `take` decides what is left."""
+
+    def settle(self, limit: int) -> None:
+        """Decide what was applied for up to `limit` customers."""
 
     def next_deadline_ms(self) -> int:
         """Return the next instant at which a customer must be looked at, `instants.NEVER` if none."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from schemas import projection
@@ -26,6 +26,7 @@ from schemas.questions import Asked
 from schemas.reading import check_admission
 from schemas.topics import Topics
 from schemas.transitions import Cause, Transition
+from services.segmenter import reach
 from services.segmenter.dropping import Dropping
 from services.segmenter.engine.decisions import CLOCK, DEFINITION, Customer
 from services.segmenter.engine.live import Live
@@ -74,7 +75,7 @@ class Partition:
         self._stale: OrderedDict[bytes, None] = OrderedDict()  # a dict searches all that were taken off its front
         self._versions = itertools.count(1)
         self._gathering = Gathering()
-        self._pending: dict[bytes, Slot] = {}
+        self._pending: OrderedDict[bytes, Slot] = OrderedDict()
         self._instant_ms = 0
         self._relations = Relations(self)
         self._standings = Standings(number)
@@ -154,7 +155,9 @@ class Partition:
         """Return how far the partition has come: as of now, or as of just before the first deadline that is still due."""
         progress = self._progress
         as_of_ms = min(now_ms, self.next_deadline_ms() - 1)
-        return projection.Marker(progress.epoch, as_of_ms, dict(progress.offsets), progress.swept, len(self._slots), self._sweeping.under_way)
+        sweep = self._sweeping.under_way
+        ahead = {topic: self.ahead(topic) for topic in progress.ahead}
+        return projection.Marker(progress.epoch, as_of_ms, dict(progress.offsets), progress.swept, len(self._slots), sweep, ahead=ahead)
 
     def person(self, key: bytes) -> Person | None:
         """Return a customer for a question to read, None for one who is not known."""
@@ -216,14 +219,28 @@ class Partition:
         The facts of a step are decided as of the instant at which it began, or of a later one where a fact lies beyond it:
         so that those of one customer are decided together.
         """
+        reach.in_order(self._progress, topic, records)
+        self._apply(topic, records, now_ms)
+
+    def apply_ahead(self, topic: str, tenant: str, records: Sequence[Record], now_ms: int) -> None:
+        """Apply records of one tenant, in order, before others of the same run; `pass_to` must follow when none of these is left."""
+        reach.ran_ahead(self._progress, topic, tenant, records)
+        self._apply(topic, records, now_ms)
+
+    def pass_to(self, topic: str, end: int, sizes: Mapping[str, int]) -> None:
+        """Note that all before `end` have their outcomes, so many of each tenant's having been applied ahead."""
+        reach.pass_to(self._progress, topic, end, sizes)
+
+    def ahead(self, topic: str) -> dict[str, int]:
+        """Return the next offset of those tenants who have come further in a topic than everybody has."""
+        return reach.ahead(self._progress, topic)
+
+    def _apply(self, topic: str, records: Sequence[Record], now_ms: int) -> None:
         self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
         self._instant_ms = self._instant_ms or now_ms
         manual, moved = topic == self._topics.manual_entries, topic == self._topics.moves
         outcomes = self._progress.outcomes.setdefault(topic, {})
-        expected = self._progress.offsets.get(topic, 0)
         for record in records:
-            if record.offset > expected:
-                outcomes["gap"] = outcomes.get("gap", 0) + record.offset - expected
             try:
                 if moved:
                     outcome = self._relations.take(record, now_ms)
@@ -233,8 +250,6 @@ class Partition:
                 outcome = "dead_lettered/" + refusal.reason
                 self._gathering.dead_letter(topic, self.number, record, refusal)
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
-            expected = record.offset + 1
-        self._progress.offsets[topic] = expected
         self._gathering.moved = True
 
     def _event(self, topic: str, record: Record, now_ms: int) -> str:
@@ -310,10 +325,15 @@ class Partition:
         self._close(key, slot, customer, out, now_ms)
         return customer
 
-    def _settle(self) -> None:
-        """Decide what the facts that are pending changed."""
-        pending, self._pending = self._pending, {}
-        for key, slot in pending.items():
+    @property
+    def undecided(self) -> int:
+        """How many customers have facts that were applied and not decided yet."""
+        return len(self._pending)
+
+    def settle(self, limit: int) -> None:
+        """Decide what was applied for up to `limit` customers: those who have waited for longest."""
+        for _ in range(min(limit, len(self._pending))):
+            key, slot = self._pending.popitem(last=False)
             customer: Customer = slot.customer
             if customer.pending is not None:
                 out: list[Transition] = []
@@ -547,7 +567,7 @@ class Partition:
 
     def take(self) -> Step | None:
         """Return everything since the last step, None when there is nothing to write."""
-        self._settle()
+        self.settle(len(self._pending))
         self._instant_ms = 0
         gathering = self._gathering
         for tenant, cuts in self._standings.take_cuts():

@@ -38,6 +38,8 @@ class Progress(Struct, array_like=True):
     outcome, `gap` being offsets that hold no record (transaction markers, or expired before anyone read them). `clock_ms`: the
     latest instant decided at. `definitions`: the catalog offset decided under; `swept`: every customer is decided under it.
     `decisions`: how many merges and erasures were decided here. `dropped_ms`: everybody has been rid of what had left the history then.
+    `ahead`: by topic, those tenants who have come further than everybody, with their next offset and how many records they have had
+    beyond the offset of all: outcomes add up to the offset and these.
     """
 
     epoch: int = 0
@@ -48,6 +50,7 @@ class Progress(Struct, array_like=True):
     swept: int = 0
     decisions: int = 0
     dropped_ms: int = 0
+    ahead: dict[str, dict[str, tuple[int, int]]] = {}
 
 
 class Came(Struct, array_like=True, frozen=True):

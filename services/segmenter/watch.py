@@ -99,7 +99,7 @@ class Watch:
     def _progressing(self, now_s: float) -> None:
         for pump in self._ownership.pumps:
             number = pump.core.number
-            mark = tuple(pump.applied_to.values())
+            mark = (pump.applied, *pump.applied_to.values())
             known = self._progress.get(number)
             standing = self.lag.get(number, 0) > 0 and not pump.waiting and self.kafka_reachable
             if known is None or known[0] != mark or not standing:

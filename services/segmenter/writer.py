@@ -4,8 +4,8 @@ Order of a step: change in memory, one transaction, acknowledgement to Faust, pr
 ends goes into the next one, so groups form by themselves under load. Live records come first, then deadlines, then backfill,
 then ranks, then refreshes, then what has left the history; these four never hold a live record up for more than a slice.
 
-Invariants: every record is applied exactly once, in the order of its topic; memory is ahead of Kafka by at most one step; any
-failure ends the process, for memory is then of no use and a successor reads the truth.
+Invariants: every record is applied exactly once, those of a tenant in the order of their topic; memory is ahead of Kafka by at most
+one step; any failure ends the process, for memory is then of no use and a successor reads the truth.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from services.segmenter.pacing import Pace
 from services.segmenter.projection import Lane
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.steps import Step
+from services.segmenter.turns import Chunk, Turn, Turns
 
 log = logging.getLogger(__name__)
 
@@ -72,18 +72,6 @@ def _nobody_listens(*, room: bool) -> None:
 
 
 @dataclass
-class Chunk:
-    """A run of one topic's records: everything from `start` to `end` (exclusive), gaps included. `ack` is called once committed."""
-
-    topic: str
-    start: int
-    end: int
-    records: Sequence[Any]
-    ack: Callable[[], object]
-    done: int = 0
-
-
-@dataclass
 class Surroundings:
     """What all pumps of a process share. `background` lets one slice of background work run at a time.
 
@@ -104,14 +92,14 @@ class Pump:
     def __init__(self, core: PartitionCore, writer: Writer, lane: Lane, around: Surroundings) -> None:
         settings = around.settings
         self.core = core
-        self.pending = 0
         self.waiting = ""
+        self.applied = 0
         self.applied_to: dict[str, int] = {}
         self.written: dict[str, int] = {}
         self.outcomes: dict[str, dict[str, int]] = {}
         self.on_room: RoomListener = _nobody_listens
         self._writer, self._lane, self._around = writer, lane, around
-        self._chunks: deque[Chunk] = deque()
+        self._turns = Turns(settings.topics.events, settings.segmenter_slice_ms, core.ahead)
         self._done: list[Chunk] = []
         self._expected: dict[str, int] = {}
         self._full = False
@@ -123,11 +111,10 @@ class Pump:
         self._swept_at = -1
         self._earliest_due_ms: int | None = None
         self._computed_s = 0.0
-        self._group_s = settings.segmenter_group_ms / 1000
+        self._group_s, self._shared_group_s = settings.segmenter_group_ms / 1000, settings.segmenter_shared_group_ms / 1000
         self._again: list[bytes] = []
         self._refresh_next_s = 0.0
         self._next_commit_s = 0.0
-        self._live_pace = Pace(settings.segmenter_slice_ms)
         self._tick_pace, self._sweep_pace, self._rank_pace, self._refresh_pace, self._drop_pace = (
             Pace(settings.segmenter_background_slice_ms) for _ in range(5)
         )
@@ -143,8 +130,7 @@ class Pump:
     async def park(self) -> None:
         """Forget what was not applied yet and return when the step under way is committed. `go` continues."""
         self._going.clear()
-        self._chunks.clear()
-        self.pending = 0
+        self._turns.clear()
         self._expected.clear()
         self._room()
         self._wake.set()
@@ -167,6 +153,16 @@ class Pump:
         self._wake.set()
 
     # ---- records
+
+    @property
+    def pending(self) -> int:
+        """How many records wait to be applied."""
+        return self._turns.pending
+
+    def crowding(self) -> list[str]:
+        """Return the tenants who have more than their share of what may wait, in a partition that others use as well."""
+        settings = self._around.settings
+        return self._turns.crowding(int(settings.segmenter_pending_records * settings.tenant_share))
 
     def next_offset(self, topic: str) -> int | None:
         """Return the offset that the next run of a topic must start at, None for its earliest."""
@@ -191,16 +187,15 @@ class Pump:
             chunk.ack()
             return
         if chunk.start < expected:
-            chunk.records = [record for record in chunk.records if record.offset >= expected]
+            chunk.start, chunk.records = expected, [record for record in chunk.records if record.offset >= expected]
         self._expected[chunk.topic] = chunk.end
-        self._chunks.append(chunk)
-        self.pending += len(chunk.records)
+        self._turns.add(chunk)
         self._room()
         self._wake.set()
 
     def _room(self) -> None:
         behind, limit = self._around.behind, self._around.settings.segmenter_pending_records
-        if self._chunks:
+        if self._turns:
             behind.add(self.core.number)
         else:
             behind.discard(self.core.number)
@@ -253,7 +248,7 @@ class Pump:
         if self._idle_work():
             await self._background(beside_s)
             # While live records wait it goes with their transaction: one of its own would cost them more than the work itself.
-            if not self._chunks:
+            if not self._turns:
                 await self._commit()
 
     def _idle_work(self) -> bool:
@@ -266,7 +261,7 @@ class Pump:
         return not self._around.behind and self.core.drops_due(self._around.now_ms())
 
     def _more_to_do(self) -> bool:
-        return bool(self._chunks) or self._idle_work() or self.core.next_deadline_ms() <= self._around.now_ms()
+        return bool(self._turns) or self._idle_work() or self.core.next_deadline_ms() <= self._around.now_ms()
 
     async def _sleep(self) -> None:
         ahead_s = (self.core.next_deadline_ms() - self._around.now_ms()) / 1000
@@ -277,29 +272,40 @@ class Pump:
             timer.cancel()
 
     async def _live(self) -> None:
-        until, enough_s = time.perf_counter() + _GROUP_MOST_S, self._computed_s + self._group_s
-        budget = self._around.settings.segmenter_group_records
+        until, since_s = time.perf_counter() + _GROUP_MOST_S, self._computed_s
+        budget, enough_s = self._around.settings.segmenter_group_records, self._group_s
         slice_s = self._around.settings.segmenter_slice_ms / 1000
         yielded = time.perf_counter()
-        while self._chunks and budget > 0 and self._computed_s < enough_s and time.perf_counter() < until:
-            chunk = self._chunks[0]
-            part = chunk.records[chunk.done : chunk.done + self._live_pace.limit]
-            await self._prerequisites(chunk.topic, part)
-            now_ms = await self._now()
-            if not self._chunks or self._chunks[0] is not chunk:
-                continue  # parked while waiting
-            if part:
-                with self._slice(self._live_pace) as units:
-                    self.core.apply(chunk.topic, part, now_ms)
-                    units.append(len(part))
-            budget -= len(part)
-            self.pending -= len(part)
-            chunk.done += len(part)
-            if chunk.done >= len(chunk.records):
-                self._done.append(self._chunks.popleft())
+        while self._turns and budget > 0 and self._computed_s - since_s < enough_s and time.perf_counter() < until:
+            turn = self._turns.next()
+            if turn is not None:
+                await self._prerequisites(turn.chunk.topic, turn.records)
+                now_ms = await self._now()
+                if not self._turns.waits(turn):
+                    continue  # parked meanwhile
+                if self._turns.tenants > 1:
+                    enough_s = self._shared_group_s
+                self._take(turn, now_ms)
+                budget -= len(turn.records)
+            for chunk in self._turns.passed():
+                if not chunk.ordered and chunk.records:
+                    self.core.pass_to(chunk.topic, chunk.end, chunk.sizes)
+                self._done.append(chunk)
             if time.perf_counter() - yielded > slice_s:
                 await asyncio.sleep(0)
                 yielded = time.perf_counter()
+
+    def _take(self, turn: Turn, now_ms: int) -> None:
+        """Apply and decide one tenant's records; what that takes is the tenant's time."""
+        core, chunk, before_s = self.core, turn.chunk, self._computed_s
+        with self._slice():
+            if chunk.ordered:
+                core.apply(chunk.topic, turn.records, now_ms)
+            else:
+                core.apply_ahead(chunk.topic, turn.tenant, turn.records, now_ms)
+            core.settle(core.undecided)
+        self.applied += len(turn.records)
+        self._turns.took(turn, self._computed_s - before_s)
 
     async def _due(self, beside_s: float) -> None:
         """Let deadlines pass; at least one slice, and no more than `beside_s` while live records wait."""
@@ -312,7 +318,7 @@ class Pump:
                 with self._slice(self._tick_pace) as units:
                     units.append(core.tick(now_ms, self._tick_pace.limit))
                 await asyncio.sleep(0)
-            if self._computed_s - since_s > (beside_s if self._chunks else self._group_s):
+            if self._computed_s - since_s > (beside_s if self._turns else self._group_s):
                 return
 
     async def _background(self, beside_s: float) -> None:
@@ -347,11 +353,11 @@ class Pump:
                             units.append(limit)
                 await asyncio.sleep(0)
             spent_s = self._computed_s - since_s
-            if spent_s > (beside_s if self._chunks else self._group_s) or core.next_deadline_ms() <= self._around.now_ms():
+            if spent_s > (beside_s if self._turns else self._group_s) or core.next_deadline_ms() <= self._around.now_ms():
                 return
 
     @contextmanager
-    def _slice(self, pace: Pace) -> Iterator[list[int]]:
+    def _slice(self, pace: Pace | None = None) -> Iterator[list[int]]:
         """Measure one slice of computation; the body appends how many units it did."""
         units: list[int] = []
         self._lane.began()
@@ -359,7 +365,8 @@ class Pump:
         yield units
         spent_s = time.perf_counter() - since
         self._computed_s += spent_s
-        pace.observe(sum(units), spent_s)
+        if pace is not None:
+            pace.observe(sum(units), spent_s)
 
     async def _prerequisites(self, topic: str, records: Sequence[Any]) -> None:
         """Wait for the definitions that records name; not for long, for a record may name one that will never be."""

@@ -36,7 +36,11 @@ def workers(kafka: str, valkey_url: str, tmp_path: Path) -> Iterator[Workers]:
 def assert_whole(workers: Workers, load: Load) -> None:
     """Wait until all is counted, then compare record by record."""
     total = sum(load.sent.values())
-    wait_until(lambda: caught_up(workers, total), 90)
+    try:
+        wait_until(lambda: caught_up(workers, total), 90)
+    except TimeoutError:
+        said = {name: [workers.get(name, path)[1] for path in ("/outcomes", "/readyz")] for name in workers.alive}
+        raise AssertionError(f"of {total}: {said}, {verdict(workers, load.sent)}") from None
     found = verdict(workers, load.sent)
     assert found.pop("records") == total
     assert not any(found.values()), found

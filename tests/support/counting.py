@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 import uvloop
@@ -44,6 +44,8 @@ class CountingPartition:
         self.ranks_due = 0
         self.offsets: dict[str, int] = {}
         self.outcomes: dict[str, dict[str, int]] = {}
+        self.undecided = 0
+        self._ahead: dict[str, dict[str, int]] = {}
         self.counts: dict[bytes, int] = {}
         self.shown: dict[bytes, int] = {}
         self.deadlines: list[tuple[int, bytes]] = []
@@ -62,7 +64,7 @@ class CountingPartition:
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take one changelog record."""
         if key == PROGRESS and value is not None:
-            self.epoch, self.clock_ms, self.offsets, self.outcomes = _decode(value)
+            self.epoch, self.clock_ms, self.offsets, self.outcomes, self._ahead = _decode(value)
         elif value is not None:
             self.counts[key[1:]], self._due[key[1:]] = _decode(value)
 
@@ -83,10 +85,38 @@ class CountingPartition:
 
     def apply(self, topic: str, records: Sequence[Record], now_ms: int) -> None:
         """Count each record once; a record that was applied before would be a fault of the runtime."""
+        for record in records:
+            assert record.offset >= self.offsets.get(topic, 0), f"{topic}/{self.number}: {record.offset} came again"
+            self.offsets[topic] = record.offset + 1
+        self._count(topic, records, now_ms)
+
+    def apply_ahead(self, topic: str, tenant: str, records: Sequence[Record], now_ms: int) -> None:
+        """Count records of one tenant, each once, while others wait."""
+        ahead = self._ahead.setdefault(topic, {})
+        for record in records:
+            reached = max(ahead.get(tenant, 0), self.offsets.get(topic, 0))
+            assert record.offset >= reached, f"{topic}/{self.number}: {record.offset} of {tenant} came again, after {reached}"
+            assert (record.key or b"").startswith(f"{tenant}:".encode()), f"{record.key!r} is not of {tenant}"
+            ahead[tenant] = record.offset + 1
+        self._count(topic, records, now_ms)
+
+    def pass_to(self, topic: str, end: int, sizes: Mapping[str, int]) -> None:
+        """Take everything before `end` for applied."""
+        assert end >= self.offsets.get(topic, 0), f"{topic}/{self.number}: back to {end}"
+        self.offsets[topic] = end
+        self._ahead[topic] = {tenant: reached for tenant, reached in self._ahead.get(topic, {}).items() if reached > end}
+
+    def ahead(self, topic: str) -> Mapping[str, int]:
+        """Return how far tenants are ahead."""
+        return self._ahead.get(topic, {})
+
+    def settle(self, limit: int) -> None:
+        """Do nothing: it decides as it counts."""
+
+    def _count(self, topic: str, records: Sequence[Record], now_ms: int) -> None:
         self.clock_ms = max(self.clock_ms, now_ms)
         outcomes = self.outcomes.setdefault(topic, {"applied": 0})
         for record in records:
-            assert record.offset >= self.offsets.get(topic, 0), f"{topic}/{self.number}: {record.offset} came again"
             key = record.key or b""
             self.counts[key] = count = self.counts.get(key, 0) + 1
             self._step.changes.append((key, b"%d" % count))
@@ -95,7 +125,6 @@ class CountingPartition:
             if record.value is not None and record.value.startswith(b"due:"):
                 heapq.heappush(self.deadlines, (int(record.value[4:]), key))
             self._step.rows[b"r" + key] = b""
-            self.offsets[topic] = record.offset + 1
             outcomes["applied"] += 1
         self._moved = True
 
@@ -150,7 +179,7 @@ class CountingPartition:
         due = {key: due_ms for due_ms, key in self.deadlines}
         for key in step.rows:
             step.rows[key] = _encode([self.counts[key[1:]], due.get(key[1:], 0)])
-        step.rows[PROGRESS] = _encode([self.epoch, self.clock_ms, self.offsets, self.outcomes])
+        step.rows[PROGRESS] = _encode([self.epoch, self.clock_ms, self.offsets, self.outcomes, self._ahead])
         step.touched = list(self._dirty)
         for key in self._dirty:
             self.shown[key] = self.counts[key]
@@ -173,7 +202,7 @@ class CountingPartition:
 
     def marker(self, now_ms: int) -> projection.Marker:
         """Vouch for everything applied."""
-        return projection.Marker(self.epoch, min(now_ms, self.next_deadline_ms() - 1), dict(self.offsets), 0, len(self.counts))
+        return projection.Marker(self.epoch, min(now_ms, self.next_deadline_ms() - 1), dict(self.offsets), 0, len(self.counts), ahead=self._ahead)
 
     def inquiry(self, asked: Asked, now_ms: int) -> Counting:
         """Return the only question that it knows."""

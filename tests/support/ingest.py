@@ -94,8 +94,8 @@ def ready(ingest: Ingest) -> bool:
 
 
 @contextmanager
-def running(bootstrap: str, folder: Path) -> Iterator[Ingest]:
-    """Run an ingest process with small limits and topics of its own."""
+def running(bootstrap: str, folder: Path, **more: object) -> Iterator[Ingest]:
+    """Run an ingest process with small limits and topics of its own. `more`: settings besides, by the ends of their names."""
     prefix, port, log = f"t{uuid.uuid4().hex[:8]}-", free_port(), folder / "ingest.log"
     settings = {
         "KAFKA": bootstrap,
@@ -108,6 +108,7 @@ def running(bootstrap: str, folder: Path) -> Iterator[Ingest]:
         "INGEST_BODY_TIMEOUT_S": 1,
         "INGEST_EVENTS_PER_S": 50,
         "INGEST_BURST_EVENTS": BURST,
+        **more,
     }
     environment = os.environ | {f"ROLLCALL_{name}": str(value) for name, value in settings.items()}
     with log.open("wb") as output:

@@ -29,6 +29,7 @@ PARTITIONS = 6
 SESSION_S = 6.0
 """The shortest session that a broker allows; a worker stopped for longer loses its partitions."""
 
+_TENANTS = (b"demo", b"demo", b"acme", b"zoo")
 ROOT = Path(__file__).parents[2]
 
 
@@ -161,7 +162,8 @@ class Load:
             self._stop.wait(0.005)
 
     def _one(self, value: bytes) -> None:
-        key = b"demo:%d" % self._random.randrange(self._keys)
+        number = self._random.randrange(self._keys)
+        key = b"%s:%d" % (_TENANTS[number % len(_TENANTS)], number)
         self.sent[key] += 1
         self._producer.produce(self._random.choice(self._topics), value, key=key, partition=partition_of(key, PARTITIONS))
 

@@ -94,7 +94,7 @@ async def person_of(call: Call, customer_id: str) -> tuple[Person, Known]:
             person, own = await desk.reads.person(call.tenant, customer_id)
             # Facts about the person arrive where any of its ids lives, and nowhere else.
             homes = {home, desk.reads.home(call.tenant, person.customer_id), *person.homes} & needs.keys()
-            if homes <= mine.keys() and applied(mine, home, own):
+            if homes <= mine.keys() and applied(mine, home, own, call.tenant):
                 break
             mine = mine | {number: needs[number] for number in homes}
     marker = oldest([person.known])

@@ -48,7 +48,7 @@ async def _fresh(call: Call, read: Callable[[Segment], Awaitable[tuple[Sequence[
     while True:
         await desk.freshness.settle(needs, until_s, call.tenant)
         markers, found = await read(segment)
-        if all(applied(needs, partition, markers[partition]) for partition in needs):
+        if all(applied(needs, partition, markers[partition], call.tenant) for partition in needs):
             break
     marker = oldest(markers)
     # Again: the read may have waited, and a version saved meanwhile is the one that the answer must speak of.
