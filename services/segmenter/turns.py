@@ -153,7 +153,7 @@ class Turns:
 
     def crowding(self, most: int) -> list[str]:
         """Return the tenants of whom more than `most` records wait in a partition that others use as well."""
-        if len(self._queues.keys() - {OURS}) < 2:  # noqa: PLR2004 - one tenant is in nobody's way
+        if len(self._queues.keys() - {OURS}) < 2:  # one tenant is in nobody's way
             return []
         return [tenant for tenant, queue in self._waiting.items() if queue.records > most and tenant != OURS]
 
