@@ -86,8 +86,8 @@ class PartitionCore(Protocol):
     def undecided(self) -> int:
         """How many customers have facts that were applied and not decided yet; `take` decides what is left."""
 
-    def settle(self, limit: int) -> None:
-        """Decide what was applied for up to `limit` customers."""
+    def settle(self) -> None:
+        """Decide what was applied."""
 
     def next_deadline_ms(self) -> int:
         """Return the next instant at which a customer must be looked at, `instants.NEVER` if none."""

@@ -75,7 +75,7 @@ class Partition:
         self._stale: OrderedDict[bytes, None] = OrderedDict()  # a dict searches all that were taken off its front
         self._versions = itertools.count(1)
         self._gathering = Gathering()
-        self._pending: OrderedDict[bytes, Slot] = OrderedDict()
+        self._pending: dict[bytes, Slot] = {}
         self._instant_ms = 0
         self._relations = Relations(self)
         self._standings = Standings(number)
@@ -330,10 +330,10 @@ class Partition:
         """How many customers have facts that were applied and not decided yet."""
         return len(self._pending)
 
-    def settle(self, limit: int) -> None:
-        """Decide what was applied for up to `limit` customers: those who have waited for longest."""
-        for _ in range(min(limit, len(self._pending))):
-            key, slot = self._pending.popitem(last=False)
+    def settle(self) -> None:
+        """Decide what the facts that are pending changed."""
+        pending, self._pending = self._pending, {}
+        for key, slot in pending.items():
             customer: Customer = slot.customer
             if customer.pending is not None:
                 out: list[Transition] = []
@@ -567,7 +567,7 @@ class Partition:
 
     def take(self) -> Step | None:
         """Return everything since the last step, None when there is nothing to write."""
-        self.settle(len(self._pending))
+        self.settle()
         self._instant_ms = 0
         gathering = self._gathering
         for tenant, cuts in self._standings.take_cuts():

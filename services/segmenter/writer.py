@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 _GROUP_MOST_S: Final = 1.0
 """What was applied waits no longer than this for the rest of its group, however many partitions share the process."""
 
+_DECIDE_MS: Final = 100.0
+"""Longest computation that may be owed to customers whose facts are applied and not decided: one decision for all facts of a group."""
+
 _BESIDE: Final = 0.2
 """What deadlines and backfill may compute while live records wait, beside what these take; at least one slice."""
 
@@ -118,6 +121,7 @@ class Pump:
         self._tick_pace, self._sweep_pace, self._rank_pace, self._refresh_pace, self._drop_pace = (
             Pace(settings.segmenter_background_slice_ms) for _ in range(5)
         )
+        self._decide_pace = Pace(_DECIDE_MS)
         self._task: asyncio.Task[None] | None = None
 
     # ---- life
@@ -296,16 +300,24 @@ class Pump:
                 yielded = time.perf_counter()
 
     def _take(self, turn: Turn, now_ms: int) -> None:
-        """Apply and decide one tenant's records; what that takes is the tenant's time."""
+        """Apply one tenant's records; what that takes is the tenant's time. While others wait they are decided at once, as its time as well."""
         core, chunk, before_s = self.core, turn.chunk, self._computed_s
         with self._slice():
             if chunk.ordered:
                 core.apply(chunk.topic, turn.records, now_ms)
             else:
                 core.apply_ahead(chunk.topic, turn.tenant, turn.records, now_ms)
-            core.settle(core.undecided)
+        if core.undecided > (0 if self._turns.tenants > 1 else self._decide_pace.limit):
+            self._decide()
         self.applied += len(turn.records)
         self._turns.took(turn, self._computed_s - before_s)
+
+    def _decide(self) -> None:
+        """Decide what was applied: customers with several facts are decided once, and no more wait for it than a moment suffices for."""
+        if undecided := self.core.undecided:
+            with self._slice(self._decide_pace) as units:
+                self.core.settle()
+                units.append(undecided)
 
     async def _due(self, beside_s: float) -> None:
         """Let deadlines pass; at least one slice, and no more than `beside_s` while live records wait."""
@@ -395,6 +407,7 @@ class Pump:
     # ---- the step
 
     async def _commit(self) -> None:
+        self._decide()
         step = self.core.take()
         done, self._done = self._done, []
         again, self._again = self._again, []

@@ -110,7 +110,7 @@ class CountingPartition:
         """Return how far tenants are ahead."""
         return self._ahead.get(topic, {})
 
-    def settle(self, limit: int) -> None:
+    def settle(self) -> None:
         """Do nothing: it decides as it counts."""
 
     def _count(self, topic: str, records: Sequence[Record], now_ms: int) -> None:
