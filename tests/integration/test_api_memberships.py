@@ -201,6 +201,16 @@ def test_a_read_after_a_position_waits_for_it(api: Api, projected: Projected) ->
     fails(api.get(f"/v1/segments/gold/count?after={elsewhere}"), 503)
 
 
+def test_a_read_waits_for_its_own_tenants_events_only(api: Api, projected: Projected) -> None:
+    """Others' events lie before, and are not applied yet: who is ahead of them has its answer; what another is ahead by says nothing."""
+    number, topic = projected.row("demo", "718", ["gold"]), api.settings.topics.family("checkout")
+    path = f"{segments_of('718')}?after={encode_position({topic: {number: 12}})}"
+    projected.mark(number, offsets={topic: 3}, ahead={topic: {"other": 12}})
+    fails(api.get(path), 503)
+    projected.mark(number, offsets={topic: 3}, ahead={topic: {"demo": 12}})
+    assert api.get(path).status_code == 200
+
+
 @pytest.mark.parametrize(
     "token",
     [

@@ -54,10 +54,12 @@ class Projected:
         sweep: Sweep | None = None,
         sent: dict[int, int] | None = None,
         address: str = "",
+        ahead: dict[str, dict[str, int]] | None = None,
     ) -> None:
         """Write markers, of all partitions unless some are named."""
         for number in numbers or range(self.partitions):
-            marker = Marker(1, as_of_ms + number, offsets or {}, definitions, customers, sweep, sent=sent or {}, address=address)
+            told: dict[str, Any] = {"sent": sent or {}, "address": address, "ahead": ahead or {}}
+            marker = Marker(1, as_of_ms + number, offsets or {}, definitions, customers, sweep, **told)
             self.redis.hset(self.keys.marker(number), mapping={"e": 1, "m": encode(marker)})
 
     def unmark(self, *numbers: int) -> None:

@@ -13,6 +13,7 @@ WHOLE = Line("checkouts", 2, 12, 14, {"applied": 7, "duplicate": 2, "dead_letter
 def test_what_adds_up_has_no_faults() -> None:
     """Ten records, ten outcomes, two gaps, one dead letter that is there."""
     assert WHOLE.faults() == []
+    assert replace(WHOLE, offset=9, ahead=3).faults() == [], "what single tenants have had beyond the offset of all counts as well"
     assert totals([WHOLE, WHOLE]) == {"applied": 14, "duplicate": 4, "dead_lettered": 2}
     assert report([WHOLE]) == ["checkouts: 10 accepted = 7 applied + 1 dead_lettered + 2 duplicate"]
 
@@ -21,6 +22,7 @@ def test_what_adds_up_has_no_faults() -> None:
     ("line", "said"),
     [
         (replace(WHOLE, offset=13), "the outcomes add up to 12, the offset is 13"),
+        (replace(WHOLE, offset=9, ahead=2), "the outcomes add up to 12, the offset is 9, and 2 are ahead of it"),
         (replace(WHOLE, records=11), "11 records, and 10 outcomes"),
         (replace(WHOLE, records=9), "9 records, and 10 outcomes"),
         (replace(WHOLE, dead_letters={}), "counted as dead letters {'conflict': 1}, on their topic are {}"),
