@@ -31,6 +31,9 @@ class SegmenterSettings(CommonSettings):
     segmenter_commit_every_ms: float = Field(35.0, ge=0, description="Shortest time between two transactions of a busy partition.")
     segmenter_group_records: int = Field(12_000, ge=1, description="Records that one transaction may hold.")
     segmenter_pending_records: int = Field(24_000, ge=1, description="Records of a partition that may wait; beyond it fetching pauses.")
+    segmenter_pending_bytes: int = Field(
+        32 << 20, ge=1 << 20, description="Bytes of a partition's records that wait or whose step is not committed; beyond it fetching pauses."
+    )
     segmenter_compression: Literal["lz4", "zstd", "snappy", "gzip", "none"] = Field("zstd", description="How batches are compressed.")
     segmenter_restores: int = Field(4, ge=1, description="Partitions that are restored at once.")
     segmenter_definitions_wait_s: float = Field(10.0, ge=0, description="How long a record may wait for a definition that it names.")

@@ -112,7 +112,7 @@ class Watch:
         metrics.restored.set(len(pumps))
         outcomes: dict[tuple[str, str], int] = {}
         offsets: dict[str, int] = {}
-        for gauge in (metrics.lag, metrics.pending_records, metrics.waiting, metrics.customers, metrics.projection_queue):
+        for gauge in (metrics.lag, metrics.pending_records, metrics.pending_bytes, metrics.waiting, metrics.customers, metrics.projection_queue):
             gauge.clear()
         metrics.sweep_done.clear()
         metrics.sweep_total.clear()
@@ -120,6 +120,7 @@ class Watch:
             number = pump.core.number
             metrics.lag.labels(number).set(self.lag[number])
             metrics.pending_records.labels(number).set(pump.pending)
+            metrics.pending_bytes.labels(number).set(pump.pending_bytes)
             metrics.waiting.labels(number).set(1 if pump.waiting else 0)
             metrics.customers.labels(number).set(pump.core.customers)
             metrics.projection_queue.labels(number).set(self._projector.owed(number))

@@ -81,6 +81,7 @@ class Chunk:
     records: Sequence[Any]
     ack: Callable[[], object]
     done: int = 0
+    size_bytes: int = 0
 
 
 @dataclass
@@ -105,6 +106,7 @@ class Pump:
         settings = around.settings
         self.core = core
         self.pending = 0
+        self.pending_bytes = 0
         self.waiting = ""
         self.applied_to: dict[str, int] = {}
         self.written: dict[str, int] = {}
@@ -143,6 +145,7 @@ class Pump:
     async def park(self) -> None:
         """Forget what was not applied yet and return when the step under way is committed. `go` continues."""
         self._going.clear()
+        self.pending_bytes -= sum(chunk.size_bytes for chunk in self._chunks)
         self._chunks.clear()
         self.pending = 0
         self._expected.clear()
@@ -193,21 +196,24 @@ class Pump:
         if chunk.start < expected:
             chunk.records = [record for record in chunk.records if record.offset >= expected]
         self._expected[chunk.topic] = chunk.end
+        chunk.size_bytes = sum(len(record.value or b"") for record in chunk.records)
         self._chunks.append(chunk)
         self.pending += len(chunk.records)
+        self.pending_bytes += chunk.size_bytes
         self._room()
         self._wake.set()
 
     def _room(self) -> None:
-        behind, limit = self._around.behind, self._around.settings.segmenter_pending_records
+        behind, settings = self._around.behind, self._around.settings
+        held = max(self.pending / settings.segmenter_pending_records, self.pending_bytes / settings.segmenter_pending_bytes)
         if self._chunks:
             behind.add(self.core.number)
         else:
             behind.discard(self.core.number)
-        if self._full and self.pending <= limit // 2:
+        if self._full and held <= 1 / 2:
             self._full = False
             self.on_room(room=True)
-        elif not self._full and self.pending > limit:
+        elif not self._full and held > 1:
             self._full = True
             self.on_room(room=False)
 
@@ -403,6 +409,7 @@ class Pump:
             self._count(step, done)
         for chunk in done:
             self.applied_to[chunk.topic] = chunk.end
+            self.pending_bytes -= chunk.size_bytes
             chunk.ack()
         self._lane.committed([*step.touched, *again] if step is not None else again)
 
