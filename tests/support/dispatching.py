@@ -22,6 +22,7 @@ from schemas.erasures import Erasures
 from schemas.instants import iso
 from schemas.partitions import record_key
 from services.api.dispatcher.around import Around
+from services.api.dispatcher.attempts import Attempts
 from services.api.dispatcher.behind import Room
 from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
@@ -39,7 +40,7 @@ def around(catalog: Catalog, erasures: Erasures | None = None, **more: Any) -> A
     usual: dict[str, Any] = {
         "settings": settings, "catalog": catalog, "erasures": erasures or Erasures(catalog), "affairs": Affairs(settings.partitions),
         "client": Client(()), "now_ms": lambda: 3_000, "draw": lambda: 0.5, "disable": lambda *_: None, "say": lambda _: None,
-        "room": Room(settings),
+        "room": Room(settings), "attempts": Attempts(settings),
     }  # fmt: skip
     return Around(**(usual | more))
 
@@ -197,7 +198,8 @@ class Dispatching:
 @asynccontextmanager
 async def dispatching(kafka: str, *, draw: float = 0.5, **more: Any) -> AsyncIterator[Dispatching]:
     """Give a desk, open, and its receiver; the topics are its own."""
-    settings = DispatcherSettings(kafka=kafka, topic_prefix=f"d{uuid.uuid4().hex[:8]}-", partitions=1, dispatcher_record_every_ms=5, **more)
+    usual = {"kafka": kafka, "topic_prefix": f"d{uuid.uuid4().hex[:8]}-", "partitions": 1, "dispatcher_record_every_ms": 5}
+    settings = DispatcherSettings.model_validate(usual | more)
     await ensure_topics(settings)
     scene = Dispatching(settings, draw)
     app = web.Application()
