@@ -74,11 +74,11 @@ class Segmenter:
         )  # fmt: skip
         try:
             self._projector.address = advertised(settings, server.addresses)
-            await when_reachable(lambda: ensure_topics(settings), what="topics")
-            await when_reachable(self.follower.start, what="definitions")
+            await when_reachable(lambda: ensure_topics(settings), what="topics", timeout_s=settings.start_timeout_s)
+            await when_reachable(self.follower.start, what="definitions", timeout_s=settings.start_timeout_s)
             self.follower.on_change(self.ownership.wake)
             await self._projector.start()
-            await when_reachable(self._exchange.start, what="ranks")
+            await when_reachable(self._exchange.start, what="ranks", timeout_s=settings.start_timeout_s)
             await self._start_faust()
             await self._watch.start()
             # What is alive now stays alive: collections need not look at it again.
