@@ -24,6 +24,7 @@ class ApiSettings(WebhookSettings):
     api_redis_connections: int = Field(8, ge=1, le=1_000, description="Most connections to Redis.")
     api_feed_consumers: int = Field(4, ge=1, le=64, description="Reads of the change feed at once; others wait for their turn.")
     api_feed_scan: int = Field(20_000, ge=1, description="Most records that one read of the change feed looks at.")
+    api_feed_fetch_bytes: int = Field(256 << 10, ge=16_384, le=16 * _MIB, description="Most that such a read fetches of one partition at once.")
     api_feed_timeout_s: float = Field(5.0, gt=0, description="How long a read of the change feed may take; longer is 503.")
     api_questions: int = Field(64, ge=1, description="Questions that wait for segmenters at once (explain, a past instant, …); beyond it 503.")
     api_question_timeout_s: float = Field(10.0, gt=0, description="How long a segmenter may take to answer; it is asked twice, then 503.")

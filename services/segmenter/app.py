@@ -41,9 +41,6 @@ log = logging.getLogger(__name__)
 
 _COLLECT_AFTER: Final = 200_000
 
-_STOP_S = 30.0
-"""Two hand-over times and what Faust needs; what stops a process from outside waits about as long before it kills."""
-
 
 class Segmenter:
     """A worker: starts, runs until `stop` is called, and hands its partitions over."""
@@ -89,10 +86,10 @@ class Segmenter:
             await stopping.wait()
             log.info("hands over %s partitions", len(self.ownership.numbers))
             try:
-                async with asyncio.timeout(_STOP_S):
+                async with asyncio.timeout(settings.segmenter_stop_s):
                     await self._stop()
             except TimeoutError:
-                die(log, f"did not stop in {_STOP_S} s; whoever takes over fences what is left")
+                die(log, f"did not stop in {settings.segmenter_stop_s:g} s; whoever takes over fences what is left")
         finally:
             await server.cleanup()
 
