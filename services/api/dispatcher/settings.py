@@ -10,6 +10,8 @@ from pydantic_settings import NoDecode
 from services.api.dispatcher.allowed import WebhookSettings
 from services.api.dispatcher.schedule import MOST_RETRY_AFTER_S, SCHEDULE_S
 
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
 
 class DispatcherSettings(WebhookSettings):
     """Where the dispatcher listens, and the limit of everything that it holds or waits for."""
@@ -33,7 +35,9 @@ class DispatcherSettings(WebhookSettings):
     dispatcher_record_states: int = Field(2_000, ge=1, le=20_000, description="States that one transaction holds; what is more goes into the next.")
     dispatcher_transaction_timeout_s: float = Field(60.0, ge=1, le=900, description="A transaction that takes longer fails, and the process ends.")
     dispatcher_handover_s: float = Field(5.0, gt=0, description="How long a dispatcher that loses a partition may take to write what it knows.")
-    dispatcher_schedule_s: Annotated[tuple[float, ...], NoDecode] = Field(SCHEDULE_S, description="Seconds before each attempt, separated by commas.")
+    dispatcher_schedule_s: Annotated[tuple[Seconds, ...], NoDecode] = Field(
+        SCHEDULE_S, min_length=1, max_length=1_000, description="Seconds before each attempt, separated by commas."
+    )
     dispatcher_retry_after_s: float = Field(
         MOST_RETRY_AFTER_S, ge=0, le=30 * 86_400, description="The longest Retry-After that a receiver is granted; longer is cut to it."
     )
@@ -45,4 +49,4 @@ class DispatcherSettings(WebhookSettings):
     @field_validator("dispatcher_schedule_s", mode="before")
     @classmethod
     def _seconds(cls, value: object) -> object:
-        return tuple(float(part) for part in value.split(",")) if isinstance(value, str) else value
+        return tuple(value.split(",")) if isinstance(value, str) else value
