@@ -76,6 +76,12 @@ def test_the_schedule(attempts: int, draw: float, retry_after_s: float) -> None:
     assert found <= max(planned * 1.1 + 1e-9, MOST_RETRY_AFTER_S)
 
 
+def test_the_operator_says_how_long_a_receiver_may_ask_to_be_left_alone() -> None:
+    """A Retry-After beyond the limit is cut to it, and never below the schedule."""
+    assert delay_s(1, 0.5, 1e6, SCHEDULE_S, 60.0) == 60.0
+    assert delay_s(2, 0.5, 1e6, SCHEDULE_S, 60.0) == SCHEDULE_S[2]
+
+
 def endpoint(**changes: Any) -> Endpoint:
     """An endpoint that wants everything it can get by default."""
     plain: dict[str, Any] = {

@@ -6,6 +6,8 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from schemas.projection import Keys
 from services.segmenter.metrics import Metrics
 from services.segmenter.projection import Lane
@@ -15,7 +17,7 @@ from services.segmenter.writer import Chunk, Pump, Surroundings
 from tests.support.counting import CountingPartition
 
 _KIB = 1 << 10
-METRICS = Metrics()
+METRICS = Metrics(CollectorRegistry())
 
 
 class HeldWriter:
