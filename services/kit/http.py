@@ -23,6 +23,9 @@ class _BoundedHeads(HttpToolsProtocol):
 
     settings: CommonSettings
     _came = 0
+    _heads = 0
+    _open = False
+    _began_s = 0.0
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -30,37 +33,43 @@ class _BoundedHeads(HttpToolsProtocol):
         self._begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end()
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        if self._timer is None:
+        if not self._open:
             self._begin()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._end()
+        self._open = False
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
-        timer = self._timer
+        before = self._heads if self._open else -1
         super().data_received(data)
         # What ends one request and begins another is not counted: it is one piece of what the socket gives.
-        if timer is not None and self._timer is timer:
+        if self._open and self._heads == before:
             self._came += len(data)
             if self._came > self.settings.http_head_bytes and not self.transport.is_closing():
                 self.send_400_response(f"The request line and headers are longer than {self.settings.http_head_bytes} bytes.")
 
     def _begin(self) -> None:
-        self._came, self._timer = 0, self.loop.call_later(self.settings.http_head_timeout_s, self._late)
+        self._came, self._open, self._began_s = 0, True, self.loop.time()
+        self._heads += 1
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.settings.http_head_timeout_s, self._look)
 
-    def _end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _late(self) -> None:
-        self.transport.close()
+    def _look(self) -> None:
+        """End the connection if its head is late. One timer for all its requests: one for each would cost more than the check."""
+        self._timer = None
+        if self._open:
+            left_s = self._began_s + self.settings.http_head_timeout_s - self.loop.time()
+            if left_s > 0:
+                self._timer = self.loop.call_later(left_s, self._look)
+            else:
+                self.transport.close()
 
 
 def configured(app: Any, settings: CommonSettings, *, host: str, port: int, max_connections: int, drain_s: float) -> uvicorn.Config:
