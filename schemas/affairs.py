@@ -16,8 +16,6 @@ from schemas.catalog import Endpoint
 
 MOST_OPEN: Final = 10
 """Replays of one endpoint that are under way at once; a further one is not accepted."""
-_KEPT: Final = 100
-"""Replays of one endpoint of which something is known."""
 
 _Name = tuple[str, str]
 """Tenant and endpoint."""
@@ -79,6 +77,8 @@ class Replay:
 
     def __init__(self, asked: ReplayAsked, partitions: int) -> None:
         self.asked, self.partitions = asked, partitions
+        self.named = None if asked.ids is None else len(asked.ids)
+        """How many transitions it names."""
         self.steps: dict[int, ReplayStep] = {}
 
     @property
@@ -98,10 +98,13 @@ class Replay:
 
 
 class Affairs:
-    """A pure fold of the topic. Endpoints are those of a tenant: no other's replays are found under them."""
+    """A pure fold of the topic. Endpoints are those of a tenant: no other's replays are found under them.
 
-    def __init__(self, partitions: int) -> None:
-        self._partitions = partitions
+    Of each endpoint `kept` replays are known; what is done may be forgotten, and forgets at once which transitions it named.
+    """
+
+    def __init__(self, partitions: int, kept: int = 100) -> None:
+        self._partitions, self._kept = partitions, kept
         self._claims: dict[_Name, dict[int, Failing]] = {}
         self._took_ms: dict[_Name, int] = {}
         self._replays: dict[_Name, dict[str, Replay]] = {}
@@ -122,6 +125,8 @@ class Affairs:
             self._ask(name, affair)
         elif (replay := self.replay(*name, affair.replay_id)) is not None:
             replay.steps[affair.partition] = affair
+            if replay.done and replay.asked.ids:
+                replay.asked = msgspec.structs.replace(replay.asked, ids=[])
 
     @property
     def claimed(self) -> list[_Name]:
@@ -149,6 +154,10 @@ class Affairs:
         """Return an endpoint's replays, the newest first."""
         return list(reversed(self._replays.get((tenant, endpoint_id), {}).values()))
 
+    def open_of(self, tenant: str) -> int:
+        """Return how many replays of a tenant are under way."""
+        return sum(not replay.done for (whose, _), known in self._replays.items() if whose == tenant for replay in known.values())
+
     def open_in(self, partition: int) -> Iterator[Replay]:
         """Yield the replays that a partition is not done with, the oldest of each endpoint first."""
         for known in list(self._replays.values()):
@@ -161,5 +170,5 @@ class Affairs:
         if asked.replay_id in known or sum(not replay.done for replay in known.values()) >= MOST_OPEN:
             return
         known[asked.replay_id] = Replay(asked, self._partitions)
-        for former in [replay_id for replay_id, replay in known.items() if replay.done][: max(0, len(known) - _KEPT)]:
+        for former in [replay_id for replay_id, replay in known.items() if replay.done][: max(0, len(known) - self._kept)]:
             del known[former]

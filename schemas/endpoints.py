@@ -21,6 +21,9 @@ SECRET_OVERLAP_MS: Final = DAY_MS
 Status = Literal["enabled", "paused", "disabled"]
 OffReason = Literal["", "paused"] | DisabledReason
 
+KEPT_DELETED: Final = 1_000
+"""Endpoints of a tenant that are known to have been deleted; of one deleted before them it is the same as if it had never been."""
+
 
 class Endpoint(Struct, frozen=True):
     """A webhook endpoint in force; `deleted` ones stay known by name so that pending deliveries can say why they ended.
@@ -101,7 +104,9 @@ def fold(known: dict[str, Endpoint], record: EndpointRecord, most: int) -> None:
     if current is None:
         raise Conflict(404, "no such endpoint")
     if isinstance(record, EndpointDeleted):
-        known[current.id] = replace(current, deleted=True, revision=current.revision + 1)
+        known[current.id] = replace(known.pop(current.id), deleted=True, revision=current.revision + 1)
+        for former in [name for name, endpoint in known.items() if endpoint.deleted][:-KEPT_DELETED]:
+            del known[former]
         return
     _check_revision(current.revision, record.revision)
     if isinstance(record, EndpointPaused):

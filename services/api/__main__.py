@@ -45,6 +45,7 @@ def _serve(settings: ApiSettings) -> None:
     configure("api", settings.log_level)
     serve(
         build_app(settings),
+        settings,
         host=settings.api_host,
         port=settings.api_port,
         max_connections=settings.api_max_connections,

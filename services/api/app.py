@@ -59,7 +59,8 @@ def build_desk(settings: ApiSettings) -> Desk:
         deliveries=DeliveryLog(settings, feed, backwards),
         asking=Asking(settings, reads, metrics),
         rates=Rates(settings, time.monotonic),
-        reading=Budget(settings.api_reading_bytes, settings.tenant_share, "bytes of bodies are being read"),
+        reading=Budget(settings.api_reading_bytes, settings.tenant_share, "bytes of bodies are held"),
+        testing=Budget(settings.api_tests, settings.tenant_share, "tests of webhooks are being sent"),
         now_ms=now_ms,
         randomness=secrets.token_bytes,
     )
@@ -70,11 +71,11 @@ def build_app(settings: ApiSettings) -> FastLane:
     desk = build_desk(settings)
 
     async def connect() -> None:
-        await when_reachable(lambda: ensure_topics(settings), what="topics")
-        await when_reachable(desk.writer.start, what="producer")
-        await when_reachable(desk.follower.start, what="definitions")
-        await when_reachable(desk.erasures.start, what="erasures")
-        await when_reachable(desk.affairs.start, what="affairs")
+        await when_reachable(lambda: ensure_topics(settings), what="topics", timeout_s=settings.start_timeout_s)
+        await when_reachable(desk.writer.start, what="producer", timeout_s=settings.start_timeout_s)
+        await when_reachable(desk.follower.start, what="definitions", timeout_s=settings.start_timeout_s)
+        await when_reachable(desk.erasures.start, what="erasures", timeout_s=settings.start_timeout_s)
+        await when_reachable(desk.affairs.start, what="affairs", timeout_s=settings.start_timeout_s)
         # What is alive now stays alive: collections need not look at it again, and no read waits for them to.
         gc.collect()
         gc.freeze()

@@ -106,7 +106,9 @@ class Asking:
         if self._session is None:
             settings = self._settings
             self._session = ClientSession(
-                connector=TCPConnector(limit=0), timeout=ClientTimeout(total=settings.api_question_timeout_s), trust_env=False
+                connector=TCPConnector(limit=settings.api_segmenter_connections),
+                timeout=ClientTimeout(total=settings.api_question_timeout_s),
+                trust_env=False,
             )
         try:
             async with self._session.post(f"http://{address}{PATH}", data=encode(asked)) as response:

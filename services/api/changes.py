@@ -31,7 +31,6 @@ from services.kit.follower import ErasuresFollower
 log = logging.getLogger(__name__)
 
 _NOW: Final = "now"
-_FETCH_BYTES: Final = 256 * 1024
 TURN_MS: Final = 20
 LOST: Final = (KafkaError, OSError, TimeoutError)
 
@@ -192,7 +191,7 @@ class Feed:
             isolation_level="read_committed",
             auto_offset_reset="none",
             fetch_max_wait_ms=TURN_MS,
-            max_partition_fetch_bytes=_FETCH_BYTES,
+            max_partition_fetch_bytes=self._settings.api_feed_fetch_bytes,
         )
         try:
             await consumer.start()

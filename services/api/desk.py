@@ -24,7 +24,7 @@ from services.kit.limits import Budget
 
 @dataclass
 class Desk:
-    """The parts of one API process. `reading` counts the bytes of the bodies that are being read at this moment."""
+    """The parts of one API process. `reading` counts the bytes of the bodies whose requests are not answered yet, `testing` the tests of webhooks."""
 
     settings: ApiSettings
     metrics: Metrics
@@ -40,6 +40,7 @@ class Desk:
     asking: Asking
     rates: Rates
     reading: Budget
+    testing: Budget
     now_ms: Callable[[], int]
     randomness: Randomness
 

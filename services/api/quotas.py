@@ -33,6 +33,13 @@ def check_endpoints(call: Call) -> None:
         raise Refused(422, f"a tenant has at most {most} webhook endpoints; delete one that is not needed")
 
 
+def check_replays(call: Call) -> None:
+    """Refuse a replay more than a tenant may have under way; raises `Refused` (409)."""
+    most = call.desk.settings.api_replays
+    if call.desk.affairs.affairs.open_of(call.tenant) >= most:
+        raise Refused(409, f"a tenant has at most {most} replays under way; wait until one is done")
+
+
 def check_keys(call: Call) -> None:
     """Refuse a key more than there may be; raises `Refused` (422). The operator's command makes keys beyond it."""
     most = call.desk.settings.api_keys

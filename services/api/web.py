@@ -94,11 +94,22 @@ class RouteSpec:
 class Call:
     """One request of a key that may make it."""
 
-    __slots__ = ("catalog", "desk", "key", "query", "request", "tenant")
+    __slots__ = ("_held_bytes", "catalog", "desk", "key", "query", "request", "tenant")
 
     def __init__(self, desk: Desk, request: Request, key: Key, catalog: Catalog, query: dict[str, str]) -> None:
         self.desk, self.request, self.key, self.catalog, self.query = desk, request, key, catalog, query
         self.tenant = key.tenant
+        self._held_bytes = 0
+
+    def hold(self, size: int) -> None:
+        """Count bytes of the body, until `done`; raises `Full`."""
+        self.desk.reading.take(size, self.tenant)
+        self._held_bytes += size
+
+    def done(self) -> None:
+        """End: nothing of the body is held any more."""
+        self.desk.reading.give_back(self._held_bytes, self.tenant)
+        self._held_bytes = 0
 
     def path(self, name: str) -> str:
         """Return a part of the path as its writer meant it; raises `Refused` (404) for bytes that no id has."""
@@ -130,7 +141,7 @@ class Call:
 
         `media_types` are taken besides application/json.
         """
-        content = await read_body(self.request, self.desk, self.tenant, media_types)
+        content = await _read(self, media_types)
         try:
             return _decoder(type_).decode(content)
         except msgspec.ValidationError as error:
@@ -210,7 +221,11 @@ async def answered(desk: Desk, request: Request, spec: RouteSpec, known: frozens
         catalog = desk.catalog()
         key = authorize(catalog, request.headers.get("authorization", ""), spec.scope)
         desk.rates.spend(key, spec.charged, spec.cost)
-        return await spec.handler(Call(desk, request, key, catalog, query_of(request.scope["query_string"], known)))
+        call = Call(desk, request, key, catalog, query_of(request.scope["query_string"], known))
+        try:
+            return await spec.handler(call)
+        finally:
+            call.done()
     except Refused as error:
         return error.response()
     except Refusal as refusal:
@@ -225,9 +240,9 @@ async def answered(desk: Desk, request: Request, spec: RouteSpec, known: frozens
         return problem_response(500, "a fault of ours; it has been logged")
 
 
-async def read_body(request: Request, desk: Desk, tenant: str, media_types: Sequence[str] = ()) -> bytes:
+async def _read(call: Call, media_types: Sequence[str]) -> bytes:
     """Read a JSON body within the limits of the settings; raises `Refused` 408, 413 or 415, and `Full`."""
-    settings, taken = desk.settings, (*media_types, _JSON)
+    request, settings, taken = call.request, call.desk.settings, (*media_types, _JSON)
     media_type = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
     if media_type not in taken:
         raise Refused(415, f"the media type is {' or '.join(taken)}, not {media_type[:80]}", {"Accept": ", ".join(taken)})
@@ -244,13 +259,11 @@ async def read_body(request: Request, desk: Desk, tenant: str, media_types: Sequ
             async for part in request.stream():
                 if size + len(part) > settings.api_max_body_bytes:
                     raise too_large
-                desk.reading.take(len(part), tenant)
+                call.hold(len(part))
                 size += len(part)
                 parts.append(part)
     except TimeoutError:
         raise Refused(408, f"the body did not arrive within {settings.api_body_timeout_s:g} s", {"Connection": "close"}) from None
-    finally:
-        desk.reading.give_back(size, tenant)
     return b"".join(parts)
 
 

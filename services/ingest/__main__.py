@@ -15,6 +15,7 @@ def main() -> None:
     configure("ingest", settings.log_level)
     serve(
         build_app(settings),
+        settings,
         host=settings.ingest_host,
         port=settings.ingest_port,
         max_connections=settings.ingest_max_connections,

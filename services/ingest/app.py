@@ -46,9 +46,9 @@ def build_app(settings: IngestSettings) -> FastAPI:
     )
 
     async def connect() -> None:
-        await when_reachable(lambda: ensure_topics(settings), what="topics")
-        await when_reachable(producer.start, what="producer")
-        await when_reachable(follower.start, what="definitions")
+        await when_reachable(lambda: ensure_topics(settings), what="topics", timeout_s=settings.start_timeout_s)
+        await when_reachable(producer.start, what="producer", timeout_s=settings.start_timeout_s)
+        await when_reachable(follower.start, what="definitions", timeout_s=settings.start_timeout_s)
         # What is alive now stays alive: collections need not look at it again.
         gc.collect()
         gc.freeze()

@@ -139,7 +139,7 @@ class AffairsFollower(TopicFollower):
 
     def __init__(self, settings: CommonSettings) -> None:
         super().__init__(settings, settings.topics.affairs, "affairs")
-        self.affairs = Affairs(settings.partitions)
+        self.affairs = Affairs(settings.partitions, settings.replays_kept)
 
     def fold(self, offset: int, document: bytes) -> None:
         """Take note of what is told about an endpoint."""

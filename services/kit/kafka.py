@@ -81,8 +81,8 @@ async def _when_all_known(admin: AIOKafkaAdminClient, names: list[str]) -> dict[
     raise RollcallError(f"Kafka does not show the topics {sorted(set(names) - set(described))}")
 
 
-async def when_reachable(action: Callable[[], Awaitable[T]], *, what: str, timeout_s: float = 120.0) -> T:
-    """Run `action` until Kafka answers it: a process that starts before its broker waits for it, saying so."""
+async def when_reachable(action: Callable[[], Awaitable[T]], *, what: str, timeout_s: float) -> T:
+    """Run `action` until Kafka answers it: a process that starts before its broker waits for it, for so long, saying so."""
     loop = asyncio.get_running_loop()
     deadline, delay_s = loop.time() + timeout_s, 0.1
     while True:

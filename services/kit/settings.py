@@ -40,6 +40,13 @@ class CommonSettings(BaseSettings):
         0.5, gt=0, le=1, description="The most that one tenant holds of what all share (bytes, questions, turns); beyond it 429. 1 for all of it."
     )
     rate_buckets: int = Field(10_000, ge=1, description="Keys, and tenants, whose use is remembered; of more, those unused for longest start anew.")
+    http_head_bytes: int = Field(
+        64 << 10, ge=8_192, le=1 << 20, description="Longest request line and headers of API and ingest; more is 400, and the connection ends."
+    )
+    http_head_timeout_s: float = Field(10.0, gt=0, description="How long a client may take to send them; longer ends the connection.")
+    http_idle_s: int = Field(75, ge=1, description="How long a connection stays open without a request.")  # longer than balancers keep theirs
+    start_timeout_s: float = Field(120.0, gt=0, description="How long a starting process waits for Kafka; longer ends it.")
+    replays_kept: int = Field(100, ge=1, description="Replays of one endpoint that are known; of more, those that ended first are forgotten.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="What is written to the log.")
     failpoints_dir: Path | None = Field(None, description="For tests alone: where a file makes this process die or stop at a place in its code.")
     clock_ahead_ms: int = Field(0, description="For tests alone: by how much this process's clock is wrong.")

@@ -41,9 +41,6 @@ log = logging.getLogger(__name__)
 
 _COLLECT_AFTER: Final = 200_000
 
-_STOP_S = 30.0
-"""Two hand-over times and what Faust needs; what stops a process from outside waits about as long before it kills."""
-
 
 class Segmenter:
     """A worker: starts, runs until `stop` is called, and hands its partitions over."""
@@ -74,11 +71,11 @@ class Segmenter:
         )  # fmt: skip
         try:
             self._projector.address = advertised(settings, server.addresses)
-            await when_reachable(lambda: ensure_topics(settings), what="topics")
-            await when_reachable(self.follower.start, what="definitions")
+            await when_reachable(lambda: ensure_topics(settings), what="topics", timeout_s=settings.start_timeout_s)
+            await when_reachable(self.follower.start, what="definitions", timeout_s=settings.start_timeout_s)
             self.follower.on_change(self.ownership.wake)
             await self._projector.start()
-            await when_reachable(self._exchange.start, what="ranks")
+            await when_reachable(self._exchange.start, what="ranks", timeout_s=settings.start_timeout_s)
             await self._start_faust()
             await self._watch.start()
             # What is alive now stays alive: collections need not look at it again.
@@ -89,10 +86,10 @@ class Segmenter:
             await stopping.wait()
             log.info("hands over %s partitions", len(self.ownership.numbers))
             try:
-                async with asyncio.timeout(_STOP_S):
+                async with asyncio.timeout(settings.segmenter_stop_s):
                     await self._stop()
             except TimeoutError:
-                die(log, f"did not stop in {_STOP_S} s; whoever takes over fences what is left")
+                die(log, f"did not stop in {settings.segmenter_stop_s:g} s; whoever takes over fences what is left")
         finally:
             await server.cleanup()
 

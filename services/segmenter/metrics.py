@@ -40,6 +40,7 @@ class Metrics:
         self.step_seconds = histogram("step_seconds", "Computation of one step.", _SHORT_S)
         self.transaction_seconds = histogram("transaction_seconds", "One transaction, from its first byte to its commit.", _SHORT_S)
         self.pending_records = gauge("pending_records", "Records fetched and not yet applied, by partition.", "partition")
+        self.pending_bytes = gauge("pending_bytes", "Bytes of records that wait or are not committed, by partition.", "partition")
         self.lag = gauge("lag_records", "Records that are in Kafka and not yet applied, by partition.", "partition")
         self.waiting = gauge("waiting", "1 while a partition waits (for a definition, or for the clock to catch up).", "partition")
         # Ownership

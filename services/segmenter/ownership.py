@@ -12,7 +12,6 @@ import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from services.kit.logs import die
 from services.segmenter.core import MakePartition
@@ -23,8 +22,6 @@ from services.segmenter.transactions import StepWriter
 from services.segmenter.writer import Pump, Surroundings
 
 log = logging.getLogger(__name__)
-
-_CLOSE_S: Final = 5.0
 
 
 def _nobody_listens(number: int, *, room: bool) -> None:
@@ -153,8 +150,9 @@ class Ownership:
         if holding.pump is not None:
             await holding.pump.close()
         self._projector.close(holding.number)
+        close_s = self._around.settings.segmenter_handover_s
         try:
-            await asyncio.wait_for(holding.writer.stop(), _CLOSE_S)
+            await asyncio.wait_for(holding.writer.stop(), close_s)
         except TimeoutError:
-            log.warning("partition %s: its producer did not close in %s s; the next owner fences it", holding.number, _CLOSE_S)
+            log.warning("partition %s: its producer did not close in %s s; the next owner fences it", holding.number, close_s)
         log.info("partition %s: given up", holding.number)

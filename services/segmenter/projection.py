@@ -206,8 +206,8 @@ class Projector:
         self._redis: Redis = Redis.from_url(
             settings.redis_url,
             **settings.redis_options(),
-            socket_timeout=10,
-            socket_connect_timeout=3,
+            socket_timeout=settings.segmenter_redis_timeout_s,
+            socket_connect_timeout=min(3.0, settings.segmenter_redis_timeout_s),
             max_connections=2,
             retry=Retry(NoBackoff(), 0),  # we try again ourselves, after looking at what is left
         )

@@ -11,7 +11,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from services.segmenter.core import PartitionCore
 from services.segmenter.settings import SegmenterSettings
 
-_FETCH_BYTES: Final = 4 << 20
 _SLICE_RECORDS: Final = 500
 _SLICE_S: Final = 0.004
 
@@ -29,7 +28,7 @@ async def restore(settings: SegmenterSettings, core: PartitionCore) -> tuple[int
         **settings.kafka_options(),
         enable_auto_commit=False,
         isolation_level="read_committed",
-        max_partition_fetch_bytes=_FETCH_BYTES,
+        max_partition_fetch_bytes=settings.segmenter_restore_fetch_bytes,
         fetch_max_wait_ms=20,  # stopping waits for the fetch under way, which is one for records that are not there
     )
     await consumer.start()

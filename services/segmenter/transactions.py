@@ -21,9 +21,6 @@ from services.kit import failpoints
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.steps import Step
 
-_BATCH_BYTES: Final = 900_000
-"""Below the default `max.message.bytes` (1,048,588) with room for the batch's own header. One larger record goes alone."""
-
 _TURNAROUND_S: Final = 0.002
 """How soon to ask again while the broker still writes the markers of the previous transaction; doubled each time. It takes a few
 milliseconds; aiokafka would wait 20, which is most of the delay of an event."""
@@ -89,7 +86,7 @@ class StepWriter:
             transaction_timeout_ms=int(settings.segmenter_transaction_timeout_s * 1000),
             request_timeout_ms=int(settings.segmenter_transaction_timeout_s * 1000),
             compression_type=None if settings.segmenter_compression == "none" else settings.segmenter_compression,
-            max_batch_size=_BATCH_BYTES,
+            max_batch_size=settings.segmenter_batch_bytes,
         )
         self._producer = producer
         await producer.start()

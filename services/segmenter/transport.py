@@ -37,9 +37,7 @@ log = logging.getLogger(__name__)
 CHUNK_RECORDS: Final = 500
 """Records of one event: enough to spread the 170 µs that an event costs, few enough to give others their turn."""
 
-_FETCH_BYTES: Final = 1 << 20
 _FETCH_WAIT_MS: Final = 500
-_POLL_RECORDS: Final = 20_000
 
 _GATHER_S: Final = 0.008
 """Rest between two fetches that follow each other closely. A fetch of all inputs costs client and broker a millisecond or two
@@ -99,9 +97,9 @@ class InputThread(driver.AIOKafkaConsumerThread):
             session_timeout_ms=int(settings.segmenter_session_timeout_s * 1000),
             heartbeat_interval_ms=int(settings.segmenter_session_timeout_s * 1000 / 5),
             rebalance_timeout_ms=int(settings.segmenter_rebalance_timeout_s * 1000),
-            max_partition_fetch_bytes=_FETCH_BYTES,
+            max_partition_fetch_bytes=settings.segmenter_fetch_bytes,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
-            max_poll_records=_POLL_RECORDS,
+            max_poll_records=settings.segmenter_poll_records,
         )
 
     async def _fetch_records(

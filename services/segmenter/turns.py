@@ -26,8 +26,8 @@ OURS: Final = ""
 class Chunk:
     """A run of one topic's records: everything from `start` to `end` (exclusive), gaps included. `ack` is called once committed.
 
-    `sizes`: how many of its records are whose. `left`: records that were not applied yet. `ordered`: it is applied as it lies, record by
-    record, for all of it is of one tenant and nothing before it waits.
+    `sizes`: how many of its records are whose; `size_bytes`: of their values. `left`: records that were not applied yet. `ordered`: it is
+    applied as it lies, record by record, for all of it is of one tenant and nothing before it waits.
     """
 
     topic: str
@@ -38,6 +38,7 @@ class Chunk:
     sizes: dict[str, int] = field(default_factory=dict)
     left: int = 0
     ordered: bool = False
+    size_bytes: int = 0
 
 
 _KNOWN: Final = 1_000
@@ -84,6 +85,7 @@ class Turns:
         self._waiting: dict[str, _Queue] = {}
         self._floor_s = 0.0
         self.pending = 0
+        self.size_bytes = 0
 
     def __bool__(self) -> bool:
         """Whether anything waits, if only to be passed."""
@@ -105,6 +107,8 @@ class Turns:
                 queue = self._queue(tenant)
                 queue.parts.append(_Part(chunk, new))
                 queue.records += len(new)
+        chunk.size_bytes = sum(len(record.value or b"") for record in chunk.records)
+        self.size_bytes += chunk.size_bytes
         self.pending += chunk.left
         self._order.setdefault(chunk.topic, deque()).append(chunk)
 
@@ -161,14 +165,16 @@ class Turns:
         """Give and forget the chunks before which nothing of their topic waits any more."""
         for chunks in self._order.values():
             while chunks and not chunks[0].left:
-                yield chunks.popleft()
+                chunk = chunks.popleft()
+                self.size_bytes -= chunk.size_bytes
+                yield chunk
 
     def clear(self) -> None:
         """Forget everything that waits."""
         self._order.clear()
         self._queues.clear()
         self._waiting.clear()
-        self.pending = 0
+        self.pending = self.size_bytes = 0
 
     def _by_tenant(self, chunk: Chunk) -> dict[str, Sequence[Any]]:
         records = chunk.records

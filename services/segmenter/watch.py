@@ -24,7 +24,6 @@ from services.segmenter.writer import Pump
 log = logging.getLogger(__name__)
 
 _EVERY_S: Final = 1.0
-_REBALANCES_S: Final = 120.0
 """A rebalance waits for the slowest worker to hand over; one that takes longer than this will not end."""
 
 
@@ -73,8 +72,8 @@ class Watch:
             self._rebalancing_since = None
         elif self._rebalancing_since is None:
             self._rebalancing_since = time.monotonic()
-        elif time.monotonic() - self._rebalancing_since > _REBALANCES_S:
-            die(log, f"a rebalance has not ended for {_REBALANCES_S:.0f} s")
+        elif time.monotonic() - self._rebalancing_since > self._settings.segmenter_rebalance_stall_s:
+            die(log, f"a rebalance has not ended for {self._settings.segmenter_rebalance_stall_s:.0f} s")
 
     async def _measure(self, consumer: AIOKafkaConsumer) -> None:
         pumps = self._ownership.pumps
@@ -112,7 +111,7 @@ class Watch:
         metrics.restored.set(len(pumps))
         outcomes: dict[tuple[str, str], int] = {}
         offsets: dict[str, int] = {}
-        for gauge in (metrics.lag, metrics.pending_records, metrics.waiting, metrics.customers, metrics.projection_queue):
+        for gauge in (metrics.lag, metrics.pending_records, metrics.pending_bytes, metrics.waiting, metrics.customers, metrics.projection_queue):
             gauge.clear()
         metrics.sweep_done.clear()
         metrics.sweep_total.clear()
@@ -120,6 +119,7 @@ class Watch:
             number = pump.core.number
             metrics.lag.labels(number).set(self.lag[number])
             metrics.pending_records.labels(number).set(pump.pending)
+            metrics.pending_bytes.labels(number).set(pump.pending_bytes)
             metrics.waiting.labels(number).set(1 if pump.waiting else 0)
             metrics.customers.labels(number).set(pump.core.customers)
             metrics.projection_queue.labels(number).set(self._projector.owed(number))

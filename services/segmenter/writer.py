@@ -95,6 +95,7 @@ class Pump:
     def __init__(self, core: PartitionCore, writer: Writer, lane: Lane, around: Surroundings) -> None:
         settings = around.settings
         self.core = core
+        self._done_bytes = 0
         self.waiting = ""
         self.applied = 0
         self.applied_to: dict[str, int] = {}
@@ -163,6 +164,11 @@ class Pump:
         """How many records wait to be applied."""
         return self._turns.pending
 
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes of records are held, those being committed among them."""
+        return self._turns.size_bytes + self._done_bytes
+
     def crowding(self) -> list[str]:
         """Return the tenants who have more than their share of what may wait, in a partition that others use as well."""
         settings = self._around.settings
@@ -198,15 +204,16 @@ class Pump:
         self._wake.set()
 
     def _room(self) -> None:
-        behind, limit = self._around.behind, self._around.settings.segmenter_pending_records
+        behind, settings = self._around.behind, self._around.settings
+        held = max(self.pending / settings.segmenter_pending_records, self.pending_bytes / settings.segmenter_pending_bytes)
         if self._turns:
             behind.add(self.core.number)
         else:
             behind.discard(self.core.number)
-        if self._full and self.pending <= limit // 2:
+        if self._full and held <= 1 / 2:
             self._full = False
             self.on_room(room=True)
-        elif not self._full and self.pending > limit:
+        elif not self._full and held > 1:
             self._full = True
             self.on_room(room=False)
 
@@ -295,6 +302,7 @@ class Pump:
                 if not chunk.ordered and chunk.records:
                     self.core.pass_to(chunk.topic, chunk.end, chunk.sizes)
                 self._done.append(chunk)
+                self._done_bytes += chunk.size_bytes
             if time.perf_counter() - yielded > slice_s:
                 await asyncio.sleep(0)
                 yielded = time.perf_counter()
@@ -423,6 +431,7 @@ class Pump:
             self._count(step, done)
         for chunk in done:
             self.applied_to[chunk.topic] = chunk.end
+            self._done_bytes -= chunk.size_bytes
             chunk.ack()
         self._lane.committed([*step.touched, *again] if step is not None else again)
 

@@ -26,7 +26,7 @@ HOOK = {"url": "https://example.com/"}
 @pytest.fixture(scope="module")
 def api(kafka: str, valkey_url: str) -> Iterator[Api]:
     """An API that lets webhooks go to this machine."""
-    with installed(kafka, valkey_url, webhook_allow="127.0.0.1/32", api_replay_ids=3) as found:
+    with installed(kafka, valkey_url, webhook_allow="127.0.0.1/32", api_replay_ids=3, api_replays=MOST_OPEN + 4) as found:
         yield found
 
 
@@ -147,6 +147,8 @@ def test_replays_are_ones_own_and_not_too_many(api: Api) -> None:
         assert api.call("POST", path + "/replay", body).status_code == 202, number
     fails(api.call("POST", path + "/replay", body), 409)
     assert len(api.get(path + "/replays").json()["replays"]) == MOST_OPEN
+    many = [api.call("POST", api.call("POST", "/v1/webhooks", HOOK).headers["location"] + "/replay", body) for _ in range(6)]
+    assert [answer.status_code for answer in many if answer.status_code != 202] == [409, 409], "all of a tenant's, of those before as well"
     absent = "/v1/webhooks/whk_absent"
     assert fails(api.call("POST", path + "/replay", body, key="theirs"), 404) == fails(api.call("POST", absent + "/replay", body), 404)
     assert fails(api.get(path + "/replays", key="theirs"), 404) == fails(api.get(absent + "/replays"), 404)

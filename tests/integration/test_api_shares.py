@@ -51,6 +51,23 @@ def test_a_tenant_waits_for_half_at_most_and_another_has_room(api: Api, path: st
     assert budget.held == 0
 
 
+def test_tests_of_webhooks_are_bounded(kafka: str, valkey_url: str) -> None:
+    """While as many are being sent as may be, a further one is turned away at once, by 503 or, the tenant's share, by 429."""
+    with (
+        installed(kafka, valkey_url, api_tests=2, webhook_allow="127.0.0.1/32", webhook_timeout_s=2.0) as api,
+        socket.create_server(("127.0.0.1", 0)) as deaf,
+    ):
+        hook = {"url": f"http://127.0.0.1:{deaf.getsockname()[1]}/"}
+        paths = {key: api.call("POST", "/v1/webhooks", hook, key=key).headers["location"] + "/test" for key in ("all", "theirs")}
+        with ThreadPoolExecutor(2) as pool:
+            under_way = [pool.submit(api.call, "POST", path, key=key) for key, path in paths.items()]
+            wait_until(lambda: api.desk.testing.held == 2)
+            for key, path in paths.items():
+                fails(api.call("POST", path, key=key), 503)
+            assert [one.result().json()["delivered"] for one in under_way] == [False, False]
+        assert api.desk.testing.held == 0
+
+
 async def test_turns_of_the_feed_are_left_for_others(kafka: str, valkey_url: str) -> None:
     """Of two consumers a tenant has one; its next read waits for its own, and another tenant's does not."""
     feed = Feed(settings_for(kafka, valkey_url, api_feed_consumers=2), cast(ErasuresFollower, None), Metrics())

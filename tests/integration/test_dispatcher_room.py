@@ -34,6 +34,7 @@ async def test_others_go_on_and_nothing_is_missed(kafka: str) -> None:
         for number in range(0, len(CUSTOMERS), 8):
             await scene.publish(*CUSTOMERS[number : number + 8])
             await scene.until(lambda reached=number + 8: len(came["e"]) == reached)  # type: ignore[misc]
+            await scene.recorded()
             assert scene.desk.pending <= PENDING * SHARE
         assert sorted(came["e"]) == everything
         assert scene.desk.behind == 1
@@ -55,3 +56,35 @@ async def test_others_go_on_and_nothing_is_missed(kafka: str) -> None:
         for customer in set(CUSTOMERS):
             mine = [number for whose, number in came[name] if whose == customer]
             assert mine == sorted(mine)
+
+
+async def test_more_states_than_one_transaction_holds_go_into_several(kafka: str) -> None:
+    """What the progress vouches for is written before it: a successor finds each of them, whichever transaction it was in."""
+    async with dispatching(kafka, dispatcher_record_states=3, dispatcher_record_every_ms=200) as scene:
+        scene.answers = lambda _: 503
+        scene.endpoint("e")
+        await scene.publish(*CUSTOMERS[:20])
+        await scene.until(lambda: len(scene.came) == 20)
+        await scene.recorded()
+        await scene.desk.close()
+        await scene.open()
+        assert scene.desk.pending == 20
+
+
+async def test_what_has_ended_is_held_until_it_is_written_down(kafka: str) -> None:
+    """While nothing is written down no more is let in than may be pending, however fast it is taken; what there was no room for comes later."""
+    settings: dict[str, Any] = {"dispatcher_pending": PENDING, "tenant_share": SHARE, "dispatcher_record_every_ms": 10_000}
+    async with dispatching(kafka, **settings) as scene:
+        scene.endpoint("e")
+        await scene.publish(*CUSTOMERS)
+        await scene.until(lambda: len(scene.came) > 0 and not scene.desk.pending)
+        room = scene.desk._around.room
+        assert room.held == len(scene.came) <= PENDING * SHARE
+        assert scene.desk.behind == 1
+        await scene.desk.close()
+        assert room.held == 0
+        settled = len(scene.came)
+        await scene.open()
+        await scene.until(lambda: len(scene.came) > settled)
+        assert scene.desk._around.room.held <= PENDING * SHARE
+    assert len({message_id for _, message_id, _ in scene.came}) == len(scene.came)

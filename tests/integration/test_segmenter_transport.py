@@ -82,14 +82,21 @@ def test_markers_and_aborted_transactions_are_no_gaps(workers: Workers) -> None:
     assert not any(value for name, value in verdict(workers, sent).items() if name != "records")
 
 
-def test_more_than_may_wait_pauses_and_goes_on(workers: Workers) -> None:
+@pytest.mark.parametrize(
+    ("limits", "count", "value"),
+    [
+        ({"PENDING_RECORDS": "600", "GROUP_RECORDS": "200"}, 30_000, b"x"),
+        ({"PENDING_BYTES": str(1 << 20), "FETCH_BYTES": str(1 << 16), "POLL_RECORDS": "500"}, 400, b"x" * 100_000),
+    ],
+    ids=["records", "bytes"],
+)
+def test_more_than_may_wait_pauses_and_goes_on(workers: Workers, limits: dict[str, str], count: int, value: bytes) -> None:
     """A partition whose records wait beyond the limit is fetched again later; nothing is lost and nothing comes twice."""
-    workers.environ["ROLLCALL_SEGMENTER_PENDING_RECORDS"] = "600"
-    workers.environ["ROLLCALL_SEGMENTER_GROUP_RECORDS"] = "200"
+    workers.environ |= {f"ROLLCALL_SEGMENTER_{name}": limit for name, limit in limits.items()}
     load = Load(workers, per_s=0, keys=300, seed=4)
-    load.send(30_000)
+    load.send(count, value)
     workers.start()
-    wait_until(lambda: caught_up(workers, 30_000), 90)
+    wait_until(lambda: caught_up(workers, count), 90)
     assert not any(value for name, value in verdict(workers, load.sent).items() if name != "records")
 
 

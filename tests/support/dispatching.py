@@ -7,7 +7,6 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from ipaddress import ip_network
 from typing import Any
 
 from aiohttp import web
@@ -22,6 +21,7 @@ from schemas.erasures import Erasures
 from schemas.instants import iso
 from schemas.partitions import record_key
 from services.api.dispatcher.around import Around
+from services.api.dispatcher.attempts import Attempts
 from services.api.dispatcher.behind import Room
 from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
@@ -38,8 +38,8 @@ def around(catalog: Catalog, erasures: Erasures | None = None, **more: Any) -> A
     settings = more.get("settings", DispatcherSettings())
     usual: dict[str, Any] = {
         "settings": settings, "catalog": catalog, "erasures": erasures or Erasures(catalog), "affairs": Affairs(settings.partitions),
-        "client": Client(()), "now_ms": lambda: 3_000, "draw": lambda: 0.5, "disable": lambda *_: None, "say": lambda _: None,
-        "room": Room(settings),
+        "client": Client(settings), "now_ms": lambda: 3_000, "draw": lambda: 0.5, "disable": lambda *_: None, "say": lambda _: None,
+        "room": Room(settings), "attempts": Attempts(settings),
     }  # fmt: skip
     return Around(**(usual | more))
 
@@ -89,6 +89,7 @@ class Dispatching:
         await self.desk.open()
         await self.follower.settled()
         self.desk.replay()
+        await asyncio.sleep(0)  # what is closed before it has begun is complained of
 
     async def replay(self, from_ms: int, to_ms: int, *, ids: list[str] | None = None, endpoint_id: str = "e") -> Replay:
         """Ask for a replay, as the API does, and return what becomes of it."""
@@ -197,7 +198,14 @@ class Dispatching:
 @asynccontextmanager
 async def dispatching(kafka: str, *, draw: float = 0.5, **more: Any) -> AsyncIterator[Dispatching]:
     """Give a desk, open, and its receiver; the topics are its own."""
-    settings = DispatcherSettings(kafka=kafka, topic_prefix=f"d{uuid.uuid4().hex[:8]}-", partitions=1, dispatcher_record_every_ms=5, **more)
+    usual: dict[str, Any] = {
+        "webhook_allow": "127.0.0.1/32",
+        "kafka": kafka,
+        "topic_prefix": f"d{uuid.uuid4().hex[:8]}-",
+        "partitions": 1,
+        "dispatcher_record_every_ms": 5,
+    }
+    settings = DispatcherSettings.model_validate(usual | more)
     await ensure_topics(settings)
     scene = Dispatching(settings, draw)
     app = web.Application()
@@ -206,7 +214,7 @@ async def dispatching(kafka: str, *, draw: float = 0.5, **more: Any) -> AsyncIte
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     scene.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    async with Client((ip_network("127.0.0.1/32"),)) as scene.client:
+    async with Client(settings) as scene.client:
         await scene.follower.start()
         await scene.open()
         try:

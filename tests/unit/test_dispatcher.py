@@ -24,6 +24,7 @@ from schemas.erasures import Erased, Erasures, encode_erased
 from schemas.identity import hash_of
 from schemas.instants import iso
 from services.api.dispatcher.addresses import refused
+from services.api.dispatcher.attempts import Attempts
 from services.api.dispatcher.behind import Room
 from services.api.dispatcher.client import signed_headers
 from services.api.dispatcher.desk import Desk
@@ -73,6 +74,12 @@ def test_the_schedule(attempts: int, draw: float, retry_after_s: float) -> None:
     assert found >= planned * 0.9 - 1e-9
     assert found >= min(retry_after_s, MOST_RETRY_AFTER_S)
     assert found <= max(planned * 1.1 + 1e-9, MOST_RETRY_AFTER_S)
+
+
+def test_the_operator_says_how_long_a_receiver_may_ask_to_be_left_alone() -> None:
+    """A Retry-After beyond the limit is cut to it, and never below the schedule."""
+    assert delay_s(1, 0.5, 1e6, SCHEDULE_S, 60.0) == 60.0
+    assert delay_s(2, 0.5, 1e6, SCHEDULE_S, 60.0) == SCHEDULE_S[2]
 
 
 def endpoint(**changes: Any) -> Endpoint:
@@ -222,9 +229,9 @@ def verified(secret: str, headers: dict[str, str]) -> bool:
         return False
 
 
-def delivery(number: int, customer: str, endpoint_id: str = "e") -> Delivery:
+def delivery(number: int, customer: str, endpoint_id: str = "e", tenant: str = "t") -> Delivery:
     """A pending delivery."""
-    return Delivery(f"d{number}", "t", endpoint_id, customer, "entered", "now", b"{}", number, 0)
+    return Delivery(f"d{number}", tenant, endpoint_id, customer, "entered", "now", b"{}", number, 0)
 
 
 def test_a_delivery_keeps_its_id_and_its_bytes() -> None:
@@ -303,6 +310,57 @@ def test_a_failing_customer_holds_up_nobody_else() -> None:
     queues.landed(first)
     (other,) = queues.ready(0)
     assert other.customer_id == "b"
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["loud", "quiet"]), st.sampled_from("efgh")), min_size=1, max_size=40),
+    st.integers(1, 6),
+    st.lists(st.integers(0, 40), min_size=100, max_size=100),
+)
+def test_attempts_over_all_endpoints_and_partitions_are_bounded(added: list[tuple[int, str, str]], limit: int, luck: list[int]) -> None:
+    """Whatever is pending where: never more under way than allowed, who was refused is told when one is over, and everything ends."""
+    attempts, told = Attempts(DispatcherSettings(dispatcher_attempts=limit, tenant_share=0.5)), {0, 1, 2}
+
+    def looking(number: int) -> Queues:
+        def look() -> None:
+            told.add(number)
+
+        return Queues(5, lambda tenant: attempts.begin(tenant, look), attempts.over)
+
+    desks = [looking(number) for number in range(3)]
+    for number, (partition, tenant, endpoint_id) in enumerate(added):
+        desks[partition].add(delivery(number, f"c{number}", endpoint_id, tenant))
+    flying: list[tuple[Queues, Delivery]] = []
+    fates = iter(luck)
+    while any(desk.pending for desk in desks):
+        for number in sorted(told):
+            told.discard(number)
+            flying += [(desks[number], one) for one in desks[number].ready(0)]
+        assert attempts.under_way == len(flying) <= limit
+        assert flying, "deliveries are pending and nobody will ever try them"
+        desk, one = flying.pop(next(fates, 0) % len(flying))
+        desk.done(one)
+        desk.landed(one)
+        told.add(desks.index(desk))
+    assert attempts.under_way == 0
+
+
+def test_a_tenants_slow_endpoints_take_turns_and_leave_others_theirs() -> None:
+    """Its many endpoints share what a tenant may have under way; another tenant's attempt begins at once; all is given back by who ends."""
+    attempts = Attempts(DispatcherSettings(dispatcher_attempts=8, tenant_share=0.5))
+    queues = Queues(5, lambda tenant: attempts.begin(tenant, lambda: None), attempts.over)
+    for number in range(40):
+        queues.add(delivery(number, f"c{number}", "efgh"[number % 4], "loud"))
+    first = list(queues.ready(0))
+    assert [one.endpoint_id for one in first] == ["e", "e", "e", "e"]
+    queues.add(delivery(40, "c", "e", "quiet"))
+    assert [one.tenant for one in queues.ready(0)] == ["quiet"]
+    for one in first:
+        queues.done(one)
+        queues.landed(one)
+    assert {one.endpoint_id for one in queues.ready(0)} == {"f"}
+    queues.ground()
+    assert attempts.under_way == 0
 
 
 def test_a_tenants_many_endpoints_leave_room_for_anothers() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from schemas.catalog import Catalog, Endpoint
 from schemas.definitions import (
@@ -20,6 +21,7 @@ from schemas.definitions import (
     TenantPut,
     encode_definition,
 )
+from schemas.endpoints import KEPT_DELETED
 from schemas.instants import iso
 from services.api.dispatcher.desk import Desk
 from services.api.dispatcher.queues import Queues
@@ -127,6 +129,22 @@ def test_nothing_is_queued_of_a_time_in_which_an_endpoint_was_off(acts: list[str
     }).encode())  # fmt: skip
     wanted = off_ms is None and decided_ms >= 100 and not any(start <= decided_ms < end for start, end in spans)
     assert (desk.pending, desk.read_to) == (int(wanted), 1)
+
+
+def test_of_deleted_endpoints_so_many_are_known_and_no_more() -> None:
+    """Whoever makes and deletes endpoints for ever fills no memory; those in force stay, and so do the last that were deleted."""
+    catalog = catalog_with_endpoint()
+    for number in range(KEPT_DELETED + 3):
+        assert told(catalog, replace(PUT, endpoint_id=f"e{number}")) == 200
+        assert told(catalog, EndpointDeleted(tenant="t", at_ms=1, endpoint_id=f"e{number}")) == 200
+    known = catalog.endpoints["t"]
+    assert known.keys() == {"e"} | {f"e{number}" for number in range(3, KEPT_DELETED + 3)}
+    assert [endpoint.id for endpoint in catalog.endpoints_of("t")] == ["e"]
+    assert (
+        told(catalog, EndpointDeleted(tenant="t", at_ms=1, endpoint_id="e0"))
+        == told(catalog, EndpointDeleted(tenant="t", at_ms=1, endpoint_id="e9"))
+        == 404
+    )
 
 
 def test_the_turn_of_an_endpoint_that_is_off_comes_at_once() -> None:

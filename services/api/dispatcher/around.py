@@ -9,6 +9,7 @@ from schemas.affairs import Affair, Affairs
 from schemas.catalog import Catalog, Endpoint
 from schemas.definitions import DisabledReason
 from schemas.erasures import Erasures
+from services.api.dispatcher.attempts import Attempts
 from services.api.dispatcher.behind import Room
 from services.api.dispatcher.client import Client
 from services.api.dispatcher.settings import DispatcherSettings
@@ -28,3 +29,4 @@ class Around:
     disable: Callable[[Endpoint, DisabledReason], None]
     say: Callable[[Affair], None]
     room: Room
+    attempts: Attempts

@@ -20,7 +20,6 @@ from services.kit.limits import Budget, Full
 
 log = logging.getLogger(__name__)
 
-_SLICE: Final = 1_000
 _IDLE_S: Final = 0.5
 _LOST: Final = (KafkaError, OSError, TimeoutError)
 
@@ -113,7 +112,7 @@ class Behind:
         start = min(self.places.values())
         consumer.seek(self._tp, start)
         consumer.resume(self._tp)
-        records = (await consumer.getmany(self._tp, timeout_ms=500, max_records=_SLICE)).get(self._tp, [])
+        records = (await consumer.getmany(self._tp, timeout_ms=500, max_records=self._settings.dispatcher_read_records)).get(self._tp, [])
         consumer.pause(self._tp)
         # Behind the last record there may be markers of transactions. From here on nothing is awaited: what is queued and where
         # everybody is must be written together.

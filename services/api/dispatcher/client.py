@@ -22,11 +22,9 @@ from standardwebhooks import Webhook
 
 from schemas.catalog import Endpoint
 from schemas.instants import iso
-from services.api.dispatcher.addresses import Network, refused
+from services.api.dispatcher.addresses import refused
 from services.api.dispatcher.allowed import WebhookSettings
 
-TIMEOUT_S: Final = 15.0
-MAX_REPLY_BYTES: Final = 65_536
 _GONE: Final = 410
 
 
@@ -68,14 +66,19 @@ def signed_headers(secrets: Sequence[str], message_id: str, at_ms: int, body: by
 class Client:
     """Posts webhooks. An async context manager; connections are kept and shared by all deliveries. `resolver` None asks the system."""
 
-    def __init__(self, allowed: Sequence[Network], *, timeout_s: float = TIMEOUT_S, resolver: AbstractResolver | None = None) -> None:
-        self._allowed, self._resolver = allowed, resolver
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+    def __init__(self, settings: WebhookSettings, *, resolver: AbstractResolver | None = None) -> None:
+        self._settings, self._resolver = settings, resolver
+        self._timeout = aiohttp.ClientTimeout(total=settings.webhook_timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(
-            limit=0, limit_per_host=0, ttl_dns_cache=60, resolver=self._resolver, socket_factory=self._socket, keepalive_timeout=60
+            limit=0,  # one for each attempt, which whoever asks has bounded
+            limit_per_host=0,
+            ttl_dns_cache=60,
+            resolver=self._resolver,
+            socket_factory=self._socket,
+            keepalive_timeout=self._settings.webhook_idle_s,
         )
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=self._timeout, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
@@ -89,7 +92,7 @@ class Client:
     def _socket(self, address: Any) -> socket.socket:
         """Make the socket of a connection; this sees the address actually connected to, whatever a name resolved to before."""
         family, kind, protocol, _, where = address
-        if reason := refused(str(where[0]), self._allowed):
+        if reason := refused(str(where[0]), self._settings.webhook_allow):
             # The library tells of an error what its number's text says.
             raise RefusedAddress(errno.EACCES, f"not connected: {reason}")
         return socket.socket(family, kind, protocol)
@@ -113,10 +116,9 @@ class Client:
             status, error = None, _said(problem)[:300]
         return AttemptResult(status, int((time.perf_counter() - since) * 1000), error, retry_after_s)
 
-    @staticmethod
-    async def _drain(reply: aiohttp.ClientResponse) -> None:
+    async def _drain(self, reply: aiohttp.ClientResponse) -> None:
         """Read a short reply, so that its connection can be kept; close on a long one."""
-        left = MAX_REPLY_BYTES
+        left = self._settings.webhook_reply_bytes
         while left > 0:
             chunk = await reply.content.read(left)
             if not chunk:
@@ -150,7 +152,7 @@ def _retry_after(value: str | None, now_ms: int) -> float:
 async def send_test(endpoint: Endpoint, settings: WebhookSettings, now_ms: int) -> AttemptResult:
     """Send one signed delivery of type `webhook.test` at once, outside every queue."""
     body = f'{{"type":"webhook.test","timestamp":"{iso(now_ms)}","data":{{"endpoint_id":"{endpoint.id}","tenant":"{endpoint.tenant}"}}}}'
-    async with Client(settings.webhook_allow) as client:
+    async with Client(settings) as client:
         try:
             return await client.post(endpoint, f"msg_test_{endpoint.id}_{now_ms}", body.encode(), now_ms)
         finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, Final, NamedTuple
 
@@ -34,9 +35,7 @@ from services.kit.logs import die
 
 log = logging.getLogger(__name__)
 
-_BATCH: Final = 2_000
 _MOST_SLEEP_S: Final = 1.0
-_CLOSE_S: Final = 5.0
 
 
 class _Written(NamedTuple):
@@ -53,12 +52,15 @@ class Desk:
     def __init__(self, number: int, around: Around) -> None:
         self.number, self._around = number, around
         self._settings, self._catalog, self._erasures, self._now_ms = around.settings, around.catalog, around.erasures, around.now_ms
-        self._queues = Queues(self._settings.dispatcher_in_flight)
+        attempts = around.attempts
+        self._queues = Queues(self._settings.dispatcher_in_flight, lambda tenant: attempts.begin(tenant, self._look), attempts.over)
         self._replaying = Replaying(number, around, self._take)
         self._patience = Patience(number, int(self._settings.dispatcher_disable_after_s * 1_000), around.affairs, around.say)
         self._behind = Behind(number, self._settings, self._again, lambda: self._read_to or 0)
         self._read_to: int | None = None
         self._written_to: int | None = None
+        self._held: Counter[Name] = Counter()
+        """The room that each endpoint's deliveries take: until their end is written down, for so long they are held."""
         self._unwritten: dict[str, Delivery] = {}
         self._replan: list[Delivery] = []
         self._written_ms = 0
@@ -93,6 +95,7 @@ class Desk:
         self._producer = AIOKafkaProducer(
             **self._settings.kafka_options(),
             transactional_id=f"{self._settings.topic_prefix}rollcall-dispatcher-{self.number}",
+            transaction_timeout_ms=int(self._settings.dispatcher_transaction_timeout_s * 1000),
             compression_type="zstd",
             linger_ms=0,
         )
@@ -104,7 +107,7 @@ class Desk:
             self._behind.places = {(tenant, endpoint_id): offset for tenant, endpoint_id, offset in progress.behind}
             self._written_behind = dict(self._behind.places)
         for delivery in pending:
-            self._around.room.hold((delivery.tenant, delivery.endpoint_id))
+            self._hold((delivery.tenant, delivery.endpoint_id))
             self._queues.add(delivery)
             self._replaying.queued(delivery)
         self.cancel_erased()
@@ -135,17 +138,19 @@ class Desk:
         for task in trying:
             task.cancel()
         await asyncio.gather(*trying, return_exceptions=True)
+        self._queues.ground()
         self._closing.set()
-        for name, count in self._queues.held.items():
-            self._around.room.give_back(name, count)
         try:
-            async with asyncio.timeout(_CLOSE_S):
+            async with asyncio.timeout(self._settings.dispatcher_handover_s):
                 if self._recording is not None:
                     await self._recording
                 if self._producer is not None:
                     await self._producer.stop()
         except TimeoutError:
             log.warning("partition %s: closed without a last record; the next owner goes on from the one before", self.number)
+        for name, count in self._held.items():
+            self._around.room.give_back(name, count)
+        self._held.clear()
 
     def read(self, offset: int, document: bytes) -> None:
         """Take in the transition at an offset: one delivery for each endpoint that asked for it, none while its segment is paused."""
@@ -173,6 +178,7 @@ class Desk:
                 if self._pends(delivery.key):
                     continue
                 if self._around.room.take(name):
+                    self._held[name] += 1
                     self._queue(delivery)
                 else:
                     full.add(name)
@@ -183,6 +189,14 @@ class Desk:
         self._queues.add(delivery)
         self._replaying.queued(delivery)
 
+    def _hold(self, name: Name) -> None:
+        """Hold a delivery for which room is not asked."""
+        self._around.room.hold(name)
+        self._held[name] += 1
+
+    def _look(self) -> None:
+        self._wake.set()
+
     def _pends(self, key: str) -> bool:
         unwritten = self._unwritten.get(key)
         return key in self._memory if unwritten is None else unwritten.state == "pending"
@@ -191,7 +205,7 @@ class Desk:
         """Queue a delivery of a replay and say whether it was: not if it is on its way already, or its customer was erased."""
         if self._pends(delivery.id) or self._pends(delivery.key) or self._erased(decode_announced(delivery.transition)):
             return False
-        self._around.room.hold((delivery.tenant, delivery.endpoint_id))
+        self._hold((delivery.tenant, delivery.endpoint_id))
         self._queue(delivery)
         self._wake.set()
         return True
@@ -267,7 +281,13 @@ class Desk:
             return
         if self._patience.failed(endpoint, delivery.attempts[-1].at_ms):
             self._around.disable(endpoint, "failing")
-        wait_s = delay_s(len(delivery.attempts), self._around.draw(), result.retry_after_s, self._settings.dispatcher_schedule_s)
+        wait_s = delay_s(
+            len(delivery.attempts),
+            self._around.draw(),
+            result.retry_after_s,
+            self._settings.dispatcher_schedule_s,
+            self._settings.dispatcher_retry_after_s,
+        )
         if wait_s is None:
             self._end(delivery, "exhausted")
             return
@@ -281,7 +301,6 @@ class Desk:
         ENDED.labels(state).inc()
         self._unwritten[delivery.key] = delivery
         self._queues.done(delivery)
-        self._around.room.give_back((delivery.tenant, delivery.endpoint_id))
         self._replaying.ended(delivery)
 
     # ---- writing down
@@ -305,12 +324,13 @@ class Desk:
         read_to, waiting = self._read_to, dict(self._behind.places)
         # Encoded now: while they are being written some may end, and are written again by the next.
         written = [_Written(delivery, deliveries.encode(delivery), delivery.state == "pending") for delivery in states.values()]
-        for start in range(0, max(1, len(written)), _BATCH):
+        batch = self._settings.dispatcher_record_states
+        for start in range(0, max(1, len(written)), batch):
             # The progress that vouches for all of them is in the last one, after every state, and so are the steps of replays.
-            last = start + _BATCH >= len(written)
+            last = start + batch >= len(written)
             affairs = [encode_affair(step) for step in steps.values()] if last else []
             vouched, places = (read_to, waiting) if last else (self._written_to, self._written_behind)
-            await self._transact(written[start : start + _BATCH], affairs, vouched, places, now_ms)
+            await self._transact(written[start : start + batch], affairs, vouched, places, now_ms)
         self._written_to, self._written_ms, self._written_behind = read_to, now_ms, waiting
         for delivery in replan:
             if self._unwanted(delivery):
@@ -340,6 +360,14 @@ class Desk:
         failpoints.hit("dispatcher.after_transaction")
         for one, place in zip(states, places, strict=False):
             self._memory.wrote(one.delivery, place.offset, now_ms, pending=one.pending)
+            if not one.pending:
+                self._give_back((one.delivery.tenant, one.delivery.endpoint_id))
+
+    def _give_back(self, name: Name) -> None:
+        self._around.room.give_back(name)
+        self._held[name] -= 1
+        if not self._held[name]:
+            del self._held[name]
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:

@@ -14,6 +14,7 @@ from schemas.affairs import Affair, encode_affair
 from schemas.catalog import Endpoint
 from schemas.definitions import DisabledReason, EndpointDisabled, encode_definition
 from services.api.dispatcher.around import Around
+from services.api.dispatcher.attempts import Attempts
 from services.api.dispatcher.behind import Room
 from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
@@ -44,7 +45,7 @@ class Dispatcher(ConsumerRebalanceListener):
         self._settings, self._now_ms = settings, now_ms
         self._around = Around(
             settings, follower.catalog, erasures.erasures, affairs.affairs, client,
-            now_ms=now_ms, draw=draw, disable=self._disable, say=self._say, room=Room(settings),
+            now_ms=now_ms, draw=draw, disable=self._disable, say=self._say, room=Room(settings), attempts=Attempts(settings),
         )  # fmt: skip
         erasures.on_change(self._cancel_erased)
         follower.on_change(self._cancel_off)
@@ -109,7 +110,7 @@ class Dispatcher(ConsumerRebalanceListener):
         PENDING.set(self._pending)
         BEHIND.set(sum(desk.behind for desk in self._desks.values()))
         before = self._changes_of_hands
-        fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=1_000)
+        fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=self._settings.dispatcher_read_records)
         if before != self._changes_of_hands:
             # What was fetched may be from before a desk was opened anew: every desk goes on where it had got to.
             for desk in self._desks.values():

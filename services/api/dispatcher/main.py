@@ -40,14 +40,14 @@ async def _run(settings: DispatcherSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await when_reachable(lambda: ensure_topics(settings), what="dispatcher")
+    await when_reachable(lambda: ensure_topics(settings), what="dispatcher", timeout_s=settings.start_timeout_s)
     follower = Follower(settings)
-    await when_reachable(follower.start, what="dispatcher")
+    await when_reachable(follower.start, what="dispatcher", timeout_s=settings.start_timeout_s)
     erasures = ErasuresFollower(settings, follower.catalog)
-    await when_reachable(erasures.start, what="dispatcher")
+    await when_reachable(erasures.start, what="dispatcher", timeout_s=settings.start_timeout_s)
     affairs = AffairsFollower(settings)
-    await when_reachable(affairs.start, what="dispatcher")
-    async with Client(settings.webhook_allow) as client:
+    await when_reachable(affairs.start, what="dispatcher", timeout_s=settings.start_timeout_s)
+    async with Client(settings) as client:
         dispatcher = Dispatcher(settings, follower, erasures, affairs, client, now_ms=now_ms, draw=random.SystemRandom().random)
 
         async def readyz() -> tuple[int, Mapping[str, Any]]:

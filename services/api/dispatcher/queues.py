@@ -1,7 +1,8 @@
 """Who may be tried next: a pure state machine of queues, told what time it is.
 
 One queue for each endpoint and customer keeps the customer's order; only its head is ever tried. A head that failed waits for
-its time without holding up other customers, and an endpoint with too many attempts under way holds up only itself.
+its time without holding up other customers, and an endpoint with too many attempts under way holds up only itself. Where there
+is no room for another attempt of a tenant, its endpoints are served by turns.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ Lane = tuple[str, str, str]
 
 
 class Queues:
-    """Pending deliveries. Every delivery that is added is given out by `ready`, and again after `retry`, until `done`."""
+    """Pending deliveries. Every delivery that is added is given out by `ready`, and again after `retry`, until `done`.
 
-    def __init__(self, in_flight: int) -> None:
-        self._in_flight = in_flight
+    `begin` says whether a tenant may have one more attempt under way, and takes it; `over` gives it back.
+    """
+
+    def __init__(self, in_flight: int, begin: Callable[[str], bool] = lambda _: True, over: Callable[[str], None] = lambda _: None) -> None:
+        self._in_flight, self._begin, self._over = in_flight, begin, over
         self._lanes: dict[Lane, deque[Delivery]] = {}
         self._waiting: list[tuple[int, int, Lane]] = []
         self._backlog: dict[tuple[str, str], deque[Lane]] = {}
@@ -43,20 +47,26 @@ class Queues:
             self._wait(lane, delivery.next_ms)
 
     def ready(self, now_ms: int) -> Iterator[Delivery]:
-        """Give out every delivery whose turn and time have come, within the limit of each endpoint."""
+        """Give out every delivery whose turn and time have come, within the limit of each endpoint and of all of a tenant."""
         while self._waiting and self._waiting[0][0] <= now_ms:
             _, order, lane = heapq.heappop(self._waiting)
             if self._turns.get(lane) != order:
                 continue
             del self._turns[lane]
             self._backlog.setdefault(lane[:2], deque()).append(lane)
+        full: set[str] = set()
         for endpoint in list(self._backlog):
-            lanes = self._backlog[endpoint]
-            while lanes and self._flying.get(endpoint, 0) < self._in_flight:
+            lanes, tenant, before = self._backlog[endpoint], endpoint[0], self._flying.get(endpoint, 0)
+            while lanes and tenant not in full and self._flying.get(endpoint, 0) < self._in_flight:
+                if not self._begin(tenant):
+                    full.add(tenant)
+                    break
                 self._flying[endpoint] = self._flying.get(endpoint, 0) + 1
                 yield self._lanes[lanes.popleft()][0]
             if not lanes:
                 del self._backlog[endpoint]
+            elif self._flying.get(endpoint, 0) > before:
+                self._backlog[endpoint] = self._backlog.pop(endpoint)  # others are first next time
 
     def hasten(self, wanted: Callable[[str, str], bool], now_ms: int) -> None:
         """Have the next turn of all lanes of some customers (by tenant and id) come now."""
@@ -73,12 +83,20 @@ class Queues:
 
     def landed(self, delivery: Delivery) -> None:
         """An attempt is over, whatever came of it."""
+        self._over(delivery.tenant)
         endpoint = (delivery.tenant, delivery.endpoint_id)
         left = self._flying[endpoint] - 1
         if left:
             self._flying[endpoint] = left
         else:
             del self._flying[endpoint]
+
+    def ground(self) -> None:
+        """End all attempts: whoever made them is gone."""
+        for (tenant, _), count in self._flying.items():
+            for _ in range(count):
+                self._over(tenant)
+        self._flying.clear()
 
     def retry(self, delivery: Delivery) -> None:
         """Wait for `next_ms` before the head of its lane is tried again."""

@@ -29,7 +29,6 @@ from services.kit.kafka import hold
 
 log = logging.getLogger(__name__)
 
-_SLICE: Final = 1_000
 _SLACK_MS: Final = 600_000
 """A transition's record is stamped when it is written, a moment after it was decided, by a clock that may have been set meanwhile."""
 _IDLE_S: Final = 1.0
@@ -105,12 +104,17 @@ class Replaying:
             hold(consumer, [self._tp])
             while replays := self._open():
                 self._wake.clear()
+                self._forget()
                 if not any([await self._slice(consumer, replay, len(replays)) for replay in replays]):
                     await self._rest()
         finally:
             await consumer.stop()
-            known = {replay.asked.replay_id for replay in self._around.affairs.open_in(self._number)}
-            self._ways = {replay_id: way for replay_id, way in self._ways.items() if replay_id in known}
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forget the ways of replays that everybody knows to be done here."""
+        known = {replay.asked.replay_id for replay in self._around.affairs.open_in(self._number)}
+        self._ways = {replay_id: way for replay_id, way in self._ways.items() if replay_id in known}
 
     async def _slice(self, consumer: AIOKafkaConsumer, replay: Replay, sharing: int) -> bool:
         """Go on with one replay of several, and say whether there was anything to do."""
@@ -129,7 +133,8 @@ class Replaying:
         offset, queued, late = way.step.offset, 0, False
         consumer.seek(self._tp, offset)
         consumer.resume(self._tp)
-        records = (await consumer.getmany(self._tp, timeout_ms=500, max_records=_SLICE)).get(self._tp, []) if offset < way.end else []
+        most = self._around.settings.dispatcher_read_records
+        records = (await consumer.getmany(self._tp, timeout_ms=500, max_records=most)).get(self._tp, []) if offset < way.end else []
         consumer.pause(self._tp)
         # Behind the last record there may be markers of transactions, which are none. From here on nothing is awaited: what is
         # queued and how far that is must be written together.

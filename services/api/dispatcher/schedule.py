@@ -15,12 +15,15 @@ MOST_RETRY_AFTER_S: Final = 24 * 3600.0
 """A receiver may ask to be left alone for at most a day."""
 
 
-def delay_s(attempts: int, draw: float, retry_after_s: float = 0.0, schedule_s: Sequence[float] = SCHEDULE_S) -> float | None:
+def delay_s(
+    attempts: int, draw: float, retry_after_s: float = 0.0, schedule_s: Sequence[float] = SCHEDULE_S, most_retry_after_s: float = MOST_RETRY_AFTER_S
+) -> float | None:
     """Return the seconds until the next attempt after `attempts` have failed, None when there is none.
 
-    `draw` is a random number from 0 to 1; `retry_after_s` what the receiver asked for, which only lengthens the delay.
+    `draw` is a random number from 0 to 1; `retry_after_s` what the receiver asked for, which only lengthens the delay,
+    by `most_retry_after_s` at most.
     """
     if attempts >= len(schedule_s):
         return None
     planned_s = schedule_s[attempts] * (1 + JITTER * (2 * draw - 1))
-    return max(planned_s, min(retry_after_s, MOST_RETRY_AFTER_S))
+    return max(planned_s, min(retry_after_s, most_retry_after_s))

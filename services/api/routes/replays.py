@@ -11,6 +11,7 @@ from schemas.instants import DAY_MS, iso
 from services.api.auth import new_id
 from services.api.delivery_shapes import ReplayBody, ReplayPage, ReplayView
 from services.api.errors import Refused, unavailable
+from services.api.quotas import check_replays
 from services.api.rates import MANY_RECORDS
 from services.api.routes.common import AS_OF, past_instant
 from services.api.routes.webhooks import existing
@@ -24,6 +25,7 @@ async def ask(call: Call) -> Response:
     from_ms, to_ms = _span(call, body)
     if not endpoint.on:
         raise Refused(409, f"the endpoint is {endpoint.status}; POST /v1/webhooks/{endpoint.id}/resume before what it missed is replayed")
+    check_replays(call)
     ids = None if body.ids is None else list(dict.fromkeys(body.ids))
     replay_id, at_ms = new_id("rpl", call.desk.randomness), call.desk.now_ms()
     await call.desk.writer.tell(ReplayAsked(call.tenant, endpoint.id, replay_id, at_ms, from_ms, to_ms, ids), call.desk.affairs)
@@ -70,7 +72,7 @@ def _view(replay: Replay) -> ReplayView:
         asked_at=iso(asked.at_ms),
         from_=iso(asked.from_ms),
         to=iso(asked.to_ms),
-        ids=None if asked.ids is None else len(asked.ids),
+        ids=replay.named,
         queued=replay.queued,
         progress=replay.share,
         reason=next((step.reason for step in replay.steps.values() if step.reason), None),

@@ -124,7 +124,9 @@ async def delete(call: Call) -> Response:
 
 async def test(call: Call) -> Response:
     """Send a signed test delivery at once and show what came of it."""
-    found = await send_test(existing(call), call.desk.settings, call.desk.now_ms())
+    endpoint = existing(call)
+    with call.desk.testing.lent(call.tenant):
+        found = await send_test(endpoint, call.desk.settings, call.desk.now_ms())
     delivered = found.status is not None and 200 <= found.status < 300
     return answer(TestResult(delivered, found.status, found.duration_ms, found.error))
 
