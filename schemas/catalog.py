@@ -66,6 +66,8 @@ class Catalog:
         self.endpoints: dict[str, dict[str, Endpoint]] = {}
         self.revisions: dict[str, int] = {}
         """For each tenant the offset after the last record that changed who could be in a segment."""
+        self.declared: dict[str, int] = {}
+        """For each tenant the offset after the last attribute that was declared: what was stored before means something else since."""
         self._shelves: dict[str, Shelf] = {}
         self._declarations: dict[str, Declarations] = {}
         self._outcomes: OrderedDict[int, Outcome] = OrderedDict()
@@ -158,7 +160,7 @@ class Catalog:
             fold_endpoint(self.endpoints.setdefault(record.tenant, {}), record, MAX_ENDPOINTS)
         elif isinstance(record, AttributePut):
             if self._declarations[record.tenant].fold(record):
-                self.revisions[record.tenant] = offset + 1
+                self.revisions[record.tenant] = self.declared[record.tenant] = offset + 1
         elif self._shelves[record.tenant].fold(offset, record, self.rule_context(record.tenant)):
             self.revisions[record.tenant] = offset + 1
 

@@ -429,7 +429,7 @@ class Partition:
             customer.advance(now_ms, out)
             return customer, out
         row = customer.row if customer is not None else decode_row(slot.row or b"") if slot.row is not None else Row(-1)
-        row.deadline_ms = slot.deadline_ms
+        row.revision, row.deadline_ms = slot.revision, slot.deadline_ms
         former = None if customer is None else customer.live
         live = Live(plan, self._gathering.history(key, slot), min(now_ms, slot.deadline_ms), former)
         customer = slot.customer = Customer(tenant, customer_id, row, live)
@@ -454,15 +454,18 @@ class Partition:
                 self._gathering.write_row(key, slot)
         deadline_ms = customer.soonest_ms
         if deadline_ms < slot.deadline_ms or slot.deadline_ms <= now_ms:
-            slot.deadline_ms = deadline_ms
-            self._gathering.write_row(key, slot)
-            if deadline_ms < NEVER:
-                heapq.heappush(self._deadlines, (deadline_ms, key))
+            self._due_at(key, slot, deadline_ms)
         if out:
             self._gathering.put_out(key, slot, out)
         lives = self._lives
         lives[key] = slot
         lives.move_to_end(key)
+
+    def _due_at(self, key: bytes, slot: Slot, deadline_ms: int) -> None:
+        slot.deadline_ms = deadline_ms
+        self._gathering.write_row(key, slot)
+        if deadline_ms < NEVER:
+            heapq.heappush(self._deadlines, (deadline_ms, key))
 
     # ---- time and definitions
 
@@ -585,6 +588,7 @@ class Partition:
 
     def _forget(self) -> None:
         """Drop the live state of those not looked at for longest; all of it is in rows and chunks."""
+        self._sweeping.forget()
         while len(self._lives) > self._limits.live_customers:
             _, slot = self._lives.popitem(last=False)
             slot.customer = None

@@ -32,6 +32,20 @@ class Limits:
     events_per_customer: int = 50_000
 
 
+class News:
+    """What is new since a revision, for a customer who is in none of the segments that changed.
+
+    `plan` holds the segments that changed, those that depend on them, and what all of these depend on; of such a customer no other can
+    have changed by definitions. `settled`: the live segments that did not change; `live`: all of them.
+    """
+
+    def __init__(self, plan: Plan, whole: Plan, changed: Iterable[str]) -> None:
+        self.plan = plan
+        self.revision: int = whole.revision
+        self.live = frozenset(whole.segments)
+        self.settled = self.live.difference(changed)
+
+
 class Plans:
     """The compiled plan of each tenant, made anew when its segments change. Shared by all partitions of a process."""
 
@@ -41,6 +55,7 @@ class Plans:
         self._plans: dict[str, Plan] = {}
         self._facts: dict[str, Facts] = {}
         self._about: OrderedDict[tuple[str, str], Plan] = OrderedDict()
+        self._news: dict[str, tuple[int, int, News | None]] = {}
 
     def of(self, tenant: str) -> Plan:
         """Return the plan in force of a known tenant."""
@@ -59,6 +74,29 @@ class Plans:
         if len(self._about) > _ASKED_ABOUT:
             self._about.popitem(last=False)
         return known
+
+    def news(self, tenant: str, since: int) -> News | None:
+        """Return what is new since a revision of a known tenant; None where everything must be looked at, or a rank."""
+        revision, known = self.catalog.revisions[tenant], self._news.get(tenant)
+        if known is None or known[:2] != (revision, since):
+            known = self._news[tenant] = (revision, since, self._new(tenant, since))
+        return known[2]
+
+    def _new(self, tenant: str, since: int) -> News | None:
+        if self.catalog.declared.get(tenant, 0) > since:
+            return None
+        whole = self.of(tenant)
+        changed = [compiled for compiled in whole.segments.values() if compiled.segment.offset >= since]
+        ahead, found = list(changed), dict.fromkeys(changed)
+        while ahead:
+            for follower in ahead.pop().followers:
+                if follower not in found:
+                    found[follower] = None
+                    ahead.append(follower)
+        if any(compiled.ranks for compiled in found):
+            return None
+        needed = {other.id: other.segment for compiled in found for other in compiled.closure}
+        return News(self._compiled(tenant, needed.values()), whole, [compiled.id for compiled in changed])
 
     def draft(self, segment: Segment, now_ms: int) -> Plan:
         """Return the plan of a segment as it might be saved now, and of those that it depends on."""

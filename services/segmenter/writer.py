@@ -38,6 +38,12 @@ _DECIDE_MS: Final = 100.0
 _BESIDE: Final = 0.2
 """What deadlines and backfill may compute while live records wait, beside what these take; at least one slice."""
 
+_BEHIND_S: Final = 0.04
+"""What backfill and the like may compute for one transaction where records come: those that arrive meanwhile wait until it is written."""
+
+_QUIET_S: Final = 1.0
+"""Where no record has come for so long, a transaction may hold as much as one of records, for each costs some milliseconds of its own."""
+
 _REFRESH_EVERY_S: Final = 0.5
 """How often a slice of refreshes gets its turn while live records wait: what it finds is soon out of date again."""
 
@@ -76,9 +82,10 @@ def _nobody_listens(*, room: bool) -> None:
 
 @dataclass
 class Surroundings:
-    """What all pumps of a process share. `background` lets one slice of background work run at a time.
+    """What all pumps of a process share. `background` lets one slice of background work run at a time, be it of deadlines or of a question.
 
-    `behind`: the partitions whose live records wait; what can wait itself leaves the process to them.
+    `idle`: held by the partition whose idle work is next; so all of them together take turns with each question, however many there
+    are. `behind`: the partitions whose live records wait; what can wait itself leaves the process to them.
     """
 
     settings: SegmenterSettings
@@ -86,6 +93,7 @@ class Surroundings:
     metrics: Metrics
     now_ms: Callable[[], int]
     background: asyncio.Lock = field(default_factory=asyncio.Lock)
+    idle: asyncio.Lock = field(default_factory=asyncio.Lock)
     behind: set[int] = field(default_factory=set)
 
 
@@ -119,6 +127,7 @@ class Pump:
         self._again: list[bytes] = []
         self._refresh_next_s = 0.0
         self._next_commit_s = 0.0
+        self._came_s = -_QUIET_S
         self._tick_pace, self._sweep_pace, self._rank_pace, self._refresh_pace, self._drop_pace = (
             Pace(settings.segmenter_background_slice_ms) for _ in range(5)
         )
@@ -200,6 +209,7 @@ class Pump:
             chunk.start, chunk.records = expected, [record for record in chunk.records if record.offset >= expected]
         self._expected[chunk.topic] = chunk.end
         self._turns.add(chunk)
+        self._came_s = time.perf_counter()
         self._room()
         self._wake.set()
 
@@ -345,7 +355,7 @@ class Pump:
         """Backfill, and when there is none, refreshes: at least a slice, and no more than `beside_s` while live records wait."""
         core, since_s = self.core, self._computed_s
         while self._idle_work():
-            async with self._around.background:
+            async with self._around.idle, self._around.background:
                 now_ms = await self._now()
                 offset = self._around.definitions.catalog.offset
                 if self._swept_at != offset:
@@ -373,8 +383,12 @@ class Pump:
                             units.append(limit)
                 await asyncio.sleep(0)
             spent_s = self._computed_s - since_s
-            if spent_s > (beside_s if self._turns else self._group_s) or core.next_deadline_ms() <= self._around.now_ms():
+            if spent_s > (beside_s if self._turns else self._behind_s()) or core.next_deadline_ms() <= self._around.now_ms():
                 return
+
+    def _behind_s(self) -> float:
+        quiet = time.perf_counter() - self._came_s >= _QUIET_S
+        return self._group_s if quiet else min(self._group_s, _BEHIND_S)
 
     @contextmanager
     def _slice(self, pace: Pace | None = None) -> Iterator[list[int]]:

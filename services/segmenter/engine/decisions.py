@@ -158,6 +158,11 @@ class Customer:
         row.manual = {segment_id: entry for segment_id, entry in row.manual.items() if segment_id in plan.segments}
         row.revision = plan.revision
 
+    def hear(self, revision: int, now_ms: int, out: list[Transition]) -> None:
+        """Decide what is new up to a revision; the live state is under a plan of that alone, as of now, and no deadline has passed."""
+        self.decide(self.live.plan.segments.values(), now_ms, now_ms, DEFINITION, out)
+        self.row.revision = revision
+
     def _wait_for(self, segments: frozenset[str]) -> None:
         self._left_out = segments
         self.row.waiting = sorted(segments)

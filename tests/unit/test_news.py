@@ -1,0 +1,122 @@
+"""A sweep that looks at what is new alone: it says what a look at everything says, and what it leaves unwritten is known all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from schemas.instants import DAY_MS, iso
+from tests.support.simulation import Simulation
+
+NOW = 1_795_342_500_000
+TENANT = {"id": "demo", "timezone": "Europe/Paris", "currency": "EUR", "country": "FR"}
+PEOPLE = [str(number) for number in range(8)]
+
+
+def bought(times: int, last: str = "P14D") -> dict[str, Any]:
+    """At least so many checkouts of late."""
+    return {"metric": {"measure": "count", "event": "checkout", "window": {"last": last}}, "op": "gte", "value": times}
+
+
+REGULARS = {"id": "regulars", "rule": bought(2)}
+LOYAL = {"id": "loyal", "rule": {"all": [{"segment": "regulars"}, bought(3, "P30D")]}}
+LOW = {"id": "low", "rule": bought(1), "tier": {"family": "f", "level": 1}, "min_stay": "P3D"}
+HIGH = {"id": "high", "rule": bought(4), "tier": {"family": "f", "level": 2}}
+TOP = {"id": "top", "rule": bought(5, "P7D"), "tier": {"family": "f", "level": 3}}
+
+
+def _away_and_back(shop: Simulation) -> None:
+    shop.archive("low")
+    shop.bring_back("low")
+
+
+EDITS: dict[str, Callable[[Simulation], None]] = {
+    "new": lambda shop: shop.save({"id": "new", "rule": bought(3, "P20D")}),
+    "new on a list": lambda shop: shop.save({"id": "new", "rule": bought(99), "include": ["1", "stranger"]}),
+    "of one on whom another depends": lambda shop: shop.save({"id": "regulars", "rule": bought(3)}, replaces=1),
+    "wider, so that who is in another leaves it": lambda shop: shop.save(HIGH | {"rule": bought(2)}, replaces=1),
+    "out of the family": lambda shop: shop.save({"id": "high", "rule": bought(4)}, replaces=1),
+    "of a stay": lambda shop: shop.save({name: LOW[name] for name in ("id", "rule", "tier")}, replaces=1),
+    "above all": lambda shop: shop.save(TOP),
+    "away": lambda shop: shop.archive("high"),
+    "back": _away_and_back,
+    "of a rank": lambda shop: shop.save({"id": "best", "rule": {"rank": {"metric": bought(1)["metric"], "order": "desc", "top": 2}}}),
+    "of an attribute": lambda shop: shop.declare("shoe_size", "integer"),
+}
+
+
+def shop_of(live_customers: int) -> Simulation:
+    """Eight customers with none to seven checkouts; of each but those who are kept decoded, only rows and chunks."""
+    shop = Simulation(TENANT, NOW, live_customers=live_customers)
+    for segment in (REGULARS, LOYAL, HIGH, LOW):
+        shop.save(segment)
+    for number, name in enumerate(PEOPLE):
+        for place in range(number):
+            at = iso(NOW - (place * 3 + number) * DAY_MS)
+            shop.post({"type": "checkout", "event_id": f"{name}-{place}", "occurred_at": at, "total": "10.00", "customer_id": name})
+    return shop
+
+
+def told(shop: Simulation) -> list[tuple[Any, ...]]:
+    """What was published, customer by customer."""
+    return sorted(
+        (t["customer_id"], t["seq"], t["segment_id"], t["change"], t["at"], t["until"], t["cause"]["kind"], str(t["values"]))
+        for t in shop.transitions
+    )
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("late", [0, 1, 5])
+@pytest.mark.parametrize("edit", EDITS)
+def test_of_customers_at_rest_a_sweep_says_what_it_says_of_those_who_are_decoded(edit: str, late: int, *, restart: bool) -> None:
+    """At once or days later, also with an owner who begins after it: the same transitions then, and as time passes."""
+    shops = [shop_of(live_customers) for live_customers in (20_000, 0)]
+    for shop in shops:
+        shop.pass_to(NOW + late * DAY_MS)
+        EDITS[edit](shop)
+        if restart:
+            shop.restart()
+        shop.pass_to(NOW + 40 * DAY_MS)
+    assert told(shops[0]) == told(shops[1])
+    assert shops[0].memberships() == shops[1].memberships()
+
+
+def test_nothing_is_written_of_whom_a_definition_changes_nothing() -> None:
+    """Only of those who enter is a row; whoever takes the partition over knows that the others have been decided."""
+    shop = shop_of(0)
+    before, start = dict(shop.changelog), len(shop.transitions)
+    shop.save({"id": "new", "rule": bought(6, "P90D")})
+    assert {t["customer_id"] for t in shop.transitions[start:]} == {"6", "7"}
+    assert {key for key, value in shop.changelog.items() if before.get(key) != value} == {b"p", b"rdemo:6", b"rdemo:7"}
+    shop.restart()
+    shop.now_ms += 1
+    start = len(shop.transitions)
+    shop.post({"type": "checkout", "event_id": "x", "occurred_at": iso(NOW), "total": "10.00", "customer_id": "5"})
+    assert [(t["segment_id"], t["cause"]["kind"]) for t in shop.transitions[start:] if t["segment_id"] == "new"] == [("new", "event")]
+
+
+def test_who_enters_by_time_alone_is_looked_at_then() -> None:
+    """A bound of the new segment that is nearer than any other is written, and holds after a restart."""
+    shop = shop_of(0)
+    waiting = {"metric": {"measure": "days_since_last", "event": "checkout"}, "op": "gte", "value": 5}
+    shop.save({"id": "gone", "rule": {"all": [waiting, bought(1, "P1Y")]}})
+    shop.restart()
+    shop.pass_to(NOW + 6 * DAY_MS)
+    entered = {
+        t["customer_id"]: t["at"]
+        for t in shop.transitions
+        if t["segment_id"] == "gone" and t["change"] == "entered" and t["cause"]["kind"] == "clock"
+    }
+    assert entered == {str(number): iso(NOW + (5 - number) * DAY_MS) for number in range(1, 5)}
+
+
+def test_a_sweep_that_is_broken_off_looks_at_everybody_again() -> None:
+    """Nobody was told anything yet of whom nothing was written."""
+    shop = shop_of(0)
+    shop.save({"id": "new", "rule": bought(6, "P90D")}, sweep=False)
+    shop.partition.sweep(shop.now_ms, 6)
+    shop.restart()
+    shop.sweep()
+    assert shop.members("new") == {"6", "7"}

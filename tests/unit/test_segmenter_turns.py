@@ -1,0 +1,141 @@
+"""What is not live takes turns: partitions that sweep with questions, and both with the records that come meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from statistics import median
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from schemas.instants import NEVER
+from services.segmenter import writer
+from services.segmenter.core import PartitionCore
+from services.segmenter.metrics import Metrics
+from services.segmenter.projection import Lane
+from services.segmenter.settings import SegmenterSettings
+from services.segmenter.steps import Step
+from services.segmenter.turns import Chunk
+from services.segmenter.writer import Pump, Surroundings
+
+_SLICE_S = 0.001
+
+
+def _compute() -> float:
+    """Compute for a millisecond, or longer where others have the processor; return how long."""
+    since_s = time.perf_counter()
+    while time.perf_counter() < since_s + _SLICE_S:
+        pass
+    return time.perf_counter() - since_s
+
+
+class Sweeping:
+    """The core of a partition whose sweep never ends, each slice of it a millisecond; how long it computed for each step is kept."""
+
+    number, clock_ms, ranks_due, stale = 0, 0, 0, 0
+
+    def __init__(self) -> None:
+        self.slices, self.steps_s = 0, [0.0]
+        self.offsets: dict[str, int] = {"checkouts": 0}
+        self.outcomes: dict[str, dict[str, int]] = {}
+
+    def next_deadline_ms(self) -> int:
+        """Return never."""
+        return NEVER
+
+    def drops_due(self, now_ms: int) -> bool:
+        """Nothing is too old."""
+        return False
+
+    def waits_for(self, topic: str, records: Any) -> int:
+        """Return nothing."""
+        return 0
+
+    def apply(self, topic: str, records: Any, now_ms: int) -> None:
+        """Take records in."""
+        self.offsets[topic] += len(records)
+
+    def apply_ahead(self, topic: str, tenant: str, records: Any, now_ms: int) -> None:
+        """Never happens: its records are of one tenant."""
+        raise AssertionError(tenant)
+
+    def pass_to(self, topic: str, end: int, sizes: Any) -> None:
+        """Never happens."""
+        raise AssertionError(topic)
+
+    def ahead(self, topic: str) -> dict[str, int]:
+        """Return nothing: nobody is ahead."""
+        return {}
+
+    undecided = 0
+
+    def sweep(self, now_ms: int, limit: int) -> bool:
+        """Compute for a millisecond."""
+        self.steps_s[-1] += _compute()
+        self.slices += 1
+        return True
+
+    def take(self) -> Step:
+        """Return a step, and begin the next."""
+        self.steps_s.append(0.0)
+        return Step()
+
+
+class Slow:
+    """Writes a step in ten milliseconds."""
+
+    async def write(self, step: Step) -> dict[int, int]:
+        """Wait."""
+        await asyncio.sleep(0.01)
+        return {}
+
+
+class Known:
+    """Definitions of which there is one."""
+
+    catalog = SimpleNamespace(offset=1)
+
+    async def reached(self, offset: int, timeout_s: float = 10.0) -> None:
+        """Return at once."""
+
+
+def pumps(count: int) -> tuple[list[Sweeping], list[Pump], Surroundings]:
+    """So many partitions of one process."""
+    around = Surroundings(SegmenterSettings(), Known(), Metrics(CollectorRegistry()), lambda: 1)
+    cores = [Sweeping() for _ in range(count)]
+    lane = SimpleNamespace(sent={}, began=lambda: None, taken=lambda: None, committed=lambda _: None)
+    return cores, [Pump(cast(PartitionCore, core), Slow(), cast(Lane, lane), around) for core in cores], around
+
+
+async def test_a_question_has_half_of_the_time_beside_any_number_of_sweeps() -> None:
+    """Each of its slices waits for one of theirs, not for one of each."""
+    cores, all_of_them, around = pumps(4)
+    for pump in all_of_them:
+        await pump.start()
+    while not all(core.slices for core in cores):
+        await asyncio.sleep(0)
+    before = sum(core.slices for core in cores)
+    for _ in range(50):
+        async with around.background:
+            _compute()
+        await asyncio.sleep(0)
+    meanwhile = sum(core.slices for core in cores) - before
+    for pump in all_of_them:
+        await pump.close()
+    assert 10 <= meanwhile <= 60
+
+
+async def test_where_records_come_a_sweep_fills_no_large_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes while one is written waits for 40 ms of rows and not for 200."""
+    monkeypatch.setattr(writer, "_QUIET_S", 3600.0)  # however slow the machine, the record has come just now
+    (core,), (pump,), _ = pumps(1)
+    pump.expect("checkouts", 0)
+    await pump.start()
+    pump.offer(Chunk("checkouts", 0, 1, [SimpleNamespace(offset=0, timestamp=0, key=None, value=None)], lambda: None))
+    while core.slices < 600:
+        await asyncio.sleep(0)
+    await pump.close()
+    assert 0.04 <= median(spent_s for spent_s in core.steps_s if spent_s) <= 0.1
