@@ -29,6 +29,7 @@ _TAIL: Final = 2_000
 """Offsets before a changelog's end in which its last progress is looked for first; four times as many each time after."""
 
 _DEAD: Final = "dead_lettered/"
+_PLACE: Final = ("topic", "partition", "offset")
 
 
 class Line(Struct):
@@ -117,10 +118,19 @@ async def _dead_letters(
         tp = TopicPartition(topics.dead_letters, number)
         async for record in between(consumer, tp, 0, (await consumer.end_offsets([tp]))[tp]):
             headers = {name: value.decode() for name, value in record.headers}
-            topic, partition = headers["topic"], int(headers["partition"])
-            if int(headers["offset"]) < progress[partition].offsets.get(topic, 0):
+            topic, partition, offset = counted_at(headers)
+            if offset < progress[partition].offsets.get(topic, 0):
                 found.setdefault((topic, partition), Counter())[headers["reason"]] += 1
     return found
+
+
+def counted_at(headers: Mapping[str, str]) -> tuple[str, int, int]:
+    """Return the topic, partition and offset at which a dead letter is an outcome.
+
+    That is where the record stood, unless partitions sent it on among themselves: then it was judged, and counted, where it arrived.
+    """
+    topic, partition, offset = headers["counted_at"].split("/") if "counted_at" in headers else (headers[name] for name in _PLACE)
+    return topic, int(partition), int(offset)
 
 
 async def _count(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> int:

@@ -135,7 +135,9 @@ class Relations:
             try:
                 return self._following(move, now_ms) if isinstance(move, Following) else self._links.decide(move, self._fact(move))
             except Refusal as refusal:
-                self._partition._gathering.dead_letter(origin.topic, origin.partition, origin, refusal)
+                partition = self._partition
+                counted_at = f"{partition._topics.moves}/{partition.number}/{record.offset}"
+                partition._gathering.dead_letter(origin.topic, origin.partition, origin, refusal, counted_at)
                 return "dead_lettered/" + refusal.reason
         self._partition._moved_to(now_ms)
         if isinstance(move, Leaving):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from random import Random
 from typing import Any
 
@@ -14,6 +15,7 @@ from schemas.instants import DAY_MS, iso
 from schemas.partitions import partition_of, record_key
 from schemas.projection import decode_homes
 from services.segmenter import links
+from services.segmenter.accounting import counted_at
 from services.segmenter.engine.row import Row
 from services.segmenter.rows import Progress, decode_progress, decode_row
 from tests.support.cluster import Cluster
@@ -119,6 +121,26 @@ def test_a_cycle_is_a_dead_letter_where_the_event_was(town: Cluster, merges: lis
     assert (headers["topic"], headers["reason"], headers["detail"]) == ("checkouts", "cycle", "/into: both ids mean the same customer already")
     assert headers["partition"] == str(town.home(merges[-1][0]))
     assert town.outcomes()["dead_lettered/cycle"] == 1
+
+
+def test_a_dead_letter_is_found_where_it_is_counted(town: Cluster) -> None:
+    """A merge that is refused where the tenant lives, a fact that is refused where it follows to, and one that is refused at home."""
+    told(
+        town, sale("a", "old"), merge("old", "new"), merge("new", "old"), sale("a", "old", total="6.00"), sale("b", "x"), sale("b", "x", total="6.00")
+    )
+    found = Counter((*counted_at(headers)[:2], "dead_lettered/" + headers["reason"]) for _, headers in town.dead_letters)
+    counted = Counter(
+        {
+            (topic, partition.number, outcome): count
+            for partition in town.partitions
+            for topic, outcomes in partition.outcomes.items()
+            for outcome, count in outcomes.items()
+            if outcome.startswith("dead_lettered")
+        }
+    )
+    assert found == counted
+    assert found.total() == 3
+    assert all(headers["topic"] == "checkouts" for _, headers in town.dead_letters), "what is told of its origin stays"
 
 
 def test_the_same_merge_again_is_a_duplicate(town: Cluster) -> None:
