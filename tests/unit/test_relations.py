@@ -208,6 +208,21 @@ def test_what_is_on_its_way_when_a_person_is_erased_does_not_arrive(town: Cluste
     assert town.members("two") == {new}, "two facts of the new life, and no other"
 
 
+def test_an_old_id_leads_to_the_new_life_once_it_is_heard_of_again(town: Cluster) -> None:
+    """Not by what is from before, nor by what is told of the other; also after a restart, and no more after another erasure."""
+    told(town, merge("old", "new"), erase("new"), sale("a", "old", NOW - 1))
+    assert town.redis == {}
+    told(town, sale("b", "new", NOW + 1))
+    assert "old" not in town.redis, "what is kept of it is a hash"
+    told(town, sale("c", "old", NOW + 1))
+    assert (town.redis["old"], town.members("two")) == ("new", {"new"})
+    town.restart(town.home("old"))
+    assert town.redis["old"] == "new"
+    told(town, erase("old", NOW + 10))
+    assert town.redis == {}
+    assert town.at_rest_in(b"old") == []
+
+
 def test_a_fact_that_was_sent_on_by_who_had_not_heard_of_the_erasure(town: Cluster) -> None:
     """It comes after the survivor was erased, and is from before all the same."""
     registry = partition_of(b"demo", 4)
