@@ -32,8 +32,8 @@ BROKEN: Final[dict[str, Broken]] = {
     # A 202 is given before Kafka has acknowledged.
     "answered-early": Broken(
         "services/ingest/routes.py",
-        "offsets = await self._sender.send(judged.parcels, judged.size_bytes)",
-        "offsets, self._unheard = {}, asyncio.ensure_future(self._sender.send(judged.parcels, judged.size_bytes))",
+        "offsets = await self._sender.send(judged.parcels, judged.size_bytes, key.tenant)",
+        "offsets, self._unheard = {}, asyncio.ensure_future(self._sender.send(judged.parcels, judged.size_bytes, key.tenant))",
         ("kafka-absent",),
         "were acknowledged, and",
     ),
