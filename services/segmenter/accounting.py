@@ -30,6 +30,7 @@ _TAIL: Final = 2_000
 """Offsets before a changelog's end in which its last progress is looked for first; four times as many each time after."""
 
 _DEAD: Final = "dead_lettered/"
+_PLACE: Final = ("topic", "partition", "offset")
 
 
 class Line(Struct):
@@ -122,8 +123,8 @@ async def _dead_letters(
         tp = TopicPartition(topics.dead_letters, number)
         async for record in between(consumer, tp, 0, (await consumer.end_offsets([tp]))[tp]):
             headers = {name: value.decode() for name, value in record.headers}
-            topic, partition = headers["topic"], int(headers["partition"])
-            if int(headers["offset"]) < reached(progress[partition], topic, record.key):
+            topic, partition, offset = counted_at(headers)
+            if offset < reached(progress[partition], topic, record.key):
                 found.setdefault((topic, partition), Counter())[headers["reason"]] += 1
     return found
 
@@ -137,6 +138,15 @@ async def _beyond(consumer: AIOKafkaConsumer, tp: TopicPartition, known: Progres
         else:
             waiting += 1
     return waiting, ahead
+
+
+def counted_at(headers: Mapping[str, str]) -> tuple[str, int, int]:
+    """Return the topic, partition and offset at which a dead letter is an outcome.
+
+    That is where the record stood, unless partitions sent it on among themselves: then it was judged, and counted, where it arrived.
+    """
+    topic, partition, offset = headers["counted_at"].split("/") if "counted_at" in headers else (headers[name] for name in _PLACE)
+    return topic, int(partition), int(offset)
 
 
 async def _count(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> int:

@@ -111,14 +111,15 @@ class Gathering:
         """Send bytes to a partition of an input topic."""
         self._step.forwards.append((topic, partition, key, value))
 
-    def dead_letter(self, topic: str, partition: int, record: Record, refusal: Refusal) -> None:
-        """Set a record aside with where it stood and why it was refused."""
+    def dead_letter(self, topic: str, partition: int, record: Record, refusal: Refusal, counted_at: str = "") -> None:
+        """Set a record aside with where it stood and why it was refused; `counted_at`: the place of its outcome, if that is another."""
         headers = [
             ("topic", topic.encode()),
             ("partition", str(partition).encode()),
             ("offset", str(record.offset).encode()),
             ("reason", refusal.reason.encode()),
             ("detail", str(refusal).encode()[:1000]),
+            *([("counted_at", counted_at.encode())] if counted_at else []),
         ]
         self._step.dead_letters.append((record.key, record.value or b"", headers))
 

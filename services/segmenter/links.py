@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from schemas.decoding import decode_event
 from schemas.errors import Refusal
 from schemas.facts import ERASE, Fact
 from services.segmenter.moves import Forgetting, Leaving, Pointing, Proposal
@@ -69,10 +70,11 @@ class Links:
         into = self._survivor(tenant, fact.body[0])
         if into == living:
             raise Refusal("both ids mean the same customer already", pointer="/into", reason="cycle")
-        self._link(tenant, living, link, into, fact, told)
+        self._link(tenant, living, link, into, fact, told, decode_event(move.origin.value).customer_id or "")
         return "applied"
 
-    def _link(self, tenant: str, living: str, link: Link, into: str, fact: Fact, told: bytes) -> None:
+    def _link(self, tenant: str, living: str, link: Link, into: str, fact: Fact, told: bytes, named: str) -> None:
+        """Merge `living` into another. `named`: the id that the event is about, which may be one that was merged before."""
         joined = self._links.get(self._post.name(tenant, into)) or Link()
         before = link.homes
         homes = [*joined.homes, *before, (self._post.home(tenant, living), self._post.hash(tenant, living))]
@@ -83,7 +85,8 @@ class Links:
         self._keep(tenant, living, Link(self._post.sealed(tenant, living, number, into), told))
         self._post.send_home(Leaving(self._post.read, tenant, living, into, number, fact))
         for home, hashed in before:
-            self._post.send(home, Pointing(self._post.read, tenant, hashed, into, number))
+            heard = named if hashed == self._post.hash(tenant, named) else ""
+            self._post.send(home, Pointing(self._post.read, tenant, hashed, into, number, heard))
 
     def _tell_all(self, tenant: str, living: str, link: Link, fact: Fact) -> None:
         number = self._next()

@@ -72,13 +72,17 @@ class Arriving(Struct, array_like=True, tag="arriving"):
 
 
 class Pointing(Struct, array_like=True, tag="pointing"):
-    """Whoever has this hash was merged before, and means `into` from now on."""
+    """Whoever has this hash was merged before, and means `into` from now on.
+
+    `customer_id` is told of an id that was erased, and then heard of again.
+    """
 
     definitions: int
     tenant: str
     hashed: bytes
     into: str
     number: int
+    customer_id: str = ""
 
 
 class Forgetting(Struct, array_like=True, tag="forgetting"):

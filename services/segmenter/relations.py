@@ -135,7 +135,9 @@ class Relations:
             try:
                 return self._following(move, now_ms) if isinstance(move, Following) else self._links.decide(move, self._fact(move))
             except Refusal as refusal:
-                self._partition._gathering.dead_letter(origin.topic, origin.partition, origin, refusal)
+                partition = self._partition
+                counted_at = f"{partition._topics.moves}/{partition.number}/{record.offset}"
+                partition._gathering.dead_letter(origin.topic, origin.partition, origin, refusal, counted_at)
                 return "dead_lettered/" + refusal.reason
         self._partition._moved_to(now_ms)
         if isinstance(move, Leaving):
@@ -155,9 +157,20 @@ class Relations:
         partition, key = self._partition, record_key(tenant, customer_id)
         if origin.topic == partition._topics.manual_entries:
             entry = decode_manual(origin.value)
-            entry.customer_id = customer_id
-            return self.entry_met(origin.topic, origin, entry, move.heard_ms) or partition._entry(key, entry, now_ms)
-        return partition._fact(origin.topic, origin, key, tenant, customer_id, self._fact(move), now_ms, move.number)
+            told_of, entry.customer_id = entry.customer_id, customer_id
+            outcome = self.entry_met(origin.topic, origin, entry, move.heard_ms) or partition._entry(key, entry, now_ms)
+        else:
+            told_of = decode_event(origin.value).customer_id or ""
+            outcome = partition._fact(origin.topic, origin, key, tenant, customer_id, self._fact(move), now_ms, move.number)
+        if outcome == "applied":
+            self._heard_again(tenant, told_of, customer_id, partition._slots[key].customer.row.erasure)
+        return outcome
+
+    def _heard_again(self, tenant: str, told_of: str, customer_id: str, erasure: Erasure | None) -> None:
+        """Have an id of a person who was erased lead to the new life, for somebody has named it since."""
+        if erasure is not None:
+            move = Pointing(self._post.read, tenant, self._post.hash(tenant, told_of), customer_id, erasure.number, told_of)
+            self._post.send(self._post.home(tenant, told_of), move)
 
     def _fact(self, move: Following | Proposal) -> Fact:
         """Return the fact that a move comes from, as it was first heard of."""
@@ -288,9 +301,12 @@ class Relations:
     def _point(self, move: Pointing) -> None:
         name = move.tenant.encode() + b":" + move.hashed
         stone = self.stones.named(name)
+        if stone is not None and move.customer_id and (stone.erasure is None or stone.erasure.number <= move.number):
+            stone.customer_id = move.customer_id
+            self.stones.stay(record_key(move.tenant, move.customer_id))
         # One that was erased cannot be sealed anew without its name, and leads on by way of whom it meant.
         if stone is not None and stone.customer_id:
-            stone.number = move.number
+            stone.number = max(stone.number, move.number)
             stone.into = self._post.sealed(move.tenant, stone.customer_id, move.number, move.into)
             self.stones.keep(name, stone)
             self._partition._gathering.touch(record_key(move.tenant, stone.customer_id))

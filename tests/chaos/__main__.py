@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--broken", choices=sorted(BROKEN), metavar="NAME", help="a build that is broken on purpose: " + ", ".join(BROKEN))
     arguments = parser.parse_args()
     if arguments.broken:
-        return _broken(arguments.broken, arguments.seed)
+        return _broken(arguments.broken, arguments.seed, arguments.rate)
     names = arguments.only or list(FAULTS)
     print(f"seed {arguments.seed}; the plan:", ", ".join(name for _, name in itertools.islice(plan(arguments.seed, names), len(names))), flush=True)
     folder = (_RESULTS / f"seed-{arguments.seed}").absolute()
@@ -48,12 +48,12 @@ def main() -> int:
     return 1 if result.violations_in_all else 0
 
 
-def _broken(name: str, seed: int) -> int:
+def _broken(name: str, seed: int, per_s: int) -> int:
     """Run against a broken build; ends with 0 when the suite noticed."""
     folder = (_RESULTS / f"broken-{name}").absolute()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    said = noticed(name, folder, seed, _say)
+    said = noticed(name, folder, seed, per_s, _say)
     for server in ("kafka", "valkey"):
         shutil.rmtree(folder / server, ignore_errors=True)
     print(*said, sep="\n")

@@ -15,7 +15,6 @@ from tests.chaos.scene import scene
 
 _SOURCES: Final = ("services", "schemas")
 _HERE: Final = Path(__file__).parents[2]
-_PER_S: Final = 1_000
 _SESSION_S: Final = 6.0
 
 
@@ -123,12 +122,12 @@ def build(broken: Broken, folder: Path) -> Path:
     return folder
 
 
-def noticed(name: str, folder: Path, seed: int, say: Callable[[Made], object]) -> list[str]:
+def noticed(name: str, folder: Path, seed: int, per_s: int, say: Callable[[Made], object]) -> list[str]:
     """Run the faults of a broken build under load, each once, and return the violations that were noted."""
     broken = BROKEN[name]
     root = build(broken, folder / "broken")
     try:
-        with scene(folder, seed=seed, per_s=_PER_S, session_s=_SESSION_S, root=root) as found:
+        with scene(folder, seed=seed, per_s=per_s, session_s=_SESSION_S, root=root) as found:
             return run(found, seed, broken.faults, say, rounds=1).violations
     except (AssertionError, TimeoutError) as error:
         return [f"nothing could begin: {error}"]

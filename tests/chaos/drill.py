@@ -59,6 +59,7 @@ class Result(Struct):
     outcomes: dict[str, int]
     transitions: int
     transitions_repeated: int
+    causes: dict[str, int]
     webhook_attempts: int
     webhook_repeats: int
     webhooks_missing: int
@@ -117,6 +118,7 @@ def run(scene: Scene, seed: int, names: Sequence[str], say: Callable[[Made], obj
         outcomes=judge.outcomes,
         transitions=len(judge.ledger.told),
         transitions_repeated=judge.ledger.repeated,
+        causes=dict(judge.ledger.causes),
         webhook_attempts=judge.deliveries.attempts,
         webhook_repeats=judge.deliveries.repeats,
         webhooks_missing=len(judge.deliveries.missing()),

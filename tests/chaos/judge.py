@@ -21,7 +21,7 @@ from services.segmenter.accounting import Line, account, totals
 from services.segmenter.rows import PROGRESS, decode_progress, decode_row
 from tests.chaos.ledger import Customer, Deliveries, Ledger, Violations
 from tests.chaos.scene import Scene
-from tests.chaos.town import SEGMENTS, TENANTS
+from tests.chaos.town import FLEETING, SEGMENTS, TENANTS
 from tests.support.services import PARTITIONS, wait_for
 
 _PATIENCE_S: Final = 20.0
@@ -50,6 +50,7 @@ class Judge:
         """Compare while the load rests; `everyone`: all customers, lists, counts and rows, and each record counted."""
         scene = self._scene
         touched = scene.book.take_touched()
+        self.ledger.erased = scene.book.erased
         if everyone:
             known = [(tenant["id"], customer) for tenant in TENANTS for customer in sorted(scene.book.known(tenant["id"]))]
             # Those beyond are looked at in the lists alone, which name everyone.
@@ -87,24 +88,35 @@ class Judge:
     def _asked(self, customer: Customer) -> Any:
         tenant, name = customer
         response = self._scene.ask(tenant, "GET", f"/v1/customers/{name}/segments")
-        return None if response is None or response.status_code != 200 else response.json()
+        return None if response is None or response.status_code not in (200, 404) else response.json()
 
     def _fault(self, customer: Customer, answer: Any) -> str:
         """Say in what an answer differs from the judge, and from what was published; nothing when it does not."""
         if answer is None:
             return "no answer"
+        tenant, name = customer
+        survivor = self._scene.book.survivor(tenant, name)
+        if "segments" not in answer:
+            is_known = survivor in self._scene.book.known(tenant)
+            return f"unknown, and by the judge {survivor}" if is_known else ""
         shown = {segment["id"] for segment in answer["segments"]}
-        expected = self._scene.book.expected(*customer, parse_instant(answer["as_of"]))
+        expected = self._scene.book.expected(tenant, name, parse_instant(answer["as_of"]))
+        if expected is None:
+            return f"in {sorted(shown)}, and unknown to the judge"
         if shown != expected:
             return f"in {sorted(shown)} as of {answer['as_of']}, and by the judge in {sorted(expected)}"
-        published = self.ledger.members.get(customer, set())
+        if answer.get("merged_into", name) != survivor:
+            return f"answered as {answer.get('merged_into', name)}, and by the judge {survivor}"
+        if name != survivor and (left := self.ledger.members.get(customer)):
+            return f"merged into {survivor}, and by what was published still in {sorted(left)}"
+        published = self.ledger.members.get((tenant, survivor), set())
         return "" if published == shown else f"in {sorted(shown)}, and by what was published in {sorted(published)}"
 
     def _lists(self) -> None:
-        """Every list and count; of `here`, which changes from one moment to the next, only customer by customer above."""
+        """Every list and count; of what changes from one moment to the next, only customer by customer above."""
         for tenant in TENANTS:
             for segment in SEGMENTS:
-                if segment["id"] == "here":
+                if segment["id"] in FLEETING:
                     continue
                 for _ in range(_TRIES):
                     if not (fault := self._list(tenant["id"], segment["id"])):
@@ -125,7 +137,7 @@ class Judge:
             if page["next"] is None:
                 break
             cursor = {"cursor": page["next"]}
-        expected = {customer for customer in scene.book.known(tenant) if segment in scene.book.expected(tenant, customer, at_ms, only=segment)}
+        expected = {customer for customer in scene.book.known(tenant) if scene.book.expected(tenant, customer, at_ms, only=segment)}
         if count["count"] == len(shown) == len(expected) and set(shown) == expected:
             return ""
         differ = sorted(set(shown) ^ expected)[:5]
@@ -150,7 +162,7 @@ class Judge:
                 self.violations.note(f"accounting: {fault}")
         self.outcomes = dict(totals(lines))
         written, load = sum(line.accepted for line in lines if not line.topic.endswith(("manual-entries", "customer-moves"))), self._scene.load
-        if written < (accepted := load.sent["settled"] + load.sent["http"] + load.sent["kafka"] + load.poison):
+        if written < (accepted := sum(load.sent.values()) + load.poison):
             self.violations.note(f"accounting: {accepted} were acknowledged, and {written} have an outcome")
 
     # ---- 3 and 5
@@ -160,7 +172,7 @@ class Judge:
             self.ledger.take(partition, key, value or b"")
 
     def _feed(self, tenant: str) -> None:
-        """The change feed tells everything that was published of a tenant's customers, once, and nothing else."""
+        """The change feed tells everything that was published of a tenant's customers, once, and nothing else, and of nobody who was erased."""
         before = self._published(tenant)
         shown: list[str] = []
         after: dict[str, str] = {}
@@ -177,7 +189,7 @@ class Judge:
 
     def _published(self, tenant: str) -> set[str]:
         self._read_changes()
-        return {identifier for identifier, told in self.ledger.told.items() if told.customer[0] == tenant}
+        return {identifier for identifier, told in self.ledger.told.items() if told.customer[0] == tenant and not self.ledger.is_over(told)}
 
     def _pushed(self) -> None:
         """Wait until every transition that was published by now has been taken by its endpoint."""
@@ -208,6 +220,7 @@ class Judge:
         topic = self._scene.stack.topics.rows
         reader = _reader(self._scene, topic)
         seqs: dict[bytes, int] = {}
+        gone: set[bytes] = set()
         epochs: dict[int, int] = {}
         for partition, key, value in read_to_end(reader, topic):
             if key == PROGRESS and value is not None:
@@ -215,8 +228,11 @@ class Judge:
                 if epoch < epochs.get(partition, 0):
                     self.violations.note(f"changelog {partition}: epoch {epoch} was written after {epochs[partition]}")
                 epochs[partition] = epoch
-            elif key[:1] == b"r" and value is not None:
-                seq = decode_row(value).seq
+            elif key[:1] == b"r" and value is None:
+                gone.add(key[1:])
+            elif key[:1] == b"r":
+                gone.discard(key[1:])
+                seq = decode_row(value or b"").seq
                 if seq < seqs.get(key[1:], 0):
                     self.violations.note(f"changelog {partition}: a row of {key[1:]!r} with seq {seq} came after {seqs[key[1:]]}")
                 seqs[key[1:]] = seq
@@ -227,7 +243,8 @@ class Judge:
             last[key] = max(told.seq, last.get(key, 0))
         self._read_changes()
         for key, seq in last.items():
-            if seqs.get(key, 0) < seq:
+            # Whoever was merged or erased has no row; what is left of the id knows its number, and a next life begins with it.
+            if key not in gone and seqs.get(key, 0) < seq:
                 self.violations.note(f"changelog: the row of {key!r} is of seq {seqs.get(key, 0)}, and {seq} was published")
 
 

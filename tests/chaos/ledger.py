@@ -6,6 +6,7 @@ Violations are sentences; a run without any leaves the list empty.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -51,6 +52,10 @@ class Ledger:
         self.told: dict[str, Told] = {}
         self.members: dict[Customer, set[str]] = {}
         self.repeated = 0
+        self.causes: Counter[str] = Counter()
+        self.erased: set[Customer] = set()
+        """Who was erased at some time: told by whoever knows."""
+        self._ended: dict[Customer, int] = {}
         self._last: dict[Customer, tuple[int, str]] = {}
 
     def take(self, partition: int, key: bytes, value: bytes) -> None:
@@ -72,16 +77,26 @@ class Ledger:
         if change["at"] < at:
             self.violations.note(f"{customer}: seq {change['seq']} is of {change['at']}, the one before of {at}")
         self._last[customer] = (change["seq"], change["at"])
+        self.causes[kind := change["cause"]["kind"]] += 1
+        if kind == "erase":
+            self._ended[customer] = change["seq"]
         members, segment = self.members.setdefault(customer, set()), change["segment_id"]
         if (segment in members) is (change["change"] == "entered"):
             self.violations.note(f"{customer}: {change['change']} {segment} (seq {change['seq']}) follows the same")
         (members.add if change["change"] == "entered" else members.discard)(segment)
 
+    def is_over(self, told: Told) -> bool:
+        """Whether a transition is of a life that was erased: it may be pushed no more, and the feed does not tell it."""
+        if told.customer not in self.erased:
+            return False
+        # Of an id that was merged before, no exit tells of the erasure, and it has no other life.
+        return told.seq <= self._ended.get(told.customer, told.seq)
+
 
 class Deliveries:
     """What an endpoint of each tenant received, held to the ledger, which must have read at least as far.
 
-    Every transition must be taken at least once; the same id has the same bytes; a customer's first attempts are in the order of
+    Every transition must be taken at least once, unless its customer was erased; the same id has the same bytes; a customer's first attempts are in the order of
     `seq`; nobody is told of another tenant's.
     """
 
@@ -115,10 +130,12 @@ class Deliveries:
             self.violations.note(f"the endpoint of {tenant} was told of {customer}")
         if known.digest != digest(data):
             self.violations.note(f"{delivery} tells of {identifier} in other bytes than were published")
-        if known.seq != self._last.get(customer, 0) + 1:
-            self.violations.note(f"{customer}: seq {known.seq} was pushed after {self._last.get(customer, 0)}")
+        last = self._last.get(customer, 0)
+        # What was pending of a life that was erased is cancelled.
+        if known.seq <= last if customer in self._ledger.erased else known.seq != last + 1:
+            self.violations.note(f"{customer}: seq {known.seq} was pushed after {last}")
         self._last[customer] = max(known.seq, self._last.get(customer, 0))
 
     def missing(self) -> set[str]:
         """Return the transitions that no endpoint has taken."""
-        return self._ledger.told.keys() - self._taken
+        return {identifier for identifier in self._ledger.told.keys() - self._taken if not self._ledger.is_over(self._ledger.told[identifier])}

@@ -10,6 +10,8 @@ import json
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import aiohttp
@@ -108,6 +110,15 @@ class Load:
                     mine[partition] = max(offset, mine.get(partition, 0))
             self.sent[way] += len(documents)
         self._book.take(tenant, documents)
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Have `pause` wait for what somebody else sends meanwhile."""
+        self._opened(1)
+        try:
+            yield
+        finally:
+            self._opened(-1)
 
     def _opened(self, batches: int) -> None:
         # Kafka's acknowledgements are told to whichever thread asks for them.

@@ -33,6 +33,7 @@ def _details(result: Result) -> str:
     lines = [
         f"\n## Seed {result.seed}, {result.minutes:g} minutes, session timeout {result.session_s:g} s\n",
         f"Outcomes: {_listed(result.outcomes)}. Accepted: {_listed(result.accepted)}; poison: {result.poison}. ",
+        f"Transitions by cause: {_listed(result.causes)}. ",
         f"Restarts: {_listed(result.restarts)}. Most memory (MB): {_listed(result.largest_mb)}.\n",
         "| fault | lasted | all ready after | fresh event shown after | users saw | compared | violations |",
         "|---|---|---|---|---|---|---|",

@@ -77,7 +77,7 @@ class Scene:
         for tenant in TENANTS:
             self.until_shown(tenant["id"], [f"canary-{tenant['id']}-{number}" for number in range(_CANARIES)])
         self._settle(crowd)
-        for task in (self._app, self._clerk):
+        for task in (self._app, self._clerk, self._registrar):
             threading.Thread(target=task, daemon=True, name=task.__name__).start()
         self.load.start()
 
@@ -99,7 +99,7 @@ class Scene:
                 KeyPut(tenant=name, at_ms=now_ms(), key_id=name, name=name, scopes=list(SCOPES), sha256=hashlib.sha256(key.encode()).hexdigest()),
             ]
         )
-        causes = ["event", "clock", "definition", "profile", "manual", "correction"]
+        causes = ["event", "clock", "definition", "profile", "manual", "correction", "rank", "merge", "erase"]
         endpoint = self.must(name, "POST", "/v1/webhooks", {"url": self.receiver.url(name), "causes": causes})
         self.receiver.secrets[name] = endpoint["secret"]
         for segment in SEGMENTS:
@@ -208,6 +208,51 @@ class Scene:
                 self.load.accepted(tenant, [], offsets, "by hand")
                 self.book.choose(tenant, customer)
                 number += 1
+
+    def _registrar(self) -> None:
+        """Have one person after the other buy, turn out to be another one, and be forgotten; every third begins anew.
+
+        What of theirs counts depends on what was heard before an erasure and what after, so each step waits for the one before.
+        """
+        number = 0
+        while not self._stopping.wait(0.3):
+            number += 1
+            tenant, old, name = TENANTS[number % len(TENANTS)]["id"], f"leaving-{number}", f"left-{number}"
+            self._tell(tenant, self._bought(old, 1), self._bought(name, 2))
+            merge = {"type": "customer-merge", "event_id": "merge", "customer_id": old, "into": name, "occurred_at": iso(self.now_ms())}
+            self._until(tenant, old, self._tell(tenant, merge), 200)
+            self._tell(tenant, self._bought(old, 3))
+            erased_ms = self.now_ms()
+            erase = {"type": "customer-erase", "event_id": "erase", "customer_id": (old, name)[number % 2], "occurred_at": iso(erased_ms)}
+            self._until(tenant, name, self._tell(tenant, erase), 404)
+            self._tell(tenant, self._bought(old, 4, erased_ms), self._bought(name, 5, erased_ms))
+            if number % 3 == 0:
+                self._tell(tenant, self._bought(old, 6))
+
+    def _bought(self, customer: str, number: int, at_ms: int = 0) -> Json:
+        """A checkout that makes its customer one of the foremost."""
+        at = iso(at_ms or self.now_ms())
+        return {"type": "checkout", "event_id": f"bought-{number}", "customer_id": customer, "occurred_at": at, "total": "9000.00"}
+
+    def _tell(self, tenant: str, *documents: Json) -> str:
+        """Post again and again, while the load goes on, until all is accepted; return the position."""
+        while not self._stopping.is_set():
+            with self.load.under_way():
+                response = self.ask(tenant, "POST", "/v1/events", documents, service="ingest") if self.load.going else None
+                if response is not None and response.status_code == 202 and not response.json()["rejected"]:
+                    position: str = response.json()["position"]
+                    self.load.accepted(tenant, list(documents), decode_position(position, partitions=PARTITIONS), "people")
+                    return position
+            self._stopping.wait(0.1)
+        return ""
+
+    def _until(self, tenant: str, customer: str, position: str, status: int) -> None:
+        """Ask for somebody until the answer, with what was accepted in it, is what it has to be."""
+        while not self._stopping.is_set():
+            response = self.ask(tenant, "GET", f"/v1/customers/{customer}/segments", after=position)
+            if response is not None and response.status_code == status:
+                return
+            self._stopping.wait(0.1)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 Of a hundred documents some five are repeated word for word, five voided (some before they come), some carry an old or a future
 instant, one has no customer, and one comes a second time with other bytes that no rule looks at. Customers come and go: each has
-some fifty documents, however long the run.
+some fifty documents, however long the run. Of a thousand documents one says that a customer is another one, whose number is greater, while
+events of both go on; nobody is merged twice, so whoever is whom does not depend on the order in which that is heard.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _ACTIVE: Final = 300
 """Customers of each tenant at a time."""
 
 _EVENTS_PER_NEWCOMER: Final = 50
+_MERGES: Final = 0.001
 _HELD_BACK: Final = 60
 """How many documents later what was held back is sent: behind the void that came first, or again as a client's retry would."""
 
@@ -31,6 +33,7 @@ class Stream:
         self._draw = random.Random(seed)
         self._number = 0
         self._held: deque[tuple[int, str, Json]] = deque()
+        self._merged: set[tuple[str, int]] = set()
 
     def next(self, now_ms: int) -> tuple[str, Json]:
         """Return the next document and its tenant."""
@@ -64,6 +67,8 @@ class Stream:
         newest = number // _EVENTS_PER_NEWCOMER + _ACTIVE
         customer = f"c{newest - int(_ACTIVE * draw.random() ** 2)}"
         head = {"event_id": f"e{number}", "customer_id": customer, "occurred_at": iso(now_ms - self._late_ms())}
+        if draw.random() < _MERGES and (merge := self._merge(tenant["id"], newest)):
+            return {"event_id": f"e{number}", "occurred_at": iso(now_ms), **merge}
         kind = draw.random()
         if kind < 0.45:
             if draw.random() < 0.02:
@@ -100,6 +105,14 @@ class Stream:
             "total": f"{draw.randrange(1, 120)}.50",
             "items": [{"product_id": f"p{draw.randrange(50)}", "quantity": 1, "amount": "1.50"}],
         }
+
+    def _merge(self, tenant: str, newest: int) -> Json:
+        """Return who is whom, unless who was drawn is somebody else already."""
+        old, into = sorted(self._draw.sample(range(newest - _ACTIVE, newest + 1), 2))
+        if (tenant, old) in self._merged:
+            return {}
+        self._merged.add((tenant, old))
+        return {"type": "customer-merge", "customer_id": f"c{old}", "into": f"c{into}"}
 
     def _void(self, checkout: Json) -> Json:
         common = {name: checkout[name] for name in ("customer_id", "occurred_at", "store_id", "receipt_id")}

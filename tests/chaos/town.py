@@ -6,7 +6,8 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Final
 
-from tests.oracle import model
+from tests.oracle import answers, model
+from tests.oracle.answers import World
 
 Json = dict[str, Any]
 
@@ -28,6 +29,8 @@ def _counted(event: str, last: str | None, op: str, value: object, **metric: Any
 _REVENUE: Final = {"measure": "sum", "event": "checkout", "field": "total", "window": {"last": "P1M"}}
 _CHANNEL: Final = {"measure": "favourite", "event": "checkout", "field": "channel", "window": {"last": "P1M"}}
 _SPRING: Final = [{"field": "coupon_id", "op": "eq", "value": "SPRING"}]
+_SPENT: Final = {"measure": "sum", "event": "checkout", "field": "total", "window": {"last": "P14D"}}
+_CLICK, _REDEMPTION, _VISIT, _CHECKOUT = ({"event": event} for event in ("email-click", "coupon-redemption", "visit", "checkout"))
 
 SEGMENTS: Final[tuple[Json, ...]] = (
     {"id": "buyers", "rule": _counted("checkout", None, "gte", 1)},
@@ -48,32 +51,56 @@ SEGMENTS: Final[tuple[Json, ...]] = (
     {"id": "web", "rule": {"metric": _CHANNEL, "op": "eq", "value": "web"}},
     {"id": "core", "rule": {"all": [{"segment": "regulars"}, {"not": {"segment": "readers"}}]}},
     {"id": "chosen", "include": ["stranger"]},
+    {"id": "foremost", "rule": {"rank": {"metric": _SPENT, "order": "desc", "top": 30}}},
+    {"id": "tempted", "rule": {"sequence": {"first": _CLICK, "then": _REDEMPTION, "within": "P1D", "happens": True, "window": {"last": "P14D"}}}},
+    {"id": "lookers", "rule": {"sequence": {"first": _VISIT, "then": _CHECKOUT, "within": "PT10S", "happens": False, "window": {"last": "PT20S"}}}},
 )
+FLEETING: Final = frozenset(("here", "lookers"))
+"""Whose members change from one moment to the next, although nothing happens."""
+
+_RANKS_STAND_MS: Final = 3_000
+"""So long the judge takes a rank for what it was: finding one looks at everybody, and while nothing happens it hardly moves."""
 
 _SEEN: Final = frozenset(
-    ("type", "event_id", "customer_id", "occurred_at", "kind", "total", "channel", "store_id", "receipt_id", "coupon_id", "attributes")
+    ("type", "event_id", "customer_id", "occurred_at", "kind", "total", "channel", "store_id", "receipt_id", "coupon_id", "attributes", "into")
 )
 """The fields that a rule above, or a void, looks at: the book keeps no others, for a long run has millions of documents."""
 
 
 class Book:
-    """The judge's histories, and who was touched since the last look. Written by the load, read while it rests."""
+    """The judge's histories, and who was touched since the last look. Written by the load, read while it rests.
+
+    `erased`: everyone who was erased at some time, under each id.
+    """
 
     def __init__(self) -> None:
         self.histories = {tenant["id"]: model.History(tenant) for tenant in TENANTS}
         self.segments = {tenant["id"]: [{**segment, "include": [*segment.get("include", ())]} for segment in SEGMENTS] for tenant in TENANTS}
+        for history in self.histories.values():
+            for segment in SEGMENTS:
+                history.name(segment["id"], [*segment.get("include", ()), *segment.get("exclude", ())])
         self.touched: set[tuple[str, str]] = set()
+        self.erased: set[tuple[str, str]] = set()
         self.accepted = 0
+        self._ranks: dict[str, tuple[tuple[int, int], dict[str, list[str]]]] = {}
         self._lock = threading.Lock()
 
     def take(self, tenant: str, documents: Iterable[Json]) -> None:
         """Write down what was accepted."""
+        history = self.histories[tenant]
         with self._lock:
             for document in documents:
                 self.accepted += 1
-                if (customer := document.get("customer_id")) is not None:
-                    self.histories[tenant].add({name: value for name, value in document.items() if name in _SEEN})
-                    self.touched.add((tenant, customer))
+                if (customer := document.get("customer_id")) is None:
+                    continue
+                self.touched.add((tenant, customer))
+                if document["type"] == "customer-merge":
+                    self.touched.add((tenant, document["into"]))
+                elif document["type"] == "customer-erase":
+                    person = {(tenant, name) for name in history.ids_of(customer)}
+                    self.touched |= person
+                    self.erased |= person
+                history.add({name: value for name, value in document.items() if name in _SEEN})
 
     def choose(self, tenant: str, customer: str) -> None:
         """Write down that a customer was put on the manual list."""
@@ -81,18 +108,34 @@ class Book:
             listed = next(segment for segment in self.segments[tenant] if segment["id"] == "chosen")["include"]
             if customer not in listed:
                 listed.append(customer)
+            self.histories[tenant].name("chosen", [customer])
             self.touched.add((tenant, customer))
 
     def known(self, tenant: str) -> set[str]:
-        """Everyone of a tenant."""
-        listed = {name for segment in self.segments[tenant] for which in ("include", "exclude") for name in segment.get(which) or ()}
-        return self.histories[tenant].known | listed
+        """Everyone of a tenant, by the id that lives on."""
+        return self.histories[tenant].known
 
-    def expected(self, tenant: str, customer: str, at_ms: int, only: str = "") -> set[str]:
-        """The segments that a customer is in at an instant, by the judge; `only` one of them if it is named."""
-        segments, history = self.segments[tenant], self.histories[tenant]
-        asked = [segment for segment in segments if only in ("", segment["id"])]
-        return {segment["id"] for segment in asked if model.is_member(segment, history, customer, at_ms, segments)}
+    def survivor(self, tenant: str, customer: str) -> str:
+        """Whom an id means."""
+        return self.histories[tenant].survivor(customer)
+
+    def expected(self, tenant: str, customer: str, at_ms: int, only: str = "") -> set[str] | None:
+        """The segments that a customer is in at an instant, by the judge, `only` one of them if it is named; None for who is unknown."""
+        history, segments = self.histories[tenant], self.segments[tenant]
+        person = history.survivor(customer)
+        if person not in history.known:
+            return None
+        world = World(history, segments, {}, self._standing(tenant, at_ms))
+        return {segment["id"] for segment in segments if only in ("", segment["id"]) and answers.is_in(world, segment, person, at_ms)}
+
+    def _standing(self, tenant: str, at_ms: int) -> dict[str, list[str]]:
+        """Of whom each rank holds about an instant."""
+        moment = self.accepted, at_ms // _RANKS_STAND_MS
+        found = self._ranks.get(tenant)
+        if found is None or found[0] != moment:
+            world = World(self.histories[tenant], self.segments[tenant], {})
+            found = self._ranks[tenant] = moment, answers.standing(world, at_ms)
+        return found[1]
 
     def take_touched(self) -> set[tuple[str, str]]:
         """Return who was touched since the last time."""

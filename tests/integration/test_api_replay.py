@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from confluent_kafka import Producer
 
@@ -15,9 +16,9 @@ from schemas.affairs import MOST_OPEN
 from schemas.instants import iso
 from schemas.partitions import partition_of, record_key
 from schemas.transitions import Cause, Transition, encode_transition
-from tests.support.api import PARTITIONS, Api, fails, installed
+from tests.support.api import PARTITIONS, Api, fails, installed, patiently
 from tests.support.receiver import Receiver
-from tests.support.services import Stack
+from tests.support.services import Stack, wait_for
 from tests.support.waiting import wait_until
 
 HOOK = {"url": "https://example.com/"}
@@ -26,7 +27,7 @@ HOOK = {"url": "https://example.com/"}
 @pytest.fixture(scope="module")
 def api(kafka: str, valkey_url: str) -> Iterator[Api]:
     """An API that lets webhooks go to this machine."""
-    with installed(kafka, valkey_url, webhook_allow="127.0.0.1/32", api_replay_ids=3, api_replays=MOST_OPEN + 4) as found:
+    with installed(kafka, valkey_url, webhook_allow="127.0.0.1/32", api_replay_ids=20, api_replays=MOST_OPEN + 4) as found:
         yield found
 
 
@@ -115,12 +116,50 @@ def test_what_was_missed_in_a_pause_is_replayed_although_the_dispatcher_dies(api
     receiver.close()
 
 
+@pytest.mark.parametrize("place", ["api.before_write", "api.after_write"])
+def test_a_replay_that_was_asked_for_when_the_api_died_is_there_or_is_not(api: Api, stack: Stack, place: str, tmp_path: Path) -> None:
+    """Whoever got no answer reads whether it was taken down, and asks again where it was not: it is done once, and whole."""
+    receiver, failpoints = Receiver(), tmp_path / "failpoints"
+    failpoints.mkdir()
+    made = api.call("POST", "/v1/webhooks", {"url": receiver.url("campaign")}).json()
+    receiver.secrets["campaign"], path = made["secret"], f"/v1/webhooks/{made['id']}"
+    stack.extra["ROLLCALL_FAILPOINTS_DIR"] = str(failpoints)
+
+    def begin() -> None:
+        # Not ready, for no segmenter is there; what it says of replays is right as soon as it says anything.
+        stack.start("api", "services.api", "serve", wait=False)
+        wait_for(lambda: stack.get("api", "/healthz") is not None, what="the api to answer")
+
+    stack.start("dispatcher", "services.api", "dispatch")
+    begin()
+    told = announce(api, {"api.before_write": 100, "api.after_write": 200}[place], 20, 3)
+    wait_until(lambda: len(receiver.arrivals) == 20, 30)
+    (failpoints / place).write_text("kill")
+    url = f"http://127.0.0.1:{stack.ports['api']}{path}"
+    with pytest.raises(httpx.TransportError):
+        httpx.post(url + "/replay", json={"ids": list(told)}, headers={"Authorization": "Bearer all"})
+    assert stack.ended("api") == "killed by signal 9"
+    stack.end("api", gently=False)
+    begin()
+    known = patiently(lambda: httpx.get(url + "/replays", headers={"Authorization": "Bearer all"}), timeout_s=30).json()["replays"]
+    assert len(known) == (place == "api.after_write")
+    if not known:
+        assert httpx.post(url + "/replay", json={"ids": list(told)}, headers={"Authorization": "Bearer all"}).status_code == 202
+    wait_until(lambda: api.get(path + "/replays").json()["replays"][0]["status"] == "done", 30)
+    wait_until(lambda: len(receiver.arrivals) == 40, 30)
+    (replay,) = api.get(path + "/replays").json()["replays"]
+    assert replay["queued"] == 20
+    wait_until(lambda: [view["state"] for view in log_of(api, path)] == ["delivered"] * 40, 30)
+    assert (len(receiver.bodies), {len(bodies) for bodies in receiver.bodies.values()}) == (20, {1}), "each came twice, with the same bytes"
+    receiver.close()
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
         ({}, "/from"),
         ({"ids": []}, "/ids"),
-        ({"ids": ["a", "b", "c", "d"]}, "/ids"),
+        ({"ids": [f"trn_{number}" for number in range(21)]}, "/ids"),
         ({"ids": ["a"], "from": "2026-01-01T00:00:00Z"}, "/ids"),
         ({"ids": [1]}, "/ids/0"),
         ({"to": "2026-01-01T00:00:00Z"}, "/from"),

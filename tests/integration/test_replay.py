@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
+
+import pytest
 
 from schemas.definitions import EndpointPaused, EndpointResumed, SegmentPaused, SegmentPut
 from schemas.deliveries import delivery_id
@@ -158,3 +161,14 @@ async def test_whoever_was_erased_is_not_replayed(kafka: str) -> None:
             replay = await scene.replay(0, scene.now_ms, ids=named)
             await scene.until(lambda replay=replay: replay.done and len(scene.came) == 1)  # type: ignore[misc]
             assert (came(scene), replay.queued) == (ids([kept]), 1)
+
+
+async def test_a_desk_that_is_closed_at_once_has_begun_nothing(kafka: str, recwarn: pytest.WarningsRecorder) -> None:
+    """A partition that is lost in the moment in which it came leaves no work behind that nobody will ever do."""
+    async with dispatching(kafka) as scene:
+        await scene.desk.close()
+        await scene.open()
+        await scene.desk.close()
+        gc.collect()
+        assert [str(warning.message) for warning in recwarn if "never awaited" in str(warning.message)] == []
+        await scene.open()

@@ -55,6 +55,8 @@ class Town:
         # The judge takes what is refused for what it says, and makes nothing of it.
         if not any(outcome.startswith("dead_lettered/") and outcome not in JUDGED for outcome in came):
             assert came["applied"] == self.judge.accept(document, self.cluster.now_ms), (document, came)
+            if came["applied"] and document["type"] != "customer-erase":
+                assert self.cluster.memberships(document["customer_id"]) is not None, f"heard of and unknown: {document}"
 
     def agree(self) -> None:
         """Compare every membership now."""
@@ -62,6 +64,7 @@ class Town:
         for segment in self.segments:
             found, expected = self.cluster.members(segment["id"]), self.judge.members[segment["id"]]
             assert found == expected, f"at {at} {segment}: partitions {sorted(found)}, judge {sorted(expected)}"
+        assert None not in map(self.cluster.memberships, self.cluster.redis), "an id leads to nobody"
         known = {name for name, shown in self.cluster.redis.items() if not isinstance(shown, str)}
         assert known == self.history.known.union(*self.judge.members.values()) | (known & {"stranger"}) | (known & named(self))
 

@@ -19,7 +19,7 @@ def told(seq: int, change: str = "entered", *, tenant: str = "amber", at: str = 
     """A transition of a customer."""
     at = at or f"2026-11-22T10:00:{seq:02}.000Z"
     common = {"id": f"trn_{tenant}_{seq}", "tenant": tenant, "customer_id": "c1", "segment_id": "buyers", "change": change, "at": at, "seq": seq}
-    return common | more
+    return common | {"cause": {"kind": "event"}} | more
 
 
 def read(*changes: dict[str, Any]) -> Ledger:
@@ -92,6 +92,23 @@ def test_broken_deliveries_are_noticed() -> None:
     deliveries = pushed(ledger, changes[0])
     deliveries.take("amber", "msg_trn_amber_1", b'{"type":"y","data":' + json.dumps(changes[0]).encode() + b"}", taken=True)
     assert "came with different bytes" in ledger.violations.sentences[0]
+
+
+def test_a_life_that_was_erased_need_not_be_pushed_and_the_next_must() -> None:
+    """Nor is it told; also under an id that was merged before. What was never erased is not let off, and order is kept all the same."""
+    erasure, anew = told(2, "exited", cause={"kind": "erase"}), [told(3), told(4, "exited")]
+    changes = [told(1), erasure, *anew]
+    ledger = read(*changes)
+    ledger.erased = {("amber", "c1")}
+    assert pushed(ledger).missing() == {"trn_amber_3", "trn_amber_4"}
+    assert pushed(ledger, *anew).missing() == set()
+    assert ledger.violations.sentences == []
+    pushed(ledger, *reversed(anew))
+    assert "was pushed after" in ledger.violations.sentences[0]
+    merged = read(told(1), told(2, "exited", cause={"kind": "merge"}))
+    assert pushed(merged).missing() == {"trn_amber_1", "trn_amber_2"}
+    merged.erased = {("amber", "c1")}
+    assert pushed(merged).missing() == set()
 
 
 def test_a_plan_is_the_same_for_the_same_seed_and_leaves_no_fault_out() -> None:

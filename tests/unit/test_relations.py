@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from random import Random
 from typing import Any
 
@@ -14,6 +15,7 @@ from schemas.instants import DAY_MS, iso
 from schemas.partitions import partition_of, record_key
 from schemas.projection import decode_homes
 from services.segmenter import links
+from services.segmenter.accounting import counted_at
 from services.segmenter.engine.row import Row
 from services.segmenter.rows import Progress, decode_progress, decode_row
 from tests.support.cluster import Cluster
@@ -121,6 +123,26 @@ def test_a_cycle_is_a_dead_letter_where_the_event_was(town: Cluster, merges: lis
     assert town.outcomes()["dead_lettered/cycle"] == 1
 
 
+def test_a_dead_letter_is_found_where_it_is_counted(town: Cluster) -> None:
+    """A merge that is refused where the tenant lives, a fact that is refused where it follows to, and one that is refused at home."""
+    told(
+        town, sale("a", "old"), merge("old", "new"), merge("new", "old"), sale("a", "old", total="6.00"), sale("b", "x"), sale("b", "x", total="6.00")
+    )
+    found = Counter((*counted_at(headers)[:2], "dead_lettered/" + headers["reason"]) for _, headers in town.dead_letters)
+    counted = Counter(
+        {
+            (topic, partition.number, outcome): count
+            for partition in town.partitions
+            for topic, outcomes in partition.outcomes.items()
+            for outcome, count in outcomes.items()
+            if outcome.startswith("dead_lettered")
+        }
+    )
+    assert found == counted
+    assert found.total() == 3
+    assert all(headers["topic"] == "checkouts" for _, headers in town.dead_letters), "what is told of its origin stays"
+
+
 def test_the_same_merge_again_is_a_duplicate(town: Cluster) -> None:
     """Before the first has arrived and after."""
     for _ in range(2):
@@ -184,6 +206,21 @@ def test_what_is_on_its_way_when_a_person_is_erased_does_not_arrive(town: Cluste
     assert town.memberships(new) == {}
     told(town, sale("latest", new, NOW + 16))
     assert town.members("two") == {new}, "two facts of the new life, and no other"
+
+
+def test_an_old_id_leads_to_the_new_life_once_it_is_heard_of_again(town: Cluster) -> None:
+    """Not by what is from before, nor by what is told of the other; also after a restart, and no more after another erasure."""
+    told(town, merge("old", "new"), erase("new"), sale("a", "old", NOW - 1))
+    assert town.redis == {}
+    told(town, sale("b", "new", NOW + 1))
+    assert "old" not in town.redis, "what is kept of it is a hash"
+    told(town, sale("c", "old", NOW + 1))
+    assert (town.redis["old"], town.members("two")) == ("new", {"new"})
+    town.restart(town.home("old"))
+    assert town.redis["old"] == "new"
+    told(town, erase("old", NOW + 10))
+    assert town.redis == {}
+    assert town.at_rest_in(b"old") == []
 
 
 def test_a_fact_that_was_sent_on_by_who_had_not_heard_of_the_erasure(town: Cluster) -> None:
