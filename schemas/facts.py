@@ -127,13 +127,12 @@ def opened(fact: Brief) -> Fact:
 
 def chunk_of(facts: list[Fact]) -> bytes:
     """Encode facts, at most `CHUNK_LIMIT` of them, as one chunk of history."""
-    encoded, count = _encoder.encode([_stored(fact) if fact.items else fact for fact in facts]), len(facts)
+    encode, count = _encoder.encode, len(facts)
+    # As `Stored` has it; of a tuple it is quicker.
+    stored = [(fact.type, fact.event_id, fact.at_ms, fact.flags, fact.body, encode(fact.items)) if fact.items else fact for fact in facts]
+    encoded = encode(stored)
     # A short array has a head of one byte; a chunk's is always the longer one, so that chunks can be joined.
     return encoded if count > _SHORT_ARRAY else _CHUNK_HEAD + count.to_bytes(2, "big") + encoded[1:]
-
-
-def _stored(fact: Fact) -> Stored:
-    return Stored(fact.type, fact.event_id, fact.at_ms, fact.flags, fact.body, _encoder.encode(fact.items))
 
 
 def joined(chunks: Iterable[bytes]) -> bytes:

@@ -218,7 +218,13 @@ class ValuesExtractor(Extractor):
         """Return the fact's values."""
         if not self._matches(at_ms, body, items):
             return None
-        return tuple(self._values(at_ms, body, items)) or None
+        if self._measured is None:
+            return tuple(self._values(at_ms, body, items)) or None
+        # Most often a single value, and of every event of a year.
+        value = self._field(self._measured, at_ms, body)
+        if value is None:
+            return None
+        return (tuple(value) or None) if isinstance(value, (tuple, list)) else (value,)
 
 
 class RoleExtractor(Extractor):
