@@ -9,7 +9,7 @@ import msgspec
 from schemas import events
 from schemas.amounts import MICRO, Scale, currency_exponent, parse_scaled
 from schemas.errors import Refusal, pointer_token, shown
-from schemas.facts import ACCEPTED_BITS, ERASE, IMPORTED, MERGE, PROFILE, SYNTHETIC, TYPE_NUMBERS, VOID, Fact
+from schemas.facts import ACCEPTED_BITS, ERASE, IMPORTED, MERGE, PROFILE, SYNTHETIC, TYPE_NUMBERS, VOID, Columns, Fact
 from schemas.instants import MINUTE_MS, iso, parse_date, parse_instant
 from schemas.vocabulary import ATTRIBUTES, Kind
 
@@ -86,23 +86,19 @@ class Facts:
         value = self._money.read_or_none(bytes(event.value), "/value")
         return (event.coupon_id, event.campaign_id, event.receipt_id, value, event.points, event.reward_id)
 
-    def _items(self, items: list[events.Item]) -> tuple[tuple[Any, ...], ...]:
+    def _items(self, items: list[events.Item]) -> Columns:
+        if not items:
+            return ()
         money, quantity = self._money, self._quantity
         try:
-            # One comprehension: a receipt has more line items than everything else has fields.
-            return tuple(
-                [
-                    (
-                        item.product_id,
-                        item.category,
-                        item.department,
-                        item.brand,
-                        quantity[bytes(item.quantity)],
-                        money[bytes(item.amount)],
-                        money[bytes(item.discount)],
-                    )
-                    for item in items
-                ],
+            return (
+                tuple([item.product_id for item in items]),
+                tuple([item.category for item in items]),
+                tuple([item.department for item in items]),
+                tuple([item.brand for item in items]),
+                tuple([quantity[bytes(item.quantity)] for item in items]),
+                tuple([money[bytes(item.amount)] for item in items]),
+                tuple([money[bytes(item.discount)] for item in items]),
             )
         except Refusal:
             self._name_the_place(items)

@@ -5,10 +5,10 @@ Apart from the rows themselves, for this is compiled and they cannot be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from schemas.facts import Brief, briefs_in, facts_in
+from schemas.facts import Brief, briefs_in, stored_in
 from schemas.instants import NEVER
 from services.segmenter.rows import decode_head
 
@@ -44,7 +44,7 @@ class Slot:
                 newest_ms = known[number] = newest(briefs_in(chunk))
             if newest_ms < since_ms:
                 continue
-            facts = facts_in(chunk) if items else briefs_in(chunk)
+            facts: Sequence[Brief] = stored_in(chunk) if items else briefs_in(chunk)
             if newest_ms == NEVER:
                 known[number] = newest(facts)
             found += facts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,10 +14,10 @@ from schemas.decoding import decode_event
 from schemas.errors import Refusal
 from schemas.events import TYPES
 from schemas.examples import EVENTS
-from schemas.facts import CHUNK_LIMIT, TYPE_NUMBERS, Fact, chunk_of, facts_in, joined
+from schemas.facts import CHUNK_LIMIT, TYPE_NUMBERS, Brief, Fact, ItemReader, briefs_in, chunk_of, facts_in, joined, opened, stored_in
 from schemas.instants import parse_instant
 from schemas.reading import EARLIEST_MS, MAX_AHEAD_MS, MAX_SCALAR_BYTES, Facts, check_admission, declared_value
-from schemas.vocabulary import Kind
+from schemas.vocabulary import ITEM_FIELDS, Kind
 
 TEXTS = st.none() | st.text(max_size=10)
 FACTS = st.builds(
@@ -26,8 +27,9 @@ FACTS = st.builds(
     st.integers(0, 2**42),
     st.integers(0, 3),
     st.lists(TEXTS | st.integers(0, 10**17), max_size=10).map(tuple),
-    st.lists(st.lists(TEXTS | st.integers(0, 10**21 % 2**63), min_size=7, max_size=7).map(tuple), max_size=3).map(tuple),
+    st.lists(st.lists(TEXTS | st.integers(0, 10**21 % 2**63), min_size=7, max_size=7), max_size=3).map(lambda rows: tuple(zip(*rows, strict=True))),
 )
+PLACES = st.sets(st.integers(0, len(ITEM_FIELDS) - 1))
 
 
 def fact(document: dict[str, Any], currency: str = "EUR", accepted_ms: int = 0) -> Fact:
@@ -71,7 +73,7 @@ def test_a_receipt_becomes_integers_by_position() -> None:
     """Money is in minor units, quantities in millionths, what is absent is None."""
     found = fact(EVENTS["checkout"])
     assert found.body == ("r-20261122-0042", "007", "store", "sale", 1247, 100, "EUR", "card", 12, ("SPRING",))
-    assert found.items == (
+    assert tuple(zip(*found.items, strict=True)) == (
         ("4011", "COFFEE", None, "National", 2_000_000, 698, 100),
         ("5120", "CHEESE", None, None, 312_000, 549, None),
     )
@@ -172,6 +174,38 @@ def test_joining_chunks_is_concatenating_their_facts(groups: list[list[Fact]]) -
     chunks = [chunk_of(group) for group in groups]
     assert [facts_in(chunk) for chunk in chunks] == groups
     assert facts_in(joined(chunks)) == [one for group in groups for one in group]
+
+
+@given(st.lists(FACTS, max_size=4), PLACES)
+def test_a_reader_of_some_fields_of_line_items_finds_what_they_hold(facts: list[Fact], places: set[int]) -> None:
+    """Whether a fact was decoded from a chunk or never encoded; and who reads none sees the same facts."""
+    reader, stored = ItemReader(places), stored_in(chunk_of(facts))
+    for fact in facts:
+        for found in (reader.of(fact), reader.of(stored.pop(0))):
+            assert len(found) == len(fact.items)
+            assert all(found[place] == fact.items[place] for place in places if fact.items)
+    assert briefs_in(chunk_of(facts)) == [Brief(fact.type, fact.event_id, fact.at_ms, fact.flags, fact.body) for fact in facts]
+
+
+@given(st.lists(FACTS, max_size=4), st.lists(FACTS, max_size=4), PLACES)
+def test_a_chunk_of_version_0_1_is_read_and_joined(facts: list[Fact], later: list[Fact], places: set[int]) -> None:
+    """Its line items are rows within the fact's array."""
+    rows = [[fact.type, fact.event_id, fact.at_ms, fact.flags, fact.body, list(zip(*fact.items, strict=True))] for fact in facts]
+    old = b"\xdc" + len(rows).to_bytes(2, "big") + msgspec.msgpack.encode(rows)[1:]
+    both = joined([old, chunk_of(later)])
+    assert facts_in(both) == facts + later
+    assert [fact.at_ms for fact in briefs_in(both)] == [fact.at_ms for fact in facts + later]
+    for fact, stored in zip(facts, stored_in(old), strict=True):
+        assert all(ItemReader(places).of(stored)[place] == fact.items[place] for place in places if fact.items)
+
+
+def test_line_items_from_before_a_field_was_known_lack_it() -> None:
+    """Fields are added at the end: of those that a stored fact has fewer of, the others are absent."""
+    columns = (("4011", "5120"), ("COFFEE", None))
+    for items in (msgspec.msgpack.encode(columns), list(zip(*columns, strict=True))):
+        (stored,) = stored_in(b"\xdc\0\x01" + msgspec.msgpack.encode([0, "e", 1, 0, (), items]))
+        assert opened(stored).items == (*columns, *[(None, None)] * 5)
+        assert ItemReader({1}).of(stored)[1] == ("COFFEE", None)
 
 
 def test_a_chunk_has_a_limit_and_says_so() -> None:

@@ -19,7 +19,8 @@ _EXACT_SINCE_MS: Final = to_ms(datetime(1972, 2, 1, tzinfo=UTC))
 """Since then no zone has changed its offset twice within two days: one that is the same at both ends of a day was so all day."""
 
 _REMEMBERED: Final = 200_000
-_MONTHS_RANGE: Final = 1 << 16
+_DAYS_RANGE: Final = 1 << 22
+"""More than there are days until the year 9999. Days lie next to each other, which suits a dict; in steps they would all but collide."""
 _VARIES: Final = -1
 """No offset and no shift is this: both are whole seconds."""
 _MS: Final = timedelta(milliseconds=1)
@@ -85,7 +86,7 @@ class Calendar:
             return at_ms + exact_ms
         if at_ms >= _EXACT_SINCE_MS:
             day = at_ms // DAY_MS
-            found = self._shifts.get(day * _MONTHS_RANGE + months)
+            found = self._shifts.get(months * _DAYS_RANGE + day)
             if found is None:
                 found = self._remember(day, months)
             shift_ms = found[1] if at_ms < found[0] else found[2]
@@ -104,7 +105,7 @@ class Calendar:
             found = (midnight_ms, self._shift(today, months, offset_ms), self._shift(today + TOMORROW, months, offset_ms))
         if len(self._shifts) >= _REMEMBERED:
             self._shifts.clear()
-        self._shifts[day * _MONTHS_RANGE + months] = found
+        self._shifts[months * _DAYS_RANGE + day] = found
         return found
 
     def _shift(self, day: date, months: int, offset_ms: int) -> int:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from schemas.amounts import MICRO
-from schemas.facts import ITEM_POSITIONS
+from schemas.facts import ITEM_POSITIONS, Columns
 from schemas.reading import declared_value
 from schemas.rule_context import PROPERTIES
 from schemas.rule_values import NUMERIC
@@ -129,29 +129,35 @@ class Extractor:
         self._item_place = ITEM_POSITIONS[field.removeprefix(_ITEM)] if field is not None and self._of_items else -1
         self._measured = None if field is None or self._of_items else _Field(metric.event, field, tenant)
         self._subtracts_returns = metric.event == "checkout"
-        self.looks_at_items: bool = self._of_items or bool(self._item_tests)
+        self.item_places = {found.place for found in self._item_tests} | ({self._item_place} if self._of_items else set())
+        """The fields of line items that are looked at."""
+        self.looks_at_items: bool = bool(self.item_places)
 
-    def of(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> Any:
+    def of(self, at_ms: int, body: tuple[Any, ...], items: Columns) -> Any:
         """Return what a fact contributes, None for nothing."""
         return True if self._matches(at_ms, body, items) else None
 
-    def _matches(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> bool:
+    def _matches(self, at_ms: int, body: tuple[Any, ...], items: Columns) -> bool:
         """Whether the event passes, and a line item where any is asked for."""
         for found in self._event_tests:
             if not found.test.passes(self._field(found.field, at_ms, body)):
                 return False
-        if not self._item_tests or self._of_items:
-            return True
-        for item in items:
-            if self._item_passes(item):
-                return True
-        return False
+        return not self._item_tests or self._of_items or bool(self._passing(items))
 
-    def _item_passes(self, item: Any) -> bool:
+    def _passing(self, items: Columns) -> list[int]:
+        """Return the places of the line items that pass."""
+        passing: list[int] = []
+        if not items:
+            return passing
+        first = True
         for found in self._item_tests:
-            if not found.test.passes(item[found.place]):
-                return False
-        return True
+            test, column = found.test, items[found.place]
+            if first:
+                passing = [place for place, value in enumerate(column) if test.passes(value)]
+            else:
+                passing = [place for place in passing if test.passes(column[place])]
+            first = False
+        return passing
 
     def _field(self, field: _Field, at_ms: int, body: tuple[Any, ...]) -> Any:
         if field.found is not None:
@@ -161,15 +167,16 @@ class Extractor:
             return body[place]
         return self._calendar.hour(at_ms) if place == _HOUR else self._calendar.weekday(at_ms)
 
-    def _values(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> list[Any]:
+    def _values(self, at_ms: int, body: tuple[Any, ...], items: Columns) -> list[Any]:
         """Return the values of the metric's field in a fact that passes."""
         found: list[Any] = []
         if self._of_items:
-            for item in items:
-                value = item[self._item_place]
-                if value is not None and self._item_passes(item):
-                    found.append(value)
-            return found
+            if not items:
+                return found
+            column = items[self._item_place]
+            if not self._item_tests:
+                return [value for value in column if value is not None]
+            return [column[place] for place in self._passing(items) if column[place] is not None]
         value = None if self._measured is None else self._field(self._measured, at_ms, body)
         if value is None:
             return found
@@ -182,7 +189,7 @@ class Extractor:
 class SumExtractor(Extractor):
     """For `sum`: the amount, negative for a return."""
 
-    def of(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> Any:
+    def of(self, at_ms: int, body: tuple[Any, ...], items: Columns) -> Any:
         """Return the fact's amount."""
         if not self._matches(at_ms, body, items):
             return None
@@ -196,7 +203,7 @@ class SumExtractor(Extractor):
 class AverageExtractor(Extractor):
     """For `avg`: the sum of the values and their number."""
 
-    def of(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> Any:
+    def of(self, at_ms: int, body: tuple[Any, ...], items: Columns) -> Any:
         """Return the fact's (sum, number of values)."""
         if not self._matches(at_ms, body, items):
             return None
@@ -207,11 +214,17 @@ class AverageExtractor(Extractor):
 class ValuesExtractor(Extractor):
     """For `min`, `max`, `distinct` and `favourite`: the values."""
 
-    def of(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> Any:
+    def of(self, at_ms: int, body: tuple[Any, ...], items: Columns) -> Any:
         """Return the fact's values."""
         if not self._matches(at_ms, body, items):
             return None
-        return tuple(self._values(at_ms, body, items)) or None
+        if self._measured is None:
+            return tuple(self._values(at_ms, body, items)) or None
+        # Most often a single value, and of every event of a year.
+        value = self._field(self._measured, at_ms, body)
+        if value is None:
+            return None
+        return (tuple(value) or None) if isinstance(value, (tuple, list)) else (value,)
 
 
 class RoleExtractor(Extractor):
@@ -221,7 +234,7 @@ class RoleExtractor(Extractor):
         super().__init__(metric, tenant)
         self._role = role
 
-    def of(self, at_ms: int, body: tuple[Any, ...], items: tuple[Any, ...]) -> Any:
+    def of(self, at_ms: int, body: tuple[Any, ...], items: Columns) -> Any:
         """Return the role."""
         return self._role if self._matches(at_ms, body, items) else None
 

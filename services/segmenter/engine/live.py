@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from schemas.facts import PROFILE, TYPE_NUMBERS, VOID, Brief, Fact
+from schemas.facts import PROFILE, TYPE_NUMBERS, VOID, Brief, Fact, opened
 from schemas.instants import DAY_MS, NEVER
 from schemas.reading import declared_value
 from services.segmenter.engine.features import Feature
@@ -33,7 +33,7 @@ History = Callable[[int, bool], Iterable[Brief]]
 
 def whole(history: History) -> list[Fact]:
     """Return all facts of a history, with their line items."""
-    return [fact for fact in history(0, True) if isinstance(fact, Fact)]
+    return [opened(fact) for fact in history(0, True)]
 
 
 class Live(State):
@@ -95,7 +95,7 @@ class Live(State):
             elif fact.type == PROFILE:
                 self._profile_fact(fact, at_ms)
         with_items = {spec.index: spec.reaches(at_ms) for spec in self.plan.sharing.with_items}
-        self._count(facts, {spec.index: 0 for spec in self.plan.sharing.series if spec.index not in with_items}, items=False)
+        self._count(facts, {spec.index: 0 for spec in self.plan.sharing.series if spec.index not in with_items})
         self._reach_back(with_items, history)
 
     def _reach_back(self, reaches: dict[int, int], history: History) -> None:
@@ -104,8 +104,7 @@ class Live(State):
             return
         self.cut |= {place: since_ms for place, since_ms in reaches.items() if since_ms > 0}
         since_ms = min(reaches.values())
-        items = self.plan.sharing.look_at_items(reaches)
-        self._count(_from(history(since_ms, items), since_ms), reaches, items=items)
+        self._count(_from(history(since_ms, self.plan.sharing.look_at_items(reaches)), since_ms), reaches)
 
     def _take_over(self, former: Live, places: list[int], history: History, at_ms: int) -> None:
         self.ids, self._voids = former.ids, former._voids
@@ -125,10 +124,11 @@ class Live(State):
                 self.series[spec.index] = former.series[place].under(spec.expiries, at_ms)
         self._reach_back(missing, history)
 
-    def _count(self, history: list[Brief], only: dict[int, int], *, items: bool) -> None:
-        """Add facts in their order to some of the series; `items`: these look at line items, and the facts have theirs."""
+    def _count(self, history: list[Brief], only: dict[int, int]) -> None:
+        """Add facts in their order to some of the series; the facts have line items if any of these looks at them."""
         # What a loop over all facts looks up by name costs as much as what it does.
         plan, voids, first_other = self.plan, self._voids, PROFILE
+        items = plan.sharing.items
         wanted = [spec.index in only for spec in plan.sharing.series]
         for fact in history:
             number: int = fact.type
@@ -138,10 +138,13 @@ class Live(State):
             body: tuple[Any, ...] = fact.body
             if voids and number == _CHECKOUT and self._voided(fact_ms, body):
                 continue
-            lines: tuple[Any, ...] = cast(Fact, fact).items if items else ()
+            lines: tuple[Any, ...] = ()
+            unread = True
             for feed in plan.feeds(number, body):
                 if not wanted[feed.spec.index]:
                     continue
+                if unread and feed.extractor.looks_at_items:
+                    lines, unread = items.of(fact), False
                 contribution = feed.extractor.of(fact_ms, body, lines)
                 if contribution is not None:
                     self._contribute(feed.spec, fact_ms, contribution, fact.event_id)

@@ -181,21 +181,26 @@ class ValueSeries(Series):
     def add(self, at_ms: int, contribution: Any, event_id: str) -> int:
         """Add an event's values, in the order of its line items."""
         values: tuple[Any, ...] = contribution
-        times, ids = self.times, self.ids
-        place = len(times)
-        if place and times[-1] >= at_ms:
-            place = bisect_right(times, at_ms)
-            while place and times[place - 1] == at_ms and ids[place - 1] > event_id:
-                place -= 1
+        times, ids, ends = self.times, self.ids, self.ends
+        if self.ahead:
+            self.ahead.clear()
+        if not times or times[-1] < at_ms:
+            times.append(at_ms)
+            ids.append(event_id)
+            self.values.append(values)
+            for number, expiries in enumerate(self.expiries):
+                ends[number].append(expiries.of(at_ms))
+            return -1
+        place = bisect_right(times, at_ms)
+        while place and times[place - 1] == at_ms and ids[place - 1] > event_id:
+            place -= 1
         if place < len(times):
             self.late += 1
         times.insert(place, at_ms)
         ids.insert(place, event_id)
-        if self.ahead:
-            self.ahead.clear()
         self.values.insert(place, values)
         for number, expiries in enumerate(self.expiries):
-            self.ends[number].insert(place, expiries.of(at_ms))
+            ends[number].insert(place, expiries.of(at_ms))
         return -1
 
     def under(self, expiries: list[Expiries], at_ms: int) -> Series:

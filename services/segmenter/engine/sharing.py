@@ -6,7 +6,7 @@ from collections.abc import Callable, Container
 from fractions import Fraction
 from typing import Any, Final
 
-from schemas.facts import TYPE_NUMBERS, Brief, Fact
+from schemas.facts import TYPE_NUMBERS, Brief, ItemReader
 from schemas.instants import NEVER, Duration
 from schemas.lifetimes import Lifetime, stands
 from schemas.rule_values import NUMERIC
@@ -111,6 +111,8 @@ class Sharing:
         self.bits = 0
         self.with_items: list[SeriesSpec] = []
         """Those that line items are looked at for."""
+        self.items = ItemReader(())
+        """Reads what they look at."""
         self._calendar = tenant.calendar
         self._drafts: dict[Any, _Draft] = {}
         self._by_filter: dict[Any, SeriesSpec] = {}
@@ -128,7 +130,7 @@ class Sharing:
     def keeps(self, fact: Brief) -> bool:
         """Whether a window that no time ends looks at a fact, so that it must be kept however old it becomes."""
         at_ms: int = fact.at_ms
-        items: tuple[Any, ...] = fact.items if isinstance(fact, Fact) else ()
+        items: tuple[Any, ...] = self.items.of(fact)
         for feed in self.feeds(fact.type, fact.body):
             if any([window.keeps(at_ms) for window in feed.spec.windows]) and feed.extractor.of(at_ms, fact.body, items) is not None:
                 return True
@@ -184,7 +186,9 @@ class Sharing:
                 spec.features.append(feature)
             if not draft.series:
                 self.profile_features.append(feature)
-        looked_at = {feed.spec.index for feeds in self._by_type for feed in feeds if feed.extractor.looks_at_items}
+        looking = [feed for feeds in self._by_type for feed in feeds if feed.extractor.looks_at_items]
+        self.items = ItemReader({place for feed in looking for place in feed.extractor.item_places})
+        looked_at = {feed.spec.index for feed in looking}
         for spec in self.series:
             spec.blank = spec.make()
             if spec.index in looked_at:

@@ -31,7 +31,7 @@ def document(fact: Fact, exponent: int) -> dict[str, Any]:
     if fact.type == _CUSTOM:
         return found | {"name": fact.body[0], "properties": {name: Raw(text.encode()) for name, text in fact.body[1].items()}}
     found |= _named(EVENT_FIELDS[TYPES[fact.type]], fact.body, exponent)
-    return found | {"items": [_named(ITEM_FIELDS, item, exponent) for item in fact.items]} if fact.items else found
+    return found | {"items": [_named(ITEM_FIELDS, item, exponent) for item in zip(*fact.items, strict=True)]} if fact.items else found
 
 
 def profile(facts: Iterable[Fact], at_ms: int) -> dict[str, Any]:
