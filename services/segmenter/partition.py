@@ -40,6 +40,7 @@ from services.segmenter.ranks.messages import Message, Summary
 from services.segmenter.ranks.standings import Standings
 from services.segmenter.relations import Relations, definitions_of, refused
 from services.segmenter.rows import (
+    FRESH,
     PROGRESS,
     Progress,
     came_key,
@@ -72,6 +73,8 @@ class Partition:
         self._deadlines: list[tuple[int, bytes]] = []
         self._lives: OrderedDict[bytes, Slot] = OrderedDict()
         self._stale: OrderedDict[bytes, None] = OrderedDict()  # a dict searches all that were taken off its front
+        self._turn = 0
+        self._marked = self._still = False
         self._versions = itertools.count(1)
         self._gathering = Gathering()
         self._pending: dict[bytes, Slot] = {}
@@ -172,6 +175,8 @@ class Partition:
         if key == PROGRESS:
             if value is not None:
                 self._progress = decode_progress(value)
+        elif key == FRESH:
+            self._turn += 1
         elif key[:1] == b"h":
             record, number = split_chunk_key(key)
             self._slot(record).restore_chunk(number, value)
@@ -195,7 +200,8 @@ class Partition:
             if slot.deadline_ms < NEVER:
                 self._deadlines.append((slot.deadline_ms, key))
             self._sweeping.stand(key, slot)
-            self._stale[key] = None  # what its `until` became after the last row was written is not known
+            if slot.turn == self._turn:  # what its `until` became after the last row was written is not known
+                self._stale[key] = None
         self._standings.loaded()
         heapq.heapify(self._deadlines)
         self._progress.epoch += 1
@@ -206,6 +212,7 @@ class Partition:
         slot = self._slots.get(key)
         if slot is None:
             slot = self._slots[key] = Slot()
+        slot.turn = self._turn
         return slot
 
     # ---- records
@@ -415,10 +422,13 @@ class Partition:
         customer = slot.customer = Customer(tenant, customer_id, row, live)
         if row.revision != plan.revision:
             self._standings.rescored(plan, key, row, customer.live.scores, adopted=True)
+            revision = row.revision
             customer.adopt(now_ms, out, self._standings.ranks(key, row), self._standings.unsettled(plan))
             self._standings.waits(key, row)
             slot.revision = plan.revision
             self._gathering.write_row(key, slot)
+            if any(plan.changed(segment_id, revision) for segment_id in row.members):
+                self._stale[key] = None
         else:
             if slot.deadline_ms <= now_ms:
                 customer.decide(plan.segments.values(), slot.deadline_ms, now_ms, CLOCK, out)
@@ -554,14 +564,29 @@ class Partition:
             gathering.put(cuts_key(tenant), encode(cuts) if cuts else None)
         for name, came in self._standings.lists.take():
             gathering.put(came_key(name), None if came is None else encode(came))
-        if gathering.empty:
+        fresh = self._freshened(gathering)
+        if gathering.empty and not fresh:
             return None
         self._progress.definitions = max(self._progress.definitions, self.plans.catalog.offset)
         step = gathering.finished(self._progress, self._slots)
+        if fresh:
+            step.rows[FRESH] = b""
         self._forget()
         self._gathering = Gathering()
         self._relations.removed.clear()
         return step
+
+    def _freshened(self, gathering: Gathering) -> bool:
+        """Return whether to write that everybody's `until` is right: whoever restores this need not find those before it anew.
+
+        A step has it as its last record; there is one for that alone when nothing else came in between.
+        """
+        fresh, still = not self._stale, self._still
+        self._still = fresh and not self._marked and gathering.empty
+        if gathering.empty and not (self._still and still):
+            return False
+        self._marked = fresh
+        return fresh
 
     def _forget(self) -> None:
         """Drop the live state of those not looked at for longest; all of it is in rows and chunks."""

@@ -214,6 +214,31 @@ def test_until_knows_a_profile_fact_that_lies_ahead(shop: Simulation) -> None:
     assert shop.members("grown-ups") == set()
 
 
+def test_a_successor_looks_again_only_at_those_who_were_touched_last(shop: Simulation) -> None:
+    """What was found before the former owner came to rest stands in the rows; only whoever came after it is looked at again."""
+    for customer in ("a", "b", "c"):
+        shop.post(checkout(f"1{customer}", NOW, customer=customer), checkout(f"2{customer}", NOW - DAY_MS, customer=customer))
+    assert shop.twin().stale == 3
+    shop.refresh()
+    shop.refresh()  # that there is nothing else to write is seen the second time
+    shop.post(checkout("3b", NOW, customer="b"))
+    assert shop.twin().stale == 1
+    shop.refresh()
+    shop.refresh()
+    assert shop.twin().stale == 0
+    assert shop.memberships(shop.twin()) == shop.memberships()
+
+
+def test_an_edit_that_nobody_leaves_by_moves_their_until(shop: Simulation) -> None:
+    """Whoever stays in under an edited rule stays until the new rule ends it."""
+    shop.post(checkout("a", NOW), checkout("b", NOW))
+    assert shop.memberships()["718"]["regulars"] == (NOW, NOW + 14 * DAY_MS)
+    rule = {"metric": {"measure": "count", "event": "checkout", "window": {"last": "P7D"}}, "op": "gte", "value": 2}
+    shop.save({"id": "regulars", "rule": rule}, replaces=1)
+    shop.refresh()
+    assert shop.memberships()["718"]["regulars"] == (NOW, NOW + 7 * DAY_MS)
+
+
 def test_an_event_of_the_near_future_counts_from_its_instant(shop: Simulation) -> None:
     """Accepted up to five minutes ahead, a member only from then on, with cause clock."""
     shop.post(checkout("a", NOW), checkout("b", NOW + 200_000))
