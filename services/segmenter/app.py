@@ -125,6 +125,7 @@ def _maker(settings: SegmenterSettings, follower: Follower) -> MakePartition:
     limits = Limits(
         partitions=settings.partitions,
         live_customers=settings.segmenter_live_customers,
+        live_facts=settings.segmenter_live_facts,
         events_per_customer=settings.segmenter_events_per_customer,
     )
     return lambda number: Partition(number, plans, settings.topics, limits)

@@ -72,6 +72,7 @@ class Partition:
         self._slots: dict[bytes, Slot] = {}
         self._deadlines: list[tuple[int, bytes]] = []
         self._lives: OrderedDict[bytes, Slot] = OrderedDict()
+        self._live_facts = 0
         self._stale: OrderedDict[bytes, None] = OrderedDict()  # a dict searches all that were taken off its front
         self._turn = 0
         self._marked = self._still = False
@@ -135,10 +136,13 @@ class Partition:
 
     def next_deadline_ms(self) -> int:
         """Return the next instant at which some customer must be looked at, `NEVER` if none."""
+        return min(self._next_look_ms(), self._standings.lists.next_ms())
+
+    def _next_look_ms(self) -> int:
         heap = self._deadlines
         while heap and ((slot := self._slots.get(heap[0][1])) is None or slot.deadline_ms != heap[0][0]):
             heapq.heappop(heap)
-        return min(heap[0][0] if heap else NEVER, self._standings.lists.next_ms())
+        return heap[0][0] if heap else NEVER
 
     def projected(self, key: bytes) -> tuple[str, str, int, bytes]:
         """Return tenant, customer, version and what is shown of a customer as of the last step taken, nothing of one who is gone."""
@@ -453,19 +457,21 @@ class Partition:
         lives = self._lives
         lives[key] = slot
         lives.move_to_end(key)
+        self._live_facts += slot.events - slot.counted
+        slot.counted = slot.events
 
     # ---- time and definitions
 
     def tick(self, now_ms: int, limit: int) -> int:
         """Take up to `limit` customers whose deadline has come through their deadlines; return how many."""
         self._moved_to(now_ms)
-        count = 0
-        while count < limit and self.next_deadline_ms() <= now_ms:
-            if self._standings.lists.next_ms() <= now_ms:
-                self._sweeping.release(self._standings.lists.lose_patience(now_ms))
-            else:
-                _, key = heapq.heappop(self._deadlines)
-                self._look(key, now_ms)
+        count, lists = 0, self._standings.lists
+        while count < limit and lists.next_ms() <= now_ms:
+            self._sweeping.release(lists.lose_patience(now_ms))
+            count += 1
+        while count < limit and self._next_look_ms() <= now_ms:
+            _, key = heapq.heappop(self._deadlines)
+            self._look(key, now_ms)
             count += 1
         return count
 
@@ -590,9 +596,18 @@ class Partition:
 
     def _forget(self) -> None:
         """Drop the live state of those not looked at for longest; all of it is in rows and chunks."""
-        while len(self._lives) > self._limits.live_customers:
-            _, slot = self._lives.popitem(last=False)
+        limits = self._limits
+        while self._lives and (len(self._lives) > limits.live_customers or self._live_facts > limits.live_facts):
+            key, slot = next(iter(self._lives.items()))
+            self._dead(key)
             slot.customer = None
+
+    def _dead(self, key: bytes) -> None:
+        """Count a customer no more among those whose live state is remembered."""
+        slot = self._lives.pop(key, None)
+        if slot is not None:
+            self._live_facts -= slot.counted
+            slot.counted = 0
 
 
 def _nothing(_since_ms: int, _items: bool) -> tuple[Fact, ...]:  # noqa: FBT001 - as `History` has it

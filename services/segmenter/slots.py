@@ -21,7 +21,7 @@ class Slot:
 
     `loose` are the numbers of the chunks that have not been joined yet, `next_chunk` the number of the next one. `newest`: the
     instant of the latest fact of each chunk, where it is known. `turn`: while restoring, how often everybody's `until` was known to be
-    right before the latest record of this customer.
+    right before the latest record of this customer. `counted`: as how many facts the live state counts among those remembered.
     """
 
     def __init__(self) -> None:
@@ -34,6 +34,7 @@ class Slot:
         self.deadline_ms = NEVER
         self.revision = -1
         self.turn = 0
+        self.counted = 0
         self.customer: Any = None
 
     def history(self, since_ms: int, *, items: bool) -> list[Brief]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.instants import DAY_MS, NEVER, iso
-from schemas.partitions import record_key
+from schemas.partitions import record_key, split_key
 from schemas.questions import Preview, Previewed
 from services.segmenter.partition import Partition
 from services.segmenter.plans import Limits, Plans
@@ -312,6 +312,29 @@ def test_live_state_is_kept_of_so_many_and_no_more() -> None:
     for number in range(10):
         simulation.post(checkout("b", NOW, customer=f"c{number}"))
     assert len(simulation.members("regulars")) == 10
+
+
+def test_live_state_is_kept_of_fewer_the_more_facts_they_have(shop: Simulation) -> None:
+    """What is decoded holds so many facts altogether, whoever has them, also after somebody is erased; all answer as before."""
+    shop.limits = Limits(1, live_facts=6)
+    shop.restart()
+    for number in range(10):
+        shop.post(checkout("a", NOW, customer=f"c{number}"))
+    assert _lively(shop) == {f"c{number}" for number in range(4, 10)}
+    shop.post(*[checkout(name, NOW, customer="c4") for name in "bcd"])
+    assert _lively(shop) == {"c4", "c8", "c9"}
+    shop.post({"type": "customer-erase", "event_id": "e", "customer_id": "c4", "occurred_at": iso(NOW)})
+    shop.move()
+    for number in range(4):
+        shop.post(checkout("b", NOW, customer=f"c{number}"))
+    assert _lively(shop) == {"c1", "c2", "c3"}  # two facts each: those of c4 count no more
+    assert shop.members("regulars") == {"c0", "c1", "c2", "c3"}
+
+
+def _lively(simulation: Simulation) -> set[str]:
+    """Return those whose live state is held."""
+    partition = simulation.partition
+    return {split_key(key)[1] for key in partition.keys() if (person := partition.person(key)) and person.live is not None}  # noqa: SIM118 - no mapping
 
 
 def test_line_items_are_read_as_far_back_as_each_rule_looks_at_them() -> None:
