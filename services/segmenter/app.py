@@ -65,6 +65,8 @@ class Segmenter:
         """Work until `stopping` is set. Waits for Kafka at the start, never for Redis."""
         settings = self.settings
         status = self._status
+        # Customers that are restored or come to life hold no cycles; the default of 700 allocations would walk over them all the time.
+        gc.set_threshold(_COLLECT_AFTER, 50, 100)
         server = await serve(
             settings.segmenter_host, settings.segmenter_port, status.readyz, {"/outcomes": status.outcomes},
             posts={PATH: self._door.ask}, most_bytes=MOST_BYTES,
@@ -81,8 +83,6 @@ class Segmenter:
             # What is alive now stays alive: collections need not look at it again.
             gc.collect()
             gc.freeze()
-            # Customers that come to life hold no cycles; the default of 700 allocations would walk over them all the time.
-            gc.set_threshold(_COLLECT_AFTER, 50, 100)
             await stopping.wait()
             log.info("hands over %s partitions", len(self.ownership.numbers))
             try:
@@ -122,6 +122,7 @@ def _maker(settings: SegmenterSettings, follower: Follower) -> MakePartition:
     limits = Limits(
         partitions=settings.partitions,
         live_customers=settings.segmenter_live_customers,
+        live_facts=settings.segmenter_live_facts,
         events_per_customer=settings.segmenter_events_per_customer,
     )
     return lambda number: Partition(number, plans, settings.topics, limits)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -119,6 +120,8 @@ class Ownership:
         await self._definitions(core.definitions_needed(), holding.number)
         await self._clock(core.clock_ms, holding.number)
         core.ready(around.now_ms())
+        # Those who were restored stay: collections need not look at them again.
+        gc.freeze()
         lane = self._projector.open(core)
         lane.sent = sent
         pump = Pump(core, holding.writer, lane, around)

@@ -41,6 +41,7 @@ from services.segmenter.ranks.messages import Message, Summary
 from services.segmenter.ranks.standings import Standings
 from services.segmenter.relations import Relations, definitions_of, refused
 from services.segmenter.rows import (
+    FRESH,
     PROGRESS,
     Progress,
     came_key,
@@ -72,7 +73,10 @@ class Partition:
         self._slots: dict[bytes, Slot] = {}
         self._deadlines: list[tuple[int, bytes]] = []
         self._lives: OrderedDict[bytes, Slot] = OrderedDict()
+        self._live_facts = 0
         self._stale: OrderedDict[bytes, None] = OrderedDict()  # a dict searches all that were taken off its front
+        self._turn = 0
+        self._marked = self._still = False
         self._versions = itertools.count(1)
         self._gathering = Gathering()
         self._pending: dict[bytes, Slot] = {}
@@ -133,10 +137,13 @@ class Partition:
 
     def next_deadline_ms(self) -> int:
         """Return the next instant at which some customer must be looked at, `NEVER` if none."""
+        return min(self._next_look_ms(), self._standings.lists.next_ms())
+
+    def _next_look_ms(self) -> int:
         heap = self._deadlines
         while heap and ((slot := self._slots.get(heap[0][1])) is None or slot.deadline_ms != heap[0][0]):
             heapq.heappop(heap)
-        return min(heap[0][0] if heap else NEVER, self._standings.lists.next_ms())
+        return heap[0][0] if heap else NEVER
 
     def projected(self, key: bytes) -> tuple[str, str, int, bytes]:
         """Return tenant, customer, version and what is shown of a customer as of the last step taken, nothing of one who is gone."""
@@ -175,6 +182,8 @@ class Partition:
         if key == PROGRESS:
             if value is not None:
                 self._progress = decode_progress(value)
+        elif key == FRESH:
+            self._turn += 1
         elif key[:1] == b"h":
             record, number = split_chunk_key(key)
             self._slot(record).restore_chunk(number, value)
@@ -198,7 +207,8 @@ class Partition:
             if slot.deadline_ms < NEVER:
                 self._deadlines.append((slot.deadline_ms, key))
             self._sweeping.stand(key, slot)
-            self._stale[key] = None  # what its `until` became after the last row was written is not known
+            if slot.turn == self._turn:  # what its `until` became after the last row was written is not known
+                self._stale[key] = None
         self._standings.loaded()
         heapq.heapify(self._deadlines)
         self._progress.epoch += 1
@@ -209,6 +219,7 @@ class Partition:
         slot = self._slots.get(key)
         if slot is None:
             slot = self._slots[key] = Slot()
+        slot.turn = self._turn
         return slot
 
     # ---- records
@@ -435,10 +446,13 @@ class Partition:
         customer = slot.customer = Customer(tenant, customer_id, row, live)
         if row.revision != plan.revision:
             self._standings.rescored(plan, key, row, customer.live.scores, adopted=True)
+            revision = row.revision
             customer.adopt(now_ms, out, self._standings.ranks(key, row), self._standings.unsettled(plan))
             self._standings.waits(key, row)
             slot.revision = plan.revision
             self._gathering.write_row(key, slot)
+            if any(plan.changed(segment_id, revision) for segment_id in row.members):
+                self._stale[key] = None
         else:
             if slot.deadline_ms <= now_ms:
                 customer.decide(plan.segments.values(), slot.deadline_ms, now_ms, CLOCK, out)
@@ -460,6 +474,8 @@ class Partition:
         lives = self._lives
         lives[key] = slot
         lives.move_to_end(key)
+        self._live_facts += slot.events - slot.counted
+        slot.counted = slot.events
 
     def _due_at(self, key: bytes, slot: Slot, deadline_ms: int) -> None:
         slot.deadline_ms = deadline_ms
@@ -472,13 +488,13 @@ class Partition:
     def tick(self, now_ms: int, limit: int) -> int:
         """Take up to `limit` customers whose deadline has come through their deadlines; return how many."""
         self._moved_to(now_ms)
-        count = 0
-        while count < limit and self.next_deadline_ms() <= now_ms:
-            if self._standings.lists.next_ms() <= now_ms:
-                self._sweeping.release(self._standings.lists.lose_patience(now_ms))
-            else:
-                _, key = heapq.heappop(self._deadlines)
-                self._look(key, now_ms)
+        count, lists = 0, self._standings.lists
+        while count < limit and lists.next_ms() <= now_ms:
+            self._sweeping.release(lists.lose_patience(now_ms))
+            count += 1
+        while count < limit and self._next_look_ms() <= now_ms:
+            _, key = heapq.heappop(self._deadlines)
+            self._look(key, now_ms)
             count += 1
         return count
 
@@ -577,21 +593,45 @@ class Partition:
             gathering.put(cuts_key(tenant), encode(cuts) if cuts else None)
         for name, came in self._standings.lists.take():
             gathering.put(came_key(name), None if came is None else encode(came))
-        if gathering.empty:
+        fresh = self._freshened(gathering)
+        if gathering.empty and not fresh:
             return None
         self._progress.definitions = max(self._progress.definitions, self.plans.catalog.offset)
         step = gathering.finished(self._progress, self._slots)
+        if fresh:
+            step.rows[FRESH] = b""
         self._forget()
         self._gathering = Gathering()
         self._relations.removed.clear()
         return step
 
+    def _freshened(self, gathering: Gathering) -> bool:
+        """Return whether to write that everybody's `until` is right: whoever restores this need not find those before it anew.
+
+        A step has it as its last record; there is one for that alone when nothing else came in between.
+        """
+        fresh, still = not self._stale, self._still
+        self._still = fresh and not self._marked and gathering.empty
+        if gathering.empty and not (self._still and still):
+            return False
+        self._marked = fresh
+        return fresh
+
     def _forget(self) -> None:
         """Drop the live state of those not looked at for longest; all of it is in rows and chunks."""
         self._sweeping.forget()
-        while len(self._lives) > self._limits.live_customers:
-            _, slot = self._lives.popitem(last=False)
+        limits = self._limits
+        while self._lives and (len(self._lives) > limits.live_customers or self._live_facts > limits.live_facts):
+            key, slot = next(iter(self._lives.items()))
+            self._dead(key)
             slot.customer = None
+
+    def _dead(self, key: bytes) -> None:
+        """Count a customer no more among those whose live state is remembered."""
+        slot = self._lives.pop(key, None)
+        if slot is not None:
+            self._live_facts -= slot.counted
+            slot.counted = 0
 
 
 def _nothing(_since_ms: int, _items: bool) -> tuple[Fact, ...]:  # noqa: FBT001 - as `History` has it

@@ -29,6 +29,7 @@ class Limits:
 
     partitions: int
     live_customers: int = 20_000
+    live_facts: int = 1_000_000_000
     events_per_customer: int = 50_000
 
 

@@ -15,6 +15,7 @@ import asyncio
 import itertools
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -53,7 +54,7 @@ class Lane:
 
     def __init__(self, core: PartitionCore, keys: Keys, now_ms: Callable[[], int], wake: Callable[[], None], address: str = "") -> None:
         self._core, self._keys, self._now_ms, self._wake, self._address = core, keys, now_ms, wake, address
-        self._touched: dict[bytes, int] = {}
+        self._touched: OrderedDict[bytes, int] = OrderedDict()  # a dict searches all that were taken off its front
         self._seq = 0
         self._rebuild: Iterator[bytes] | None = None
         self._clean = False
@@ -132,9 +133,8 @@ class Lane:
         room = _BATCH_ROWS * _BATCHES - len(self.rows)
         # A quarter is kept for the rebuild, which would otherwise never end under a steady stream of changes.
         live = min(len(self._touched), room if self._rebuild is None else room - room // 4)
-        for key in list(itertools.islice(self._touched, live)):
-            del self._touched[key]
-            self.rows.append(self._row(key))
+        for _ in range(live):
+            self.rows.append(self._row(self._touched.popitem(last=False)[0]))
         if self._rebuild is not None:
             listed = list(itertools.islice(self._rebuild, max(0, room - live)))
             self.rows.extend(map(self._row, listed))

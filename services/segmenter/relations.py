@@ -328,7 +328,8 @@ class Relations:
         partition._standings.forget(key, slot.customer.row)
         if slot.row is not None:
             self.removed.setdefault(key, slot)
-        for held in (partition._slots, partition._pending, partition._lives, partition._stale):
+        partition._dead(key)
+        for held in (partition._slots, partition._pending, partition._stale):
             held.pop(key, None)
 
     def _tell(self, move: Forgetting, seq: int) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from services.segmenter.copies import spare_copies
 from services.segmenter.core import PartitionCore
 from services.segmenter.settings import SegmenterSettings
 
@@ -38,7 +39,10 @@ async def restore(settings: SegmenterSettings, core: PartitionCore) -> tuple[int
         end = (await consumer.end_offsets([tp]))[tp]
         count = 0
         while await consumer.position(tp) < end:
-            for records in (await consumer.getmany(tp, timeout_ms=200)).values():
+            # The first record of a fetch says that the others are there, and these need not be copied.
+            first = await consumer.getmany(tp, timeout_ms=200, max_records=1)
+            spare_copies(consumer)
+            for records in (*first.values(), *(await consumer.getmany(tp)).values()):
                 since = time.perf_counter()
                 for index, record in enumerate(records):
                     core.restore(record.key, record.value)

@@ -1,10 +1,10 @@
 """What a partition writes into its changelog, and how: rows, chunks of history, and the progress.
 
-Keys: `p` for the progress; `r` and the record key for a row; `c` and a tenant for the cuts of its ranks; `e` and tenant, segment and list
-for the entries of a list that came; `h`, the record key, NUL and four bytes of number for a chunk of history; `s` and `g` for what
-`stones` keeps, `l` for a link, `f` and a tenant for the partitions from which records follow. Ids have no control characters, so NUL ends
-the key. An event adds one small chunk; sixteen of those are joined into one without decoding, so an event is rewritten once, not each
-time its customer buys.
+Keys: `p` for the progress; `u` where all rows before it have the `until` that the facts lead to; `r` and the record key for a row; `c`
+and a tenant for the cuts of its ranks; `e` and tenant, segment and list for the entries of a list that came; `h`, the record key, NUL and
+four bytes of number for a chunk of history; `s` and `g` for what `stones` keeps, `l` for a link, `f` and a tenant for the partitions from
+which records follow. Ids have no control characters, so NUL ends the key. An event adds one small chunk; sixteen of those are joined into
+one without decoding, so an event is rewritten once, not each time its customer buys.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from schemas.standings import Cut
 from services.segmenter.engine.row import Row
 
 PROGRESS: Final = b"p"
+FRESH: Final = b"u"
 _NUMBER_BYTES: Final = 4
 
 encode: Final = msgspec.msgpack.Encoder().encode

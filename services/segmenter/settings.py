@@ -51,7 +51,8 @@ class SegmenterSettings(CommonSettings):
     segmenter_heartbeat_ms: float = Field(250.0, gt=0, description="How often an idle partition's completeness marker is renewed.")
     segmenter_redis_timeout_s: float = Field(10.0, gt=0, description="How long to wait for Redis; longer is tried again, for ever.")
     segmenter_projection_pause_ms: float = Field(5.0, ge=0, description="Rest between two writes to Redis, so that they gather rows.")
-    segmenter_live_customers: int = Field(20_000, ge=1, description="Customers of a partition that are kept decoded.")
+    segmenter_live_customers: int = Field(40_000, ge=1, description="Customers of a partition that are kept decoded.")
+    segmenter_live_facts: int = Field(250_000, ge=1, description="Events of those, all together: the more each has, the fewer they are.")
     segmenter_events_per_customer: int = Field(50_000, ge=1, description="Kept events of one customer; beyond it they are set aside.")
     segmenter_history_months: int = Field(25, ge=1, le=240, description="How long a customer's events are kept.")
 

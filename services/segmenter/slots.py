@@ -20,7 +20,8 @@ class Slot:
     """A customer at rest: the encoded row and history, the deadline, and the live state while it is remembered.
 
     `loose` are the numbers of the chunks that have not been joined yet, `next_chunk` the number of the next one. `newest`: the
-    instant of the latest fact of each chunk, where it is known.
+    instant of the latest fact of each chunk, where it is known. `turn`: while restoring, how often everybody's `until` was known to be
+    right before the latest record of this customer. `counted`: as how many facts the live state counts among those remembered.
     """
 
     def __init__(self) -> None:
@@ -32,6 +33,8 @@ class Slot:
         self.events = 0
         self.deadline_ms = NEVER
         self.revision = -1
+        self.turn = 0
+        self.counted = 0
         self.customer: Any = None
 
     def history(self, since_ms: int, *, items: bool) -> list[Brief]:

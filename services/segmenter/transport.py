@@ -20,7 +20,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple, cast
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.consumer import ensure_TP, ensure_TPset
@@ -29,6 +28,7 @@ from faust.types import TP, AppT, ConsumerMessage
 from mode.utils.queues import FlowControlEvent
 from yarl import URL
 
+from services.segmenter.copies import spare_copies
 from services.segmenter.ownership import Ownership
 from services.segmenter.settings import SegmenterSettings
 
@@ -64,21 +64,6 @@ class Flow(FlowControlEvent):
         """Let the flow go on, with what lies in the queues."""
         self._suspend.clear()
         self._resume.set()
-
-
-def _as_it_is(_: TopicPartition, record: Any) -> Any:
-    return record
-
-
-def spare_copies(consumer: AIOKafkaConsumer) -> None:
-    """Let what was fetched and not read yet be handed out as it was parsed.
-
-    aiokafka would copy each record into one that also names its topic and partition, which a run knows: half of what reading
-    costs. What it fetches while it is being asked is copied as ever; both kinds have what `Record` names, and the timestamp.
-    """
-    for fetched in consumer._fetcher._records.values():
-        if isinstance(fetched, FetchResult) and fetched.has_more():
-            fetched._partition_records._consumer_record = _as_it_is
 
 
 class InputThread(driver.AIOKafkaConsumerThread):

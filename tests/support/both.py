@@ -246,6 +246,12 @@ class Both:
 
     def agree_on_until(self, days: int = HORIZON_DAYS) -> None:
         """Whoever takes the partition over has the same members, and each until is the judge's, as far as is looked."""
+        self._agree_on_until(days)
+        # What the one at work shows once it came to it, and what its successor need not look at again, is as right.
+        self.simulation.refresh()
+        self._agree_on_until(days)
+
+    def _agree_on_until(self, days: int) -> None:
         twin, limit = self.simulation.twin(), self.now + days * clock.DAY
         while twin.stale:
             twin.refresh(self.now, 100)

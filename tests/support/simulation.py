@@ -238,10 +238,9 @@ class Simulation:
         if step is None:
             return None
         for key, value in step.rows.items():
-            if value is None:
-                self.changelog.pop(key, None)
-            else:
-                self.changelog[key] = value
+            self.changelog.pop(key, None)
+            if value is not None:
+                self.changelog[key] = value  # at the end, where the latest record of a key stands
         self.transitions.extend(json.loads(document) for _, document in step.changes)
         self.dead_letters.extend((value, {name: text.decode() for name, text in headers}) for _, value, headers in step.dead_letters)
         self._moves.extend(value for topic, home, _, value in step.forwards if (topic, home) == (TOPICS.moves, self.number))

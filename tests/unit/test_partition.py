@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.instants import DAY_MS, NEVER, iso
-from schemas.partitions import record_key
+from schemas.partitions import record_key, split_key
 from schemas.questions import Preview, Previewed
 from services.segmenter.partition import Partition
 from services.segmenter.plans import Limits, Plans
@@ -214,6 +214,31 @@ def test_until_knows_a_profile_fact_that_lies_ahead(shop: Simulation) -> None:
     assert shop.members("grown-ups") == set()
 
 
+def test_a_successor_looks_again_only_at_those_who_were_touched_last(shop: Simulation) -> None:
+    """What was found before the former owner came to rest stands in the rows; only whoever came after it is looked at again."""
+    for customer in ("a", "b", "c"):
+        shop.post(checkout(f"1{customer}", NOW, customer=customer), checkout(f"2{customer}", NOW - DAY_MS, customer=customer))
+    assert shop.twin().stale == 3
+    shop.refresh()
+    shop.refresh()  # that there is nothing else to write is seen the second time
+    shop.post(checkout("3b", NOW, customer="b"))
+    assert shop.twin().stale == 1
+    shop.refresh()
+    shop.refresh()
+    assert shop.twin().stale == 0
+    assert shop.memberships(shop.twin()) == shop.memberships()
+
+
+def test_an_edit_that_nobody_leaves_by_moves_their_until(shop: Simulation) -> None:
+    """Whoever stays in under an edited rule stays until the new rule ends it."""
+    shop.post(checkout("a", NOW), checkout("b", NOW))
+    assert shop.memberships()["718"]["regulars"] == (NOW, NOW + 14 * DAY_MS)
+    rule = {"metric": {"measure": "count", "event": "checkout", "window": {"last": "P7D"}}, "op": "gte", "value": 2}
+    shop.save({"id": "regulars", "rule": rule}, replaces=1)
+    shop.refresh()
+    assert shop.memberships()["718"]["regulars"] == (NOW, NOW + 7 * DAY_MS)
+
+
 def test_an_event_of_the_near_future_counts_from_its_instant(shop: Simulation) -> None:
     """Accepted up to five minutes ahead, a member only from then on, with cause clock."""
     shop.post(checkout("a", NOW), checkout("b", NOW + 200_000))
@@ -287,6 +312,29 @@ def test_live_state_is_kept_of_so_many_and_no_more() -> None:
     for number in range(10):
         simulation.post(checkout("b", NOW, customer=f"c{number}"))
     assert len(simulation.members("regulars")) == 10
+
+
+def test_live_state_is_kept_of_fewer_the_more_facts_they_have(shop: Simulation) -> None:
+    """What is decoded holds so many facts altogether, whoever has them, also after somebody is erased; all answer as before."""
+    shop.limits = Limits(1, live_facts=6)
+    shop.restart()
+    for number in range(10):
+        shop.post(checkout("a", NOW, customer=f"c{number}"))
+    assert _lively(shop) == {f"c{number}" for number in range(4, 10)}
+    shop.post(*[checkout(name, NOW, customer="c4") for name in "bcd"])
+    assert _lively(shop) == {"c4", "c8", "c9"}
+    shop.post({"type": "customer-erase", "event_id": "e", "customer_id": "c4", "occurred_at": iso(NOW)})
+    shop.move()
+    for number in range(4):
+        shop.post(checkout("b", NOW, customer=f"c{number}"))
+    assert _lively(shop) == {"c1", "c2", "c3"}  # two facts each: those of c4 count no more
+    assert shop.members("regulars") == {"c0", "c1", "c2", "c3"}
+
+
+def _lively(simulation: Simulation) -> set[str]:
+    """Return those whose live state is held."""
+    partition = simulation.partition
+    return {split_key(key)[1] for key in partition.keys() if (person := partition.person(key)) and person.live is not None}  # noqa: SIM118 - no mapping
 
 
 def test_line_items_are_read_as_far_back_as_each_rule_looks_at_them() -> None:

@@ -15,8 +15,9 @@ from aiokafka.record.memory_records import MemoryRecords
 from faust.types import TP
 
 from services.segmenter.app import build_app
+from services.segmenter.copies import spare_copies
 from services.segmenter.settings import SegmenterSettings
-from services.segmenter.transport import InputThread, Run, spare_copies
+from services.segmenter.transport import InputThread, Run
 
 TP_0 = TP("checkouts", 0)
 

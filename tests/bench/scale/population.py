@@ -22,7 +22,7 @@ from schemas.partitions import partition_of, record_key
 from schemas.topics import Topics
 from services.segmenter.partition import Partition
 from services.segmenter.plans import Limits, Plans
-from services.segmenter.rows import PROGRESS, Progress, chunk_key, encode, row_key, split_chunk_key
+from services.segmenter.rows import FRESH, PROGRESS, Progress, chunk_key, encode, row_key, split_chunk_key
 from services.segmenter.steps import Step
 from tests.bench.load import events
 from tests.support.services import TENANT
@@ -108,11 +108,11 @@ def pasts(catalog: Catalog, count: int, now_ms: int) -> list[Past]:
     for start in range(0, count, _TOGETHER):
         names = [f"{number:07d}" for number in range(start, min(count, start + _TOGETHER))]
         for step in fed(partition, events_of(names, now_ms), now_ms):
-            for key, value in step.rows.items():
-                if value is None:
-                    changelog.pop(key, None)
-                else:
-                    changelog[key] = value
+            _keep(changelog, step)
+        while partition.stale:
+            partition.refresh(now_ms, _TOGETHER)
+        if (last := partition.take()) is not None:
+            _keep(changelog, last)
     found = {record_key(TENANT, f"{number:07d}"): Past(b"", {}) for number in range(count)}
     for key, value in changelog.items():
         if key[:1] == b"r":
@@ -121,6 +121,15 @@ def pasts(catalog: Catalog, count: int, now_ms: int) -> list[Past]:
             whose, number = split_chunk_key(key)
             found[whose].chunks[number] = value
     return list(found.values())
+
+
+def _keep(changelog: dict[bytes, bytes], step: Step) -> None:
+    """Leave of a step's records what compaction leaves."""
+    for key, value in step.rows.items():
+        if value is None:
+            changelog.pop(key, None)
+        else:
+            changelog[key] = value
 
 
 def changelog(known: list[Past], count: int) -> Iterator[tuple[bytes, bytes, bytes]]:
@@ -152,8 +161,9 @@ def write(bootstrap: str, topics: Topics, partitions: int, known: list[Past], co
         if whose != last:
             last, home = whose, partition_of(whose, partitions)
         put(home, key, value)
-    progress = encode(Progress(epoch=1, clock_ms=now_ms, definitions=catalog.offset, swept=catalog.offset))
+    progress = encode(Progress(epoch=1, clock_ms=now_ms, definitions=catalog.offset, swept=catalog.offset, dropped_ms=now_ms))
     for number in range(partitions):
         put(number, PROGRESS, progress)
+        put(number, FRESH, b"")
     if producer.flush(120):
         raise RuntimeError("the changelog did not reach Kafka within two minutes")
