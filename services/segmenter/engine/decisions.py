@@ -237,14 +237,17 @@ class Customer:
             wanted = self.holds(compiled, at_ms)
             if wanted is (compiled.id in row.members):
                 continue
+            if not changed:
+                # Copied once for all that change: whoever has read the row keeps the one that was read.
+                row.members = dict(row.members)
             changed.append(compiled)
             if wanted:
-                row.members = row.members | {compiled.id: (at_ms, NEVER)}
+                row.members[compiled.id] = (at_ms, NEVER)
                 if compiled.min_stay is not None:
                     row.entered = row.entered | {compiled.id: at_ms}
                     self._stays[compiled.id] = self.live.plan.calendar.plus(at_ms, compiled.min_stay)
             else:
-                row.members = {other: membership for other, membership in row.members.items() if other != compiled.id}
+                del row.members[compiled.id]
             self._see(compiled)
             for follower in compiled.followers:
                 if follower.order not in waiting and follower.id not in self._left_out:
@@ -282,7 +285,10 @@ class Customer:
     def _put_out(
         self, changed: list[CompiledSegment], decided_ms: int, now_ms: int, cause: Cause, out: list[Transition], causes: Mapping[str, Cause]
     ) -> None:
-        """Put out what changed by family or id, exits before entries: whoever moves within a family leaves one level and enters the next."""
+        """Put out what has just `_changed`, which left the row a dict of its own, by family or id.
+
+        Exits come before entries: whoever moves within a family leaves one level and enters the next.
+        """
         row = self.row
         if len(changed) > 1:
             changed.sort(key=lambda compiled: (compiled.family, compiled.id in row.members, compiled.id))
@@ -291,7 +297,7 @@ class Customer:
             entered = compiled.id in row.members
             until_ms = self.until(compiled, at_ms)
             if entered:
-                row.members = row.members | {compiled.id: (at_ms, until_ms)}
+                row.members[compiled.id] = (at_ms, until_ms)
             caused = causes.get(compiled.id, cause)
             transition = self._transition(compiled.id, compiled.version, at_ms, now_ms, caused, entered=entered, until_ms=until_ms)
             transition.values = condition_values(compiled, self.live, at_ms)
