@@ -36,6 +36,7 @@ MODULES: Final = (
     "services/segmenter/engine/attributes.py",
     "services/segmenter/engine/sharing.py",
     "services/segmenter/engine/tree.py",
+    "services/segmenter/engine/guards.py",
     "services/segmenter/engine/plan.py",
     "services/segmenter/engine/live.py",
     "services/segmenter/engine/outlook.py",

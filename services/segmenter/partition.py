@@ -414,7 +414,7 @@ class Partition:
             out: list[Transition] = []
             listed(customer.row, entry)
             # Known from now on, and by nothing but this entry: what else holds of someone without facts holds by definition.
-            customer.decide(plan.segments.values(), now_ms, now_ms, DEFINITION, out, {compiled.id: cause})
+            customer.decide_all(now_ms, now_ms, DEFINITION, out, {compiled.id: cause})
             outcome = "applied"
         else:
             customer, out = self._open(key, slot, entry.tenant, entry.customer_id, now_ms)
@@ -455,7 +455,7 @@ class Partition:
                 self._stale[key] = None
         else:
             if slot.deadline_ms <= now_ms:
-                customer.decide(plan.segments.values(), slot.deadline_ms, now_ms, CLOCK, out)
+                customer.decide_all(slot.deadline_ms, now_ms, CLOCK, out)
             customer.advance(now_ms, out)
         return customer, out
 

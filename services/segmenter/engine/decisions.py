@@ -6,14 +6,14 @@ a fact is taken in and decided at the instant of the decision. `seq` has no gap,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final
 
 from schemas.facts import PROFILE, Fact
 from schemas.instants import NEVER, iso, iso_or_none
 from schemas.transitions import Cause, Transition, transition_id
-from services.segmenter.engine.live import Live, bits_of
+from services.segmenter.engine.live import Live
 from services.segmenter.engine.outlook import Outlook, by_hand
 from services.segmenter.engine.plan import CompiledSegment
 from services.segmenter.engine.reasons import condition_values
@@ -27,6 +27,19 @@ RANK: Final = Cause("rank")
 
 def _cause(fact: Fact) -> Cause:
     return Cause("profile" if fact.type == PROFILE else "event", fact.event_id, fact.imported)
+
+
+def _causes(changed: list[CompiledSegment], flipped: Sequence[tuple[int, Fact]]) -> dict[str, Cause]:
+    """Return for each segment that looks at bits that flipped the latest of the facts that flipped them."""
+    found: dict[str, Cause] = {}
+    for compiled in changed:
+        last: Fact | None = None
+        for mask, fact in flipped:
+            if mask & compiled.looks and (last is None or last.at_ms <= fact.at_ms):
+                last = fact
+        if last is not None:
+            found[compiled.id] = _cause(last)
+    return found
 
 
 class Customer:
@@ -84,11 +97,14 @@ class Customer:
         flipped = self.live.settle(now_ms)
         if self.fresh:
             self.fresh = False
-            self.decide(self.live.plan.segments.values(), now_ms, now_ms, _cause(last), out)
+            self.decide_all(now_ms, now_ms, _cause(last), out)
         elif flipped:
-            affected = self._affected(flipped)
-            causes = {segment_id: _cause(fact) for segment_id, (_, fact) in affected.items()}
-            self.decide([compiled for compiled, _ in affected.values()], now_ms, now_ms, _cause(last), out, causes)
+            bits = 0
+            for mask, _ in flipped:
+                bits |= mask
+            changed = self._changed(self._concerned(bits), max(now_ms, self.row.last_at_ms))
+            if changed:
+                self._put_out(changed, now_ms, now_ms, _cause(last), out, _causes(changed, flipped))
 
     def advance(self, now_ms: int, out: list[Transition]) -> None:
         """Step through every deadline up to and including now; nothing is pending."""
@@ -100,15 +116,13 @@ class Customer:
     def _passed(self, deadline_ms: int) -> list[CompiledSegment]:
         """Let time pass to a deadline; return the segments that may have changed."""
         live, plan = self.live, self.live.plan
-        affected: dict[str, CompiledSegment] = {}
+        affected: list[CompiledSegment] = []
         if live.soonest_ms <= deadline_ms:
-            for bit in bits_of(live.pass_to(deadline_ms)):
-                for compiled in plan.dependents[bit]:
-                    affected[compiled.id] = compiled
+            affected = self._concerned(live.pass_to(deadline_ms))
         for segment_id in [segment_id for segment_id, end_ms in self._stays.items() if end_ms <= deadline_ms]:
             self._end_stay(segment_id)
-            affected[segment_id] = plan.segments[segment_id]
-        return list(affected.values())
+            affected.append(plan.segments[segment_id])
+        return affected
 
     def _end_stay(self, segment_id: str) -> None:
         self._stays.pop(segment_id, None)
@@ -121,7 +135,7 @@ class Customer:
         self._see_members()
         self._stays.clear()
         self.row.entered = {}
-        self.decide(self.live.plan.segments.values(), now_ms, now_ms, cause, out)
+        self.decide_all(now_ms, now_ms, cause, out)
 
     def leave(self, now_ms: int, cause: Cause, out: list[Transition]) -> None:
         """Leave every segment, for this id is merged into another or erased. Nothing is pending."""
@@ -140,13 +154,13 @@ class Customer:
         hold. Of the rest, those that are `unsettled` stay as they are until their lists and the cuts of their ranks are there (`ranked`).
         """
         plan, row = self.live.plan, self.row
-        settled = [compiled for compiled in plan.segments.values() if compiled.segment.offset < row.revision and compiled.id not in row.waiting]
-        self._left_out = frozenset(plan.segments.keys() - {compiled.id for compiled in settled})
+        changed = {compiled.id for compiled in plan.in_order if compiled.segment.offset >= row.revision}
+        self._left_out = frozenset(changed | (plan.segments.keys() & row.waiting))
         if row.deadline_ms <= now_ms:
-            self.decide(settled, row.deadline_ms, now_ms, CLOCK, out)
+            self.decide_all(row.deadline_ms, now_ms, CLOCK, out)
         while (deadline_ms := self.soonest_ms) <= now_ms:
             self._passed(deadline_ms)
-            self.decide(settled, deadline_ms, now_ms, CLOCK, out)
+            self.decide_all(deadline_ms, now_ms, CLOCK, out)
         for segment_id in row.entered.keys() & self._left_out:
             self._end_stay(segment_id)
         self._wait_for(self._left_out & unsettled)
@@ -154,7 +168,7 @@ class Customer:
         self._see_ranks()
         for segment_id in sorted(row.members.keys() - plan.segments.keys()):
             self._exit_archived(segment_id, now_ms, out)
-        self.decide(plan.segments.values(), now_ms, now_ms, DEFINITION, out)
+        self.decide_all(now_ms, now_ms, DEFINITION, out)
         row.manual = {segment_id: entry for segment_id, entry in row.manual.items() if segment_id in plan.segments}
         row.revision = plan.revision
 
@@ -179,8 +193,7 @@ class Customer:
         if released:
             self._wait_for(self._left_out & unsettled)
             self.decide([plan.segments[segment_id] for segment_id in released], now_ms, now_ms, DEFINITION, out)
-        affected = {compiled.id: compiled for bit in bits_of(flipped) for compiled in plan.dependents[bit]}
-        self.decide(affected.values(), now_ms, now_ms, RANK, out)
+        self.decide(self._concerned(flipped), now_ms, now_ms, RANK, out)
 
     def decide(
         self,
@@ -193,14 +206,29 @@ class Customer:
     ) -> None:
         """Compare what segments answer with what was decided before, and put the differences out; `causes` has those of its own.
 
-        Segments are decided in their order, and whoever depends on one that changed is decided after it. Transitions come by
-        family or id, exits before entries, so that whoever moves within a family leaves one level and enters the next.
+        Segments are decided in their order, and whoever depends on one that changed is decided after it.
         """
         changed = self._changed(segments, max(at_ms, self.row.last_at_ms))
-        if len(changed) > 1:
-            changed.sort(key=lambda compiled: (compiled.family, compiled.id in self.row.members, compiled.id))
-        for compiled in changed:
-            self._put_out(compiled, max(at_ms, self.row.last_at_ms), now_ms, causes.get(compiled.id, cause), out)
+        self._put_out(changed, at_ms, now_ms, cause, out, causes)
+
+    def decide_all(self, at_ms: int, now_ms: int, cause: Cause, out: list[Transition], causes: Mapping[str, Cause] = _NO_CAUSES) -> None:
+        """Compare what every segment answers with what was decided before, as `decide` does."""
+        self.decide(self._conceivable(), at_ms, now_ms, cause, out, causes)
+
+    def _conceivable(self) -> list[CompiledSegment]:
+        """Return the segments that the customer is in or can be in: of all the others neither rule nor anything else says so."""
+        row, plan = self.row, self.live.plan
+        orders = plan.guards.possible(self.live.truth)
+        for segment_id in [*row.members, *row.manual, *self._stays]:
+            compiled = plan.segments.get(segment_id)
+            if compiled is not None:
+                orders.add(compiled.order)
+        return [plan.in_order[order] for order in orders]
+
+    def _concerned(self, flipped: int) -> list[CompiledSegment]:
+        """Return the segments that the bits that flipped, to what they are now, may let the customer enter or leave."""
+        plan = self.live.plan
+        return [plan.in_order[order] for order in plan.guards.concerned(flipped, self.live.truth)]
 
     def _changed(self, segments: Iterable[CompiledSegment], at_ms: int) -> list[CompiledSegment]:
         """Find the segments that the customer enters or leaves, and take note of it in the row."""
@@ -214,14 +242,17 @@ class Customer:
             wanted = self.holds(compiled, at_ms)
             if wanted is (compiled.id in row.members):
                 continue
+            if not changed:
+                # Copied once for all that change: whoever has read the row keeps the one that was read.
+                row.members = dict(row.members)
             changed.append(compiled)
             if wanted:
-                row.members = row.members | {compiled.id: (at_ms, NEVER)}
+                row.members[compiled.id] = (at_ms, NEVER)
                 if compiled.min_stay is not None:
                     row.entered = row.entered | {compiled.id: at_ms}
                     self._stays[compiled.id] = self.live.plan.calendar.plus(at_ms, compiled.min_stay)
             else:
-                row.members = {other: membership for other, membership in row.members.items() if other != compiled.id}
+                del row.members[compiled.id]
             self._see(compiled)
             for follower in compiled.followers:
                 if follower.order not in waiting and follower.id not in self._left_out:
@@ -231,7 +262,7 @@ class Customer:
 
     def stand(self, at_ms: int) -> None:
         """Bring the memberships to what holds at an instant and tell nobody: for a customer who is only looked at."""
-        self._changed(self.live.plan.segments.values(), at_ms)
+        self._changed(self._conceivable(), at_ms)
 
     def _see_ranks(self) -> int:
         """Show the ranks that hold to the rules that ask for them; return the bits that flipped."""
@@ -256,15 +287,26 @@ class Customer:
             else:
                 self.live.truth &= ~bit
 
-    def _put_out(self, compiled: CompiledSegment, at_ms: int, now_ms: int, cause: Cause, out: list[Transition]) -> None:
+    def _put_out(
+        self, changed: list[CompiledSegment], decided_ms: int, now_ms: int, cause: Cause, out: list[Transition], causes: Mapping[str, Cause]
+    ) -> None:
+        """Put out what has just `_changed`, which left the row a dict of its own, by family or id.
+
+        Exits come before entries: whoever moves within a family leaves one level and enters the next.
+        """
         row = self.row
-        entered = compiled.id in row.members
-        until_ms = self.until(compiled, at_ms)
-        if entered:
-            row.members = row.members | {compiled.id: (at_ms, until_ms)}
-        transition = self._transition(compiled.id, compiled.version, at_ms, now_ms, cause, entered=entered, until_ms=until_ms)
-        transition.values = condition_values(compiled, self.live, at_ms)
-        out.append(transition)
+        if len(changed) > 1:
+            changed.sort(key=lambda compiled: (compiled.family, compiled.id in row.members, compiled.id))
+        at_ms = max(decided_ms, row.last_at_ms)
+        for compiled in changed:
+            entered = compiled.id in row.members
+            until_ms = self.until(compiled, at_ms)
+            if entered:
+                row.members[compiled.id] = (at_ms, until_ms)
+            caused = causes.get(compiled.id, cause)
+            transition = self._transition(compiled.id, compiled.version, at_ms, now_ms, caused, entered=entered, until_ms=until_ms)
+            transition.values = condition_values(compiled, self.live, at_ms)
+            out.append(transition)
 
     def holds(self, compiled: CompiledSegment, at_ms: int) -> bool:
         """Whether the customer is in a segment as of the live state, by the formula of In."""
@@ -294,17 +336,6 @@ class Customer:
             return False
         row.members = fresh
         return True
-
-    def _affected(self, flipped: dict[int, Fact]) -> dict[str, tuple[CompiledSegment, Fact]]:
-        """Return the segments that look at bits that flipped, each with the latest of the facts that flipped its bits."""
-        dependents = self.live.plan.dependents
-        found: dict[str, tuple[CompiledSegment, Fact]] = {}
-        for bit, fact in flipped.items():
-            for compiled in dependents[bit]:
-                known = found.get(compiled.id)
-                if known is None or known[1].at_ms <= fact.at_ms:
-                    found[compiled.id] = (compiled, fact)
-        return found
 
     def _exit_archived(self, segment_id: str, now_ms: int, out: list[Transition]) -> None:
         row = self.row

@@ -89,8 +89,9 @@ class RankedFeature(Feature):
     def __init__(self, index: int, reader: Reader, tests: dict[int, Test]) -> None:
         super().__init__(index, reader, tests)
         self.boundaries: list[int] = sorted({point for found in tests.values() for point in _integer_points(found)})
-        representatives = [self.boundaries[0] - 1, *self.boundaries] if self.boundaries else [0]
-        self.masks = [self._mask(value) for value in representatives]
+        self.masks = [self._mask(value) for value in _regions(self.boundaries)]
+        self._points: dict[int, list[int]] = {bit: sorted(set(_integer_points(found))) for bit, found in tests.items()}
+        self._answers: dict[int, list[bool]] = {bit: [tests[bit].passes(value) for value in _regions(points)] for bit, points in self._points.items()}
 
     def observe(self, state: State, now_ms: int) -> tuple[int, int, int]:
         """Return mask, bound and room: of what only adds up, the distance to the next boundary above."""
@@ -103,6 +104,17 @@ class RankedFeature(Feature):
             return mask, until_ms, 0
         number: int = value
         return mask, until_ms, NEVER if high is None else high - number
+
+    def verdict(self, state: State, at_ms: int, bit: int) -> Verdict:
+        """Return the verdict of one condition: it stands until its own thresholds are reached, however many others lie between."""
+        value = self.reader.value(state, at_ms)
+        if value is None:
+            return Verdict(self.missing >> bit & 1 == 1, self.reader.until(state, at_ms, None, None, None))
+        points = self._points[bit]
+        rank = bisect_right(points, value)
+        low = points[rank - 1] if rank else None
+        high = points[rank] if rank < len(points) else None
+        return Verdict(self._answers[bit][rank], self.reader.until(state, at_ms, value, low, high))
 
     def judged(self, state: State, at_ms: int, value: Any) -> tuple[int, int]:
         """Return the mask and its bound."""
@@ -122,6 +134,11 @@ class RankedFeature(Feature):
     def mask_of(self, value: Any) -> int:
         """Return the mask of the region that the value lies in."""
         return self.missing if value is None else self.masks[bisect_right(self.boundaries, value)]
+
+
+def _regions(points: list[int]) -> list[int]:
+    """Return one integer of each region between points, lowest first."""
+    return [points[0] - 1, *points] if points else [0]
 
 
 def _integer_points(test: Test) -> list[int]:

@@ -199,17 +199,17 @@ class Live(State):
         self.truth ^= flipped
         return flipped
 
-    def settle(self, now_ms: int) -> dict[int, Fact]:
-        """Observe what the facts since the last look touched; return the bits that flipped, each with the last of its facts."""
-        flipped: dict[int, Fact] = {}
+    def settle(self, now_ms: int) -> list[tuple[int, Fact]]:
+        """Observe what the facts since the last look touched; return the bits that flipped of each feature, with the last of its facts."""
+        flipped: list[tuple[int, Fact]] = []
         for index, fact in self.touched.items():
-            before = self.truth
+            before = self.masks[index]
             self._observe(self.plan.features[index], now_ms)
             if self.bounds[index] < self.soonest_ms:
                 self.soonest_ms = self.bounds[index]
-            if self.truth != before:
-                for bit in bits_of(before ^ self.truth):
-                    flipped[bit] = fact
+            after = self.masks[index]
+            if after != before:
+                flipped.append((before ^ after, fact))
         self.touched.clear()
         return flipped
 
@@ -320,16 +320,6 @@ def _from(facts: Iterable[Brief], since_ms: int) -> list[Brief]:
             last_ms = at_ms
             found.append(fact)
     return found if ordered else sorted(found, key=_AT)
-
-
-def bits_of(mask: int) -> list[int]:
-    """Return the places of the bits that are set, lowest first."""
-    places = []
-    while mask:
-        lowest = mask & -mask
-        places.append(lowest.bit_length() - 1)
-        mask ^= lowest
-    return places
 
 
 def _in_time(fact: Brief) -> tuple[int, str]:

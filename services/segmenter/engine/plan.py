@@ -1,8 +1,9 @@
 """The plan of a tenant: its live segments compiled so that they share all the work that is the same.
 
 Segments become formulas over condition bits; equal conditions share a bit, conditions on one metric a feature, metrics of one
-filter a series. A fact touches only the series of its type, their features, and, where a mask changes, the segments that
-look at the bits that flipped. Segments are in an order in which each comes after those that it depends on.
+filter a series. A fact touches only the series of its type, their features, and, where a mask changes, those of the segments
+that look at the bits that flipped whose guards let them through (guards). Segments are in an order in which each comes after those
+that it depends on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from services.segmenter.engine.attributes import SpanOfLifeReader
 from services.segmenter.engine.calendar import calendar_of
 from services.segmenter.engine.extract import Vocabulary
 from services.segmenter.engine.features import Feature
+from services.segmenter.engine.guards import Guarded, Guards
 from services.segmenter.engine.rankings import Ranking, rank_name, ranking_name, score_name, size_of
 from services.segmenter.engine.series import Series
 from services.segmenter.engine.sharing import CountsFrom, Feed, Sharing
@@ -35,10 +37,10 @@ Kept = TypeVar("Kept", bound=Brief)
 class CompiledSegment:
     """A segment ready to be asked: the formula over bits for the hot path, the tree for verdicts, the leaves for reasons.
 
-    `order` is its place among the tenant's segments. `life` is the leaf that holds while `starts_at` ≤ t < `ends_at`. `higher`
-    are the higher levels of its family, `followers` the segments that depend on it, `closure` all that it depends on and itself,
-    in their order. `member_bit` is set while the customer is a member, for those that refer to it; -1 when none does. `ranks` are
-    the names of those that it, or what it depends on, asks for.
+    `order` is its place among the tenant's segments. `looks` has the bits that it looks at. `life` is the leaf that holds while
+    `starts_at` ≤ t < `ends_at`. `higher` are the higher levels of its family, `followers` the segments that depend on it, `closure` all
+    that it depends on and itself, in their order. `member_bit` is set while the customer is a member, for those that refer to it; -1
+    when none does. `ranks` are the names of those that it, or what it depends on, asks for.
     """
 
     def __init__(self, segment: Segment, order: int, tree: Node | None, leaves: list[Leaf], life: Leaf | None) -> None:
@@ -53,6 +55,9 @@ class CompiledSegment:
         self.life = life
         self.holds = formula(tree)
         self.life_mask = 0 if life is None else 1 << life.bit
+        self.looks = self.life_mask
+        for leaf in leaves:
+            self.looks |= 1 << leaf.bit
         self.higher: list[CompiledSegment] = []
         self.followers: list[CompiledSegment] = []
         self.closure: list[CompiledSegment] = [self]
@@ -96,12 +101,13 @@ class Plan:
         self._former = -1
         self._places: list[int] | None = None
         self.segments: dict[str, CompiledSegment] = {}
-        self.dependents: list[list[CompiledSegment]] = [[] for _ in range(self.sharing.bits)]
         for order, (segment, tree, life) in enumerate(drafted):
             self._compile(segment, order, tree, life)
         for ranking in self.rankings.values():
             ranking.place = self.sharing.feature(self._ranked[ranking.name]).score
         self._connect()
+        self.in_order = list(self.segments.values())
+        self.guards = Guards([Guarded(compiled.tree, compiled.leaves, compiled.life) for compiled in self.in_order], self.sharing.bits)
 
     def changed(self, segment_id: str, since: int) -> bool:
         """Whether definitions from `since` on may have changed what a segment comes to, or until when."""
@@ -147,8 +153,6 @@ class Plan:
         node = None if tree is None else self._resolved(tree, leaves)
         living = None if life is None else Leaf("", None, life[1], self.sharing.feature(life[0]))
         compiled = self.segments[segment.id] = CompiledSegment(segment, order, node, leaves, living)
-        for bit in {leaf.bit for leaf in leaves} | ({living.bit} if living is not None else set()):
-            self.dependents[bit].append(compiled)
         asked = [leaf.condition for leaf in leaves if isinstance(leaf.condition, Rank)]
         for rank in asked:
             ranking = self.rankings[ranking_name(rank)]

@@ -69,6 +69,6 @@ class Person:
         pending = known is not None and known.pending is not None
         since_ms = known.pending_ms if known is not None and pending else min(now_ms, slot.deadline_ms)
         found = Customer(self.tenant, self.customer_id, row, Live(plan, self.read, since_ms))
-        found.decide(plan.segments.values(), since_ms, now_ms, CLOCK, [])
+        found.decide_all(since_ms, now_ms, CLOCK, [])
         found.advance(now_ms, [])
         return found
