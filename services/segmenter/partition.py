@@ -33,7 +33,7 @@ from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.row import Row, listed
 from services.segmenter.gathering import Gathering
-from services.segmenter.plans import Limits, Plans
+from services.segmenter.plans import Limits, News, Plans
 from services.segmenter.questions.answers import inquiry
 from services.segmenter.questions.inquiry import Inquiry
 from services.segmenter.questions.person import Person
@@ -357,6 +357,11 @@ class Partition:
         if customer.row.members:
             self._stale[key] = None
 
+    def _redefined(self, key: bytes, row: Row, news: News) -> None:
+        """The same, where definitions have moved them."""
+        if not news.moved.isdisjoint(row.members):
+            self._stale[key] = None
+
     def _admit(self, slot: Slot | None, plan: Plan, fact: Fact, now_ms: int) -> None:
         limits, history = self._limits, self.plans.history
         if fact.at_ms < now_ms - history.months * _SHORTEST_MONTH_MS and plan.calendar.plus(fact.at_ms, history) <= now_ms:
@@ -445,14 +450,13 @@ class Partition:
         live = Live(plan, self._gathering.history(key, slot), min(now_ms, slot.deadline_ms), former)
         customer = slot.customer = Customer(tenant, customer_id, row, live)
         if row.revision != plan.revision:
+            news = self.plans.news(tenant, row.revision)
             self._standings.rescored(plan, key, row, customer.live.scores, adopted=True)
-            revision = row.revision
             customer.adopt(now_ms, out, self._standings.ranks(key, row), self._standings.unsettled(plan))
             self._standings.waits(key, row)
             slot.revision = plan.revision
             self._gathering.write_row(key, slot)
-            if any(plan.changed(segment_id, revision) for segment_id in row.members):
-                self._stale[key] = None
+            self._redefined(key, row, news)
         else:
             if slot.deadline_ms <= now_ms:
                 customer.decide_all(slot.deadline_ms, now_ms, CLOCK, out)

@@ -12,8 +12,9 @@ from schemas.dependencies import closure
 from schemas.instants import Duration
 from schemas.lifetimes import Lifetime
 from schemas.reading import Facts
+from schemas.rules import references
 from services.segmenter.engine.calendar import calendar_of
-from services.segmenter.engine.plan import Plan
+from services.segmenter.engine.plan import CompiledSegment, Plan
 
 KEPT_HISTORY: Final = Duration(25, 0)
 """How long a customer's events are kept unless the settings say otherwise."""
@@ -34,17 +35,19 @@ class Limits:
 
 
 class News:
-    """What is new since a revision, for a customer who is in none of the segments that changed.
+    """What is new since a revision.
 
-    `plan` holds the segments that changed, those that depend on them, and what all of these depend on; of such a customer no other can
-    have changed by definitions. `settled`: the live segments that did not change; `live`: all of them.
+    `plan` is for a customer who is in none of the segments that changed: it holds those, the ones that depend on them, and what all of
+    these depend on; of such a customer no other can have changed by definitions. None where everything must be looked at, or a rank.
+    `settled`: the live segments that did not change; `live`: all of them. `moved`: those of whose members the `until` may be another.
     """
 
-    def __init__(self, plan: Plan, whole: Plan, changed: Iterable[str]) -> None:
+    def __init__(self, plan: Plan | None, whole: Plan, changed: Iterable[str], moved: Iterable[str]) -> None:
         self.plan = plan
         self.revision: int = whole.revision
         self.live = frozenset(whole.segments)
         self.settled = self.live.difference(changed)
+        self.moved = frozenset(moved)
 
 
 class Plans:
@@ -56,7 +59,7 @@ class Plans:
         self._plans: dict[str, Plan] = {}
         self._facts: dict[str, Facts] = {}
         self._about: OrderedDict[tuple[str, str], Plan] = OrderedDict()
-        self._news: dict[str, tuple[int, int, News | None]] = {}
+        self._news: dict[str, tuple[int, int, News]] = {}
 
     def of(self, tenant: str) -> Plan:
         """Return the plan in force of a known tenant."""
@@ -76,28 +79,31 @@ class Plans:
             self._about.popitem(last=False)
         return known
 
-    def news(self, tenant: str, since: int) -> News | None:
-        """Return what is new since a revision of a known tenant; None where everything must be looked at, or a rank."""
+    def news(self, tenant: str, since: int) -> News:
+        """Return what is new since a revision of a known tenant."""
         revision, known = self.catalog.revisions[tenant], self._news.get(tenant)
         if known is None or known[:2] != (revision, since):
             known = self._news[tenant] = (revision, since, self._new(tenant, since))
         return known[2]
 
-    def _new(self, tenant: str, since: int) -> News | None:
-        if self.catalog.declared.get(tenant, 0) > since:
-            return None
+    def _new(self, tenant: str, since: int) -> News:
         whole = self.of(tenant)
+        if self.catalog.declared.get(tenant, 0) > since:
+            return News(None, whole, whole.segments, whole.segments)
         changed = [compiled for compiled in whole.segments.values() if compiled.segment.offset >= since]
-        ahead, found = list(changed), dict.fromkeys(changed)
-        while ahead:
-            for follower in ahead.pop().followers:
-                if follower not in found:
-                    found[follower] = None
-                    ahead.append(follower)
-        if any(compiled.ranks for compiled in found):
-            return None
-        needed = {other.id: other.segment for compiled in found for other in compiled.closure}
-        return News(self._compiled(tenant, needed.values()), whole, [compiled.id for compiled in changed])
+        gone = {segment.id for segment in whole.archived.values() if segment.offset >= since}
+        moved = [compiled for compiled in changed if compiled.version > 1]
+        if gone or moved:
+            # Who depended on a former version is not known any more: lower levels may have, and whoever names what is archived.
+            moved += [c for c in whole.segments.values() if c.segment.tier is not None or not gone.isdisjoint(references(c.segment.rule))]
+        # Whoever enters a new segment is told the `until` then.
+        moved += [follower for compiled in changed for follower in compiled.followers]
+        found = _with_followers(changed)
+        plan = None
+        if not any(compiled.ranks for compiled in found):
+            needed = {other.id: other.segment for compiled in found for other in compiled.closure}
+            plan = self._compiled(tenant, needed.values())
+        return News(plan, whole, [compiled.id for compiled in changed], [compiled.id for compiled in _with_followers(moved)])
 
     def draft(self, segment: Segment, now_ms: int) -> Plan:
         """Return the plan of a segment as it might be saved now, and of those that it depends on."""
@@ -124,3 +130,15 @@ class Plans:
         if reader is None and (known := self.catalog.tenants.get(tenant)) is not None:
             reader = self._facts[tenant] = Facts(known.currency)
         return reader
+
+
+def _with_followers(segments: Iterable[CompiledSegment]) -> list[CompiledSegment]:
+    """Return segments and all that depend on them."""
+    found = dict.fromkeys(segments)
+    ahead = list(found)
+    while ahead:
+        for follower in ahead.pop().followers:
+            if follower not in found:
+                found[follower] = None
+                ahead.append(follower)
+    return list(found)

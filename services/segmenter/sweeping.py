@@ -83,13 +83,14 @@ class Sweeping:
             return False
         tenant, customer_id = split_key(key)
         news = partition.plans.news(tenant, slot.revision)
-        if news is None or not partition._standings.unsettled(partition.plans.of(tenant)).isdisjoint(news.plan.segments):
+        if news.plan is None or not partition._standings.unsettled(partition.plans.of(tenant)).isdisjoint(news.plan.segments):
             return False
         row = decode_row(slot.row)
         # Whoever is in a segment that changed has a stay that ends, and lower levels that may have waited for it.
         if row.waiting or not (row.members.keys() <= news.settled and row.entered.keys() <= news.settled and row.manual.keys() <= news.live):
             return False
         slot.revision = news.revision
+        partition._redefined(key, row, news)
         if not news.plan.segments:
             return True  # what changed is archived
         out: list[Transition] = []

@@ -24,6 +24,12 @@ REGULARS = {"id": "regulars", "rule": bought(2)}
 LOYAL = {"id": "loyal", "rule": {"all": [{"segment": "regulars"}, bought(3, "P30D")]}}
 LOW = {"id": "low", "rule": bought(1), "tier": {"family": "f", "level": 1}, "min_stay": "P3D"}
 HIGH = {"id": "high", "rule": bought(4), "tier": {"family": "f", "level": 2}}
+HERE = {"id": "here", "rule": bought(1, "P60D"), "tier": {"family": "g", "level": 1}}
+AWAY = {
+    "id": "away",
+    "rule": {"metric": {"measure": "days_since_last", "event": "checkout"}, "op": "gte", "value": 20},
+    "tier": {"family": "g", "level": 2},
+}
 TOP = {"id": "top", "rule": bought(5, "P7D"), "tier": {"family": "f", "level": 3}}
 
 
@@ -39,6 +45,8 @@ EDITS: dict[str, Callable[[Simulation], None]] = {
     "wider, so that who is in another leaves it": lambda shop: shop.save(HIGH | {"rule": bought(2)}, replaces=1),
     "out of the family": lambda shop: shop.save({"id": "high", "rule": bought(4)}, replaces=1),
     "of a stay": lambda shop: shop.save({name: LOW[name] for name in ("id", "rule", "tier")}, replaces=1),
+    "of a level that time alone would have brought": lambda shop: shop.save({"id": "away", "rule": AWAY["rule"]}, replaces=1),
+    "of such a level, away": lambda shop: shop.archive("away"),
     "above all": lambda shop: shop.save(TOP),
     "away": lambda shop: shop.archive("high"),
     "back": _away_and_back,
@@ -50,7 +58,7 @@ EDITS: dict[str, Callable[[Simulation], None]] = {
 def shop_of(live_customers: int) -> Simulation:
     """Eight customers with none to seven checkouts; of each but those who are kept decoded, only rows and chunks."""
     shop = Simulation(TENANT, NOW, live_customers=live_customers)
-    for segment in (REGULARS, LOYAL, HIGH, LOW):
+    for segment in (REGULARS, LOYAL, HIGH, LOW, AWAY, HERE):
         shop.save(segment)
     for number, name in enumerate(PEOPLE):
         for place in range(number):
@@ -67,17 +75,30 @@ def told(shop: Simulation) -> list[tuple[Any, ...]]:
     )
 
 
+def refreshed(shop: Simulation) -> dict[str, Any]:
+    """The memberships as whoever takes over finds them, who asks anew until when each of them stands."""
+    twin = shop.twin()
+    while twin.stale:
+        twin.refresh(shop.now_ms, 100)
+    twin.take()
+    return shop.memberships(twin)
+
+
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("late", [0, 1, 5])
 @pytest.mark.parametrize("edit", EDITS)
 def test_of_customers_at_rest_a_sweep_says_what_it_says_of_those_who_are_decoded(edit: str, late: int, *, restart: bool) -> None:
-    """At once or days later, also with an owner who begins after it: the same transitions then, and as time passes."""
+    """At once or days later, also with an owner who begins after it: the same transitions then and as time passes, the same `until`."""
     shops = [shop_of(live_customers) for live_customers in (20_000, 0)]
     for shop in shops:
         shop.pass_to(NOW + late * DAY_MS)
+        shop.refresh()
         EDITS[edit](shop)
         if restart:
             shop.restart()
+        else:
+            shop.refresh()
+            assert shop.memberships() == refreshed(shop)
         shop.pass_to(NOW + 40 * DAY_MS)
     assert told(shops[0]) == told(shops[1])
     assert shops[0].memberships() == shops[1].memberships()

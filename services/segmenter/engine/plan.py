@@ -72,8 +72,6 @@ class Plan:
         """Compile the segments that are not archived; `revision` is the offset after the last definition that changed one."""
         everything = list(segments)
         self.archived = {segment.id: segment for segment in everything if segment.archived}
-        self.last_archived = max([segment.offset for segment in self.archived.values()], default=-1)
-        """The definition that archived the last of them."""
         self.tenant = tenant
         self.revision = revision
         self.declared = declared
@@ -108,13 +106,6 @@ class Plan:
         self._connect()
         self.in_order = list(self.segments.values())
         self.guards = Guards([Guarded(compiled.tree, compiled.leaves, compiled.life) for compiled in self.in_order], self.sharing.bits)
-
-    def changed(self, segment_id: str, since: int) -> bool:
-        """Whether definitions from `since` on may have changed what a segment comes to, or until when."""
-        if self.last_archived >= since:  # a higher level of its family, perhaps
-            return True
-        closure = self.segments[segment_id].closure
-        return any([compiled.segment.offset >= since for compiled in closure])
 
     def places_in(self, former: Plan) -> list[int] | None:
         """Return for each series its place in another plan, -1 if it has none; None when its facts mean something else there."""
