@@ -17,6 +17,7 @@ from tests.chaos.report import markdown
 from tests.chaos.scene import scene
 
 _RESULTS = Path(".rollcall/chaos")
+_SHOWN = 50
 
 
 def main() -> int:
@@ -56,7 +57,7 @@ def _broken(name: str, seed: int, per_s: int) -> int:
     said = noticed(name, folder, seed, per_s, _say)
     for server in ("kafka", "valkey"):
         shutil.rmtree(folder / server, ignore_errors=True)
-    print(*said, sep="\n")
+    print(*said[:_SHOWN], sep="\n")
     found = [sentence for sentence in said if BROKEN[name].said in sentence]
     print(f"{name}: {f'noticed: {found[0]}' if found else 'NOT noticed'}; expected was: {BROKEN[name].said}")
     return 0 if found else 1

@@ -74,16 +74,21 @@ class Judge:
     def _customers(self, customers: Iterable[Customer]) -> None:
         left = dict.fromkeys(customers, "")
         self.compared += len(left)
-        until = time.monotonic() + _PATIENCE_S
         with ThreadPoolExecutor(_ASKERS) as pool:
-            while left:
-                answers = list(pool.map(self._asked, left))
-                self._read_changes()
-                left = {customer: fault for customer, answer in zip(left, answers, strict=True) if (fault := self._fault(customer, answer))}
-                if time.monotonic() > until:
-                    break
+            left = self._differ(pool, left)
+            # From here on: while everybody is asked once, however long that takes, windows run out between an answer and its comparison.
+            until = time.monotonic() + _PATIENCE_S
+            while left and time.monotonic() < until:
+                left = self._differ(pool, left)
         for customer, fault in left.items():
             self.violations.note(f"{customer}: {fault}")
+
+    def _differ(self, pool: ThreadPoolExecutor, customers: Iterable[Customer]) -> dict[Customer, str]:
+        """Ask for customers, and return in what whose answer differs."""
+        asked = list(customers)
+        answers = list(pool.map(self._asked, asked))
+        self._read_changes()
+        return {customer: fault for customer, answer in zip(asked, answers, strict=True) if (fault := self._fault(customer, answer))}
 
     def _asked(self, customer: Customer) -> Any:
         tenant, name = customer

@@ -9,6 +9,7 @@ from tests.chaos.drill import Result
 from tests.chaos.sight import Seen
 
 _STOOD_S: Final = 1.0
+_SHOWN: Final = 50
 
 
 def markdown(results: Sequence[Result]) -> str:
@@ -46,7 +47,7 @@ def _details(result: Result) -> str:
             f"| {name} | {made.lasted_s} s | {made.ready_s} s | {made.shown_s} s | {_seen(made.seen)} | {made.compared:,} | {made.violations} |"
         )
     if result.violations:
-        lines += ["", f"**{result.violations_in_all} violations**, the first:", "", *(f"- {sentence}" for sentence in result.violations)]
+        lines += ["", f"**{result.violations_in_all} violations**, the first:", "", *(f"- {sentence}" for sentence in result.violations[:_SHOWN])]
     return "\n".join(lines) + "\n"
 
 

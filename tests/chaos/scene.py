@@ -138,7 +138,7 @@ class Scene:
             return None
 
     def must(self, tenant: str, method: str, path: str, body: Any = None, *, service: str = "api", **params: str) -> Any:
-        """Ask until the answer is 2xx, for a minute at most, and return it."""
+        """Ask until the answer is 2xx, for two minutes at most, and return it."""
         answers: list[httpx.Response] = []
 
         def answered() -> bool:
@@ -148,7 +148,7 @@ class Scene:
             return response is not None and response.is_success
 
         try:
-            wait_for(answered, what=f"{method} {path}", timeout_s=60)
+            wait_for(answered, what=f"{method} {path}", timeout_s=120)
         except TimeoutError as error:
             raise TimeoutError(f"{error}; the last answer: {answers[-1].text if answers else 'none'}") from None
         return answers[-1].json()

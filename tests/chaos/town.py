@@ -30,7 +30,8 @@ _REVENUE: Final = {"measure": "sum", "event": "checkout", "field": "total", "win
 _CHANNEL: Final = {"measure": "favourite", "event": "checkout", "field": "channel", "window": {"last": "P1M"}}
 _SPRING: Final = [{"field": "coupon_id", "op": "eq", "value": "SPRING"}]
 _SPENT: Final = {"measure": "sum", "event": "checkout", "field": "total", "window": {"last": "P14D"}}
-_CLICK, _REDEMPTION, _VISIT, _CHECKOUT = ({"event": event} for event in ("email-click", "coupon-redemption", "visit", "checkout"))
+_CLICK, _REDEMPTION, _CHECKOUT = ({"event": event} for event in ("email-click", "coupon-redemption", "checkout"))
+_VISIT: Final = {"event": "visit", "where": [{"field": "store_id", "op": "eq", "value": "s0"}]}
 
 SEGMENTS: Final[tuple[Json, ...]] = (
     {"id": "buyers", "rule": _counted("checkout", None, "gte", 1)},
@@ -51,7 +52,7 @@ SEGMENTS: Final[tuple[Json, ...]] = (
     {"id": "web", "rule": {"metric": _CHANNEL, "op": "eq", "value": "web"}},
     {"id": "core", "rule": {"all": [{"segment": "regulars"}, {"not": {"segment": "readers"}}]}},
     {"id": "chosen", "include": ["stranger"]},
-    {"id": "foremost", "rule": {"rank": {"metric": _SPENT, "order": "desc", "top": 30}}},
+    {"id": "foremost", "rule": {"rank": {"metric": _SPENT, "order": "desc", "top": 10}}},
     {"id": "tempted", "rule": {"sequence": {"first": _CLICK, "then": _REDEMPTION, "within": "P1D", "happens": True, "window": {"last": "P14D"}}}},
     {"id": "lookers", "rule": {"sequence": {"first": _VISIT, "then": _CHECKOUT, "within": "PT10S", "happens": False, "window": {"last": "PT20S"}}}},
 )

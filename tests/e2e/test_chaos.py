@@ -14,7 +14,7 @@ KILLS = ("kill-ingest", "kill-segmenter", "kill-api", "kill-dispatcher")
 
 def test_nothing_is_lost_or_told_twice_when_every_process_is_killed_under_load(tmp_path: Path) -> None:
     """Members, lists, feed, webhooks, accounting and changelog are whole, and nobody was told a false no meanwhile."""
-    with scene(tmp_path, seed=SEED, per_s=400, session_s=6.0) as found:
+    with scene(tmp_path, seed=SEED, per_s=250, session_s=6.0) as found:
         result = run(found, SEED, KILLS, print, rounds=1)
     print(markdown([result]))
     assert result.violations == []
