@@ -36,10 +36,14 @@ _DECIDE_MS: Final = 100.0
 """Longest computation that may be owed to customers whose facts are applied and not decided: one decision for all facts of a group."""
 
 _BESIDE: Final = 0.2
-"""What deadlines and backfill may compute while live records wait, beside what these take; at least one slice."""
+"""What deadlines and backfill may compute while live records wait, beside what these take; at least one slice of deadlines."""
 
 _BEHIND_S: Final = 0.04
 """What backfill and the like may compute for one transaction where records come: those that arrive meanwhile wait until it is written."""
+
+_BESIDE_LEAST_S: Final = 0.01
+"""What backfill may compute for each transaction of live records at least: these are so short where few come that a fifth of them would be
+a single slice, and the process would wait for its broker most of the time while the backfill waits for it."""
 
 _QUIET_S: Final = 1.0
 """Where no record has come for so long, a transaction may hold as much as one of records, for each costs some milliseconds of its own."""
@@ -267,7 +271,7 @@ class Pump:
         await self._due(beside_s)
         await self._commit()
         if self._idle_work():
-            await self._background(beside_s)
+            await self._background(max(beside_s, _BESIDE_LEAST_S))
             # While live records wait it goes with their transaction: one of its own would cost them more than the work itself.
             if not self._turns:
                 await self._commit()

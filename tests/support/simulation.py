@@ -185,6 +185,8 @@ class Simulation:
             self._apply(TOPICS.moves, [self._moves.pop(0)], dies=dies)
 
     def _apply(self, topic: str, values: list[bytes], *, dies: bool = False) -> None:
+        if not values:
+            return
         start = max(self._ends.get(topic, 0), self.partition.offsets.get(topic, 0))
         self._ends[topic] = start + len(values)
         records = [Written(start + i, None, value) for i, value in enumerate(values)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from statistics import median
 from types import SimpleNamespace
 from typing import Any, cast
@@ -41,6 +42,7 @@ class Sweeping:
         self.slices, self.steps_s = 0, [0.0]
         self.offsets: dict[str, int] = {"checkouts": 0}
         self.outcomes: dict[str, dict[str, int]] = {}
+        self.taken: Callable[[], None] = lambda: None
 
     def next_deadline_ms(self) -> int:
         """Return never."""
@@ -80,6 +82,7 @@ class Sweeping:
 
     def take(self) -> Step:
         """Return a step, and begin the next."""
+        self.taken()
         self.steps_s.append(0.0)
         return Step()
 
@@ -139,3 +142,20 @@ async def test_where_records_come_a_sweep_fills_no_large_transactions(monkeypatc
         await asyncio.sleep(0)
     await pump.close()
     assert 0.04 <= median(spent_s for spent_s in core.steps_s if spent_s) <= 0.1
+
+
+async def test_beside_records_that_come_all_the_time_a_sweep_has_some_of_each_transaction() -> None:
+    """However little each of them takes: ten milliseconds, after which they have their turn."""
+    (core,), (pump,), _ = pumps(1)
+    pump.expect("checkouts", 0)
+
+    def another() -> None:
+        start = core.offsets["checkouts"]
+        pump.offer(Chunk("checkouts", start, start + 1, [SimpleNamespace(offset=start, timestamp=0)], lambda: None))
+
+    core.taken = another
+    await pump.start()
+    while core.offsets["checkouts"] < 12:
+        await asyncio.sleep(0)
+    await pump.close()
+    assert 0.01 <= median(core.steps_s[3:-1]) <= 0.035
