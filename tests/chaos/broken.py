@@ -95,11 +95,11 @@ BROKEN: Final[dict[str, Broken]] = {
         ("kill-api",),
         "are missing",
     ),
-    # A segmenter whose clock was set back does not wait until it has caught up.
+    # A segmenter whose clock was set back does not wait until it has caught up: neither when it gains a partition nor at each step.
     "clock-not-waited-for": Broken(
-        "services/segmenter/ownership.py",
-        "while (behind_ms := clock_ms - self._around.now_ms()) > 0:",
-        "while (behind_ms := clock_ms - self._around.now_ms()) > 7_200_000:",
+        "services/segmenter/partition.py",
+        "        return self._progress.clock_ms\n",
+        "        return 0\n",
         ("clock-behind",),
         "a segmenter was ready with a clock an hour behind",
     ),
