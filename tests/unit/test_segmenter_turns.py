@@ -151,7 +151,7 @@ async def test_beside_records_that_come_all_the_time_a_sweep_has_some_of_each_tr
 
     def another() -> None:
         start = core.offsets["checkouts"]
-        pump.offer(Chunk("checkouts", start, start + 1, [SimpleNamespace(offset=start, timestamp=0)], lambda: None))
+        pump.offer(Chunk("checkouts", start, start + 1, [SimpleNamespace(offset=start, timestamp=0, key=None, value=None)], lambda: None))
 
     core.taken = another
     await pump.start()
