@@ -137,8 +137,8 @@ def test_a_replay_that_was_asked_for_when_the_api_died_is_there_or_is_not(api: A
     (failpoints / place).write_text("kill")
     url = f"http://127.0.0.1:{stack.ports['api']}{path}"
     with pytest.raises(httpx.TransportError):
-        httpx.post(url + "/replay", json={"ids": list(told)}, headers={"Authorization": "Bearer all"})
-    assert stack.ended("api") == "killed by signal 9"
+        httpx.post(url + "/replay", json={"ids": list(told)}, headers={"Authorization": "Bearer all"}, timeout=30)
+    wait_until(lambda: stack.ended("api") == "killed by signal 9", 30)
     stack.end("api", gently=False)
     begin()
     known = patiently(lambda: httpx.get(url + "/replays", headers={"Authorization": "Bearer all"}), timeout_s=30).json()["replays"]
