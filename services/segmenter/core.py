@@ -64,6 +64,9 @@ class PartitionCore(Protocol):
     def ready(self, now_ms: int) -> None:
         """End the restoring and begin a new epoch."""
 
+    def close(self) -> None:
+        """Let go of all customers; nothing else is called afterwards."""
+
     def definitions_needed(self) -> int:
         """Return the catalog offset that must have been read before `apply`, `tick` or `sweep` is called."""
 
@@ -86,8 +89,8 @@ class PartitionCore(Protocol):
     def undecided(self) -> int:
         """How many customers have facts that were applied and not decided yet; `take` decides what is left."""
 
-    def settle(self) -> None:
-        """Decide what was applied."""
+    def settle(self, now_ms: int) -> None:
+        """Decide what was applied before the step ends, unless its instant has not come yet."""
 
     def next_deadline_ms(self) -> int:
         """Return the next instant at which a customer must be looked at, `instants.NEVER` if none."""

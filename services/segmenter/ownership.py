@@ -152,6 +152,7 @@ class Ownership:
             await asyncio.gather(holding.gaining, return_exceptions=True)
         if holding.pump is not None:
             await holding.pump.close()
+            holding.pump.core.close()
         self._projector.close(holding.number)
         close_s = self._around.settings.segmenter_handover_s
         try:

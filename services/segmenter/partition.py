@@ -81,6 +81,7 @@ class Partition:
         self._gathering = Gathering()
         self._pending: dict[bytes, Slot] = {}
         self._instant_ms = 0
+        self._settled_ms = -1
         self._relations = Relations(self)
         self._standings = Standings(number)
         self._sweeping = Sweeping(self)
@@ -222,6 +223,11 @@ class Partition:
         slot.turn = self._turn
         return slot
 
+    def close(self) -> None:
+        """Let go of all customers: a collector that was told to leave them alone would keep them."""
+        for held in (self._slots, self._lives, self._stale, self._pending, self._deadlines):
+            held.clear()
+
     # ---- records
 
     def apply(self, topic: str, records: Sequence[Record], now_ms: int) -> None:
@@ -247,8 +253,8 @@ class Partition:
         return reach.ahead(self._progress, topic)
 
     def _apply(self, topic: str, records: Sequence[Record], now_ms: int) -> None:
-        self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
-        self._instant_ms = self._instant_ms or now_ms
+        self._instant_ms = self._instant_ms or max(now_ms, self._settled_ms + 1)
+        self._progress.clock_ms = max(self._progress.clock_ms, now_ms, self._instant_ms)
         manual, moved = topic == self._topics.manual_entries, topic == self._topics.moves
         outcomes = self._progress.outcomes.setdefault(topic, {})
         for record in records:
@@ -287,7 +293,7 @@ class Partition:
     def _fact(self, topic: str, record: Record, key: bytes, tenant: str, customer_id: str, fact: Fact, now_ms: int, sent: int = -1) -> str:
         """Take a fact in for an id at home here. `sent`: after which decision, if it was told about an id that was merged into this."""
         if fact.at_ms > self._instant_ms:
-            self._instant_ms = now_ms
+            self._instant_ms = max(self._instant_ms, now_ms)
         instant_ms = self._instant_ms
         slot = self._slots.get(key)
         first = slot is None
@@ -341,7 +347,16 @@ class Partition:
         """How many customers have facts that were applied and not decided yet."""
         return len(self._pending)
 
-    def settle(self) -> None:
+    def settle(self, now_ms: int) -> None:
+        """Decide what was applied before the step ends, unless its instant has not come yet: what is applied then has a later one.
+
+        So that at an instant nobody is in and out.
+        """
+        if self._pending and self._instant_ms <= now_ms:
+            self._settle()
+            self._settled_ms, self._instant_ms = self._instant_ms, 0
+
+    def _settle(self) -> None:
         """Decide what the facts that are pending changed."""
         pending, self._pending = self._pending, {}
         for key, slot in pending.items():
@@ -505,7 +520,7 @@ class Partition:
     def _moved_to(self, now_ms: int) -> None:
         """Decide from now on as of an instant that others may see: no fact of this step is decided at an earlier one."""
         self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
-        self._instant_ms = max(self._instant_ms, now_ms)
+        self._instant_ms = max(self._instant_ms, now_ms, self._settled_ms + 1)
 
     def _look(self, key: bytes, now_ms: int) -> Customer:
         slot = self._slots[key]
@@ -590,8 +605,8 @@ class Partition:
 
     def take(self) -> Step | None:
         """Return everything since the last step, None when there is nothing to write."""
-        self.settle()
-        self._instant_ms = 0
+        self._settle()
+        self._instant_ms, self._settled_ms = 0, -1
         gathering = self._gathering
         for tenant, cuts in self._standings.take_cuts():
             gathering.put(cuts_key(tenant), encode(cuts) if cuts else None)

@@ -31,10 +31,10 @@ class SegmenterSettings(CommonSettings):
     segmenter_slice_ms: float = Field(4.0, gt=0, le=100, description="Longest computation on live records before others get their turn.")
     segmenter_background_slice_ms: float = Field(2.0, gt=0, le=100, description="The same for deadlines, backfill and refreshes.")
     segmenter_group_ms: float = Field(200.0, gt=0, description="Computation that one transaction may hold.")
-    segmenter_shared_group_ms: float = Field(40.0, gt=0, description="The same while records of several tenants wait in a partition.")
+    segmenter_shared_group_ms: float = Field(20.0, gt=0, description="The same where several tenants send to a partition.")
     segmenter_commit_every_ms: float = Field(35.0, ge=0, description="Shortest time between two transactions of a busy partition.")
     segmenter_group_records: int = Field(12_000, ge=1, description="Records that one transaction may hold.")
-    segmenter_pending_records: int = Field(24_000, ge=1, description="Records of a partition that may wait; beyond it fetching pauses.")
+    segmenter_pending_records: int = Field(64_000, ge=1, description="Records of a partition that may wait; beyond it fetching pauses.")
     segmenter_pending_bytes: int = Field(
         32 << 20, ge=1 << 20, description="Bytes of a partition's records that wait or whose step is not committed; beyond it fetching pauses."
     )

@@ -35,6 +35,9 @@ _GROUP_MOST_S: Final = 1.0
 _DECIDE_MS: Final = 100.0
 """Longest computation that may be owed to customers whose facts are applied and not decided: one decision for all facts of a group."""
 
+_SHARED_S: Final = 10.0
+"""For how long a partition is ready for another tenant's next record after several have had some waiting."""
+
 _BESIDE: Final = 0.2
 """What deadlines and backfill may compute while live records wait, beside what these take; at least one slice of deadlines."""
 
@@ -136,6 +139,7 @@ class Pump:
             Pace(settings.segmenter_background_slice_ms) for _ in range(5)
         )
         self._decide_pace = Pace(_DECIDE_MS)
+        self._shared_until_s = 0.0
         self._task: asyncio.Task[None] | None = None
 
     # ---- life
@@ -185,7 +189,7 @@ class Pump:
     def crowding(self) -> list[str]:
         """Return the tenants who have more than their share of what may wait, in a partition that others use as well."""
         settings = self._around.settings
-        return self._turns.crowding(int(settings.segmenter_pending_records * settings.tenant_share))
+        return self._turns.crowding(settings.segmenter_pending_records, settings.segmenter_pending_bytes)
 
     def next_offset(self, topic: str) -> int | None:
         """Return the offset that the next run of a topic must start at, None for its earliest."""
@@ -302,44 +306,51 @@ class Pump:
         slice_s = self._around.settings.segmenter_slice_ms / 1000
         yielded = time.perf_counter()
         while self._turns and budget > 0 and self._computed_s - since_s < enough_s and time.perf_counter() < until:
+            self._pass()
             turn = self._turns.next()
             if turn is not None:
                 await self._prerequisites(turn.chunk.topic, turn.records)
                 now_ms = await self._now()
                 if not self._turns.waits(turn):
                     continue  # parked meanwhile
-                if self._turns.tenants > 1:
+                if self._shared():
                     enough_s = self._shared_group_s
                 self._take(turn, now_ms)
                 budget -= len(turn.records)
-            for chunk in self._turns.passed():
-                if not chunk.ordered and chunk.records:
-                    self.core.pass_to(chunk.topic, chunk.end, chunk.sizes)
-                self._done.append(chunk)
-                self._done_bytes += chunk.size_bytes
+                self._pass()
             if time.perf_counter() - yielded > slice_s:
                 await asyncio.sleep(0)
                 yielded = time.perf_counter()
 
+    def _shared(self) -> bool:
+        """Whether several tenants have had records waiting a moment ago: each of them may send the next one at any time."""
+        if self._turns.tenants > 1:
+            self._shared_until_s = time.perf_counter() + _SHARED_S
+        return time.perf_counter() < self._shared_until_s
+
     def _take(self, turn: Turn, now_ms: int) -> None:
-        """Apply one tenant's records; what that takes is the tenant's time. While others wait they are decided at once, as its time as well."""
+        """Apply one tenant's records; what that takes is the tenant's time. Where others send as well, deciding them is a part of it."""
         core, chunk, before_s = self.core, turn.chunk, self._computed_s
         with self._slice():
             if chunk.ordered:
                 core.apply(chunk.topic, turn.records, now_ms)
             else:
                 core.apply_ahead(chunk.topic, turn.tenant, turn.records, now_ms)
-        if core.undecided > (0 if self._turns.tenants > 1 else self._decide_pace.limit):
-            self._decide()
+        # Else customers with several facts in a group are decided once, but no more of them wait than are decided in a moment.
+        if (undecided := core.undecided) > (0 if self._shared() else self._decide_pace.limit):
+            with self._slice(self._decide_pace) as units:
+                core.settle(now_ms)
+                units.append(undecided - core.undecided)
         self.applied += len(turn.records)
         self._turns.took(turn, self._computed_s - before_s)
 
-    def _decide(self) -> None:
-        """Decide what was applied: customers with several facts are decided once, and no more wait for it than a moment suffices for."""
-        if undecided := self.core.undecided:
-            with self._slice(self._decide_pace) as units:
-                self.core.settle()
-                units.append(undecided)
+    def _pass(self) -> None:
+        """Note the chunks that are applied whole, and all before them."""
+        for chunk in self._turns.passed():
+            if not chunk.ordered and chunk.records:
+                self.core.pass_to(chunk.topic, chunk.end, chunk.sizes)
+            self._done.append(chunk)
+            self._done_bytes += chunk.size_bytes
 
     async def _due(self, beside_s: float) -> None:
         """Let deadlines pass; at least one slice, and no more than `beside_s` while live records wait."""
@@ -433,8 +444,9 @@ class Pump:
     # ---- the step
 
     async def _commit(self) -> None:
-        self._decide()
-        step = self.core.take()
+        with self._slice(self._decide_pace) as units:
+            units.append(self.core.undecided)
+            step = self.core.take()
         done, self._done = self._done, []
         again, self._again = self._again, []
         if step is not None:

@@ -71,6 +71,7 @@ class Reader:
 
     def turn(self, spent_s: float) -> bool:
         """Apply what is next; return whether there was anything."""
+        self.passed()
         turn = self.turns.next()
         if turn is not None:
             topic = turn.chunk.topic
@@ -82,10 +83,14 @@ class Reader:
             counts["applied"] = counts.get("applied", 0) + len(turn.records)
             self.unwritten += [(topic, record) for record in turn.records]
             self.turns.took(turn, spent_s)
+        self.passed()
+        return turn is not None
+
+    def passed(self) -> None:
+        """Note what is applied whole."""
         for chunk in self.turns.passed():
             if not chunk.ordered and chunk.records:
                 reach.pass_to(self.progress, chunk.topic, chunk.end, chunk.sizes)
-        return turn is not None
 
     def write(self) -> None:
         """End a step."""
@@ -230,13 +235,24 @@ def test_what_is_nobodys_takes_turns_with_the_tenants() -> None:
     assert found == {OURS: [0, 2], "a": [1]}
 
 
-def test_who_has_more_than_the_share_is_named_where_others_send_as_well() -> None:
-    """Nobody is in the way of nobody; beside another, who has more than so many records waiting is named, until they are applied."""
-    turns = Turns([SHARED], 4.0, lambda _: {})
-    turns.add(Chunk(SHARED, 0, 20, [Written(i, b"flood:x") for i in range(20)], lambda: None))
-    assert turns.crowding(10) == []
-    turns.add(Chunk(SHARED, 20, 25, [Written(20 + i, b"quiet:x") for i in range(5)], lambda: None))
-    assert turns.crowding(10) == ["flood"]
+def crowded(room: tuple[int, int], *chunks: tuple[str, int, int]) -> list[str]:
+    """Return who is named in a room of records and bytes where so many records of so many bytes wait for each tenant."""
+    turns, offset = Turns([SHARED], 4.0, lambda _: {}), 0
+    for tenant, count, size in chunks:
+        records = [Written(offset + i, f"{tenant}:x".encode(), b"x" * size) for i in range(count)]
+        turns.add(Chunk(SHARED, offset, offset + count, records, lambda: None))
+        offset += count
+    named = turns.crowding(*room)
     while (turn := turns.next()) is not None:
         turns.took(turn, 0.001 * len(turn.records))
-    assert turns.crowding(10) == []
+    assert turns.crowding(*room) == [], "nobody is named for what is applied"
+    return named
+
+
+def test_who_fills_the_room_is_named_where_others_send_as_well() -> None:
+    """By number or by bytes, and once it fills up whoever has more than an equal part, however many they are; a tenant alone never."""
+    assert crowded((160, 1_000_000), ("flood", 100, 1)) == []
+    assert crowded((160, 1_000_000), ("flood", 21, 1), ("quiet", 5, 1)) == ["flood"]
+    assert crowded((160, 1_000_000), ("flood", 20, 1), ("quiet", 5, 1)) == []
+    assert crowded((160, 8_000), ("flood", 5, 201), ("quiet", 5, 1)) == ["flood"]
+    assert crowded((160, 1_000_000), *((f"flood{i}", 18, 1) for i in range(5)), ("quiet", 2, 1)) == [f"flood{i}" for i in range(5)]

@@ -110,7 +110,11 @@ class CountingPartition:
         """Return how far tenants are ahead."""
         return self._ahead.get(topic, {})
 
-    def settle(self) -> None:
+    def close(self) -> None:
+        """Let go of all counts."""
+        self.counts.clear()
+
+    def settle(self, now_ms: int) -> None:
         """Do nothing: it decides as it counts."""
 
     def _count(self, topic: str, records: Sequence[Record], now_ms: int) -> None:
