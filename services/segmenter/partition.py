@@ -439,8 +439,9 @@ class Partition:
         out: list[Transition] = []
         plan = self.plans.of(tenant)
         customer: Customer | None = slot.customer
-        if customer is not None:
+        if customer is not None and customer.pending is not None:
             customer.settle(out)
+            self._until_moved(key, customer)
         if customer is not None and customer.live.plan is plan:
             customer.advance(now_ms, out)
             return customer, out

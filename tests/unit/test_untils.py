@@ -1,0 +1,78 @@
+"""Until when memberships stand is found anew whatever moves it, and whenever the worker dies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from schemas.instants import DAY_MS, iso
+from tests.support.simulation import TOPICS, Simulation, Written, entry_of
+from tests.unit.test_news import NOW, TENANT, bought
+
+Json = dict[str, Any]
+REGULARS = {"id": "regulars", "rule": bought(1)}
+
+
+def sale(event_id: str, at_ms: int = NOW, customer: str = "a") -> Json:
+    """A checkout of somebody."""
+    return {"type": "checkout", "event_id": event_id, "occurred_at": iso(at_ms), "total": "10.00", "customer_id": customer, "tenant": "demo"}
+
+
+def applied(shop: Simulation, *events: Json) -> None:
+    """Apply events now, in the step under way."""
+    start = shop.partition.offsets.get("checkouts", 0)
+    shop.partition.apply("checkouts", [Written(start + i, None, json.dumps(event).encode()) for i, event in enumerate(events)], shop.now_ms)
+
+
+def until(shop: Simulation, segment_id: str, customer: str = "a") -> int | None:
+    """Until when somebody is in a segment, as of what has been found."""
+    return shop.memberships()[customer][segment_id][1]
+
+
+def _on_the_list_already(shop: Simulation) -> None:
+    segment = shop.catalog.segment("demo", "listed")
+    assert segment is not None
+    start = shop.partition.offsets.get(TOPICS.manual_entries, 0)
+    entry = entry_of(segment, "include", "a", "again", present=True)
+    shop.partition.apply(TOPICS.manual_entries, [Written(start, None, entry)], shop.now_ms)
+
+
+def _a_deadline(shop: Simulation) -> None:
+    assert shop.partition.tick(shop.now_ms, 100)
+
+
+def _a_definition(shop: Simulation) -> None:
+    assert shop.put({"id": "other", "rule": bought(50)}).accepted
+    applied(shop, sale("2", NOW + DAY_MS))
+
+
+MEETINGS: dict[str, Callable[[Simulation], None]] = {
+    "the same event again": lambda shop: applied(shop, sale("x", shop.now_ms, "b"), sale("2", NOW + DAY_MS)),
+    "an entry that is there": _on_the_list_already,
+    "a deadline": _a_deadline,
+    "a definition": _a_definition,
+}
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("meeting", MEETINGS)
+def test_a_fact_moves_it_whatever_the_customer_meets_next(meeting: str, *, restart: bool) -> None:
+    """The fact is pending, and decided by a look at the customer within the same step."""
+    shop = Simulation(TENANT, NOW)
+    for segment in (REGULARS, {"id": "recent", "rule": bought(1, "P1D")}, {"id": "listed", "rule": None, "include": ["a"]}):
+        shop.save(segment)
+    shop.post(sale("0", NOW + 20), sale("1"))
+    shop.refresh()
+    shop.now_ms = NOW + DAY_MS
+    applied(shop, sale("2", shop.now_ms))
+    shop.now_ms += 30
+    MEETINGS[meeting](shop)
+    for _ in range(3):  # until it is written that everybody's is right
+        shop.refresh()
+    if restart:
+        shop.restart()
+        shop.refresh()
+    assert until(shop, "regulars") == NOW + DAY_MS + 14 * DAY_MS
