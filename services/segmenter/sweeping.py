@@ -89,8 +89,9 @@ class Sweeping:
         # Whoever is in a segment that changed has a stay that ends, and lower levels that may have waited for it.
         if row.waiting or not (row.members.keys() <= news.settled and row.entered.keys() <= news.settled and row.manual.keys() <= news.live):
             return False
+        if not news.moved.isdisjoint(row.members):
+            return False  # the row is written, for whoever takes over must know that its `until` is to be found anew
         slot.revision = news.revision
-        partition._redefined(key, row, news)
         if not news.plan.segments:
             return True  # what changed is archived
         out: list[Transition] = []

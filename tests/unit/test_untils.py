@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from schemas.instants import DAY_MS, iso
+from services.segmenter.rows import FRESH
 from tests.support.simulation import TOPICS, Simulation, Written, entry_of
 from tests.unit.test_news import NOW, TENANT, bought
 
@@ -25,6 +26,18 @@ def applied(shop: Simulation, *events: Json) -> None:
     """Apply events now, in the step under way."""
     start = shop.partition.offsets.get("checkouts", 0)
     shop.partition.apply("checkouts", [Written(start + i, None, json.dumps(event).encode()) for i, event in enumerate(events)], shop.now_ms)
+
+
+def away(days: int) -> Json:
+    """No checkout for so long."""
+    return {"metric": {"measure": "days_since_last", "event": "checkout"}, "op": "gte", "value": days}
+
+
+def found(shop: Simulation) -> None:
+    """Find every `until`, and rest until it is written that all are right."""
+    for _ in range(3):
+        shop.refresh()
+    assert FRESH in shop.changelog
 
 
 def until(shop: Simulation, segment_id: str, customer: str = "a") -> int | None:
@@ -70,9 +83,22 @@ def test_a_fact_moves_it_whatever_the_customer_meets_next(meeting: str, *, resta
     applied(shop, sale("2", shop.now_ms))
     shop.now_ms += 30
     MEETINGS[meeting](shop)
-    for _ in range(3):  # until it is written that everybody's is right
-        shop.refresh()
+    found(shop)
     if restart:
         shop.restart()
         shop.refresh()
     assert until(shop, "regulars") == NOW + DAY_MS + 14 * DAY_MS
+
+
+def test_a_definition_moves_it_though_the_worker_dies_before_it_is_found() -> None:
+    """Of a customer whose membership hangs on a segment that was changed, while the customer is in neither version of it."""
+    shop = Simulation(TENANT, NOW, live_customers=0)
+    shop.save({"id": "away", "rule": away(60)})
+    shop.save({"id": "near", "rule": {"not": {"segment": "away"}}})
+    shop.post(sale("1"))
+    found(shop)
+    assert until(shop, "near") == NOW + 60 * DAY_MS
+    shop.save({"id": "away", "rule": away(90)}, replaces=1)
+    shop.restart()
+    shop.refresh()
+    assert until(shop, "near") == NOW + 90 * DAY_MS
