@@ -10,6 +10,7 @@ import pytest
 
 from schemas.instants import DAY_MS, iso
 from services.segmenter.rows import FRESH
+from tests.support.fleet import Fleet
 from tests.support.simulation import TOPICS, Simulation, Written, entry_of
 from tests.unit.test_news import NOW, TENANT, bought
 
@@ -102,3 +103,22 @@ def test_a_definition_moves_it_though_the_worker_dies_before_it_is_found() -> No
     shop.restart()
     shop.refresh()
     assert until(shop, "near") == NOW + 90 * DAY_MS
+
+
+@pytest.mark.parametrize("live_customers", [0, 1_000])
+def test_a_cut_moves_it_though_a_sweep_is_there_before_it_is_applied(live_customers: int) -> None:
+    """A segment waited for its first cut; another definition comes in between the cut and the look at whom it releases."""
+    fleet = Fleet(TENANT, NOW, 1, live_customers=live_customers)
+    shop = fleet.parts[0]
+    fleet.save(REGULARS)
+    shop.post(sale("1"))
+    fleet.rest()
+    best = {"rank": {"metric": bought(1)["metric"], "order": "desc", "top": 3}}
+    shop.save({"id": "regulars", "rule": {"all": [best, bought(1, "P20D")]}}, replaces=1)
+    shop.refresh()
+    while not shop.partition.ranks_due:
+        fleet.exchange()
+    shop.save({"id": "other", "rule": bought(50)})
+    shop.rank()
+    shop.refresh()
+    assert until(shop, "regulars") == NOW + 20 * DAY_MS
