@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from schemas import projection
-from schemas.partitions import record_key, split_key
+from schemas.partitions import split_key
 from schemas.transitions import Transition
 from services.segmenter.engine.decisions import Customer
 from services.segmenter.engine.live import Live
@@ -60,9 +60,9 @@ class Sweeping:
             if swept >= catalog.offset:
                 return False
             changed = {tenant for tenant, revision in catalog.revisions.items() if revision > swept}
-            # All at once, so it must be quick: a quarter of a million keys in some twelve milliseconds.
-            prefixes = tuple([record_key(tenant, "") for tenant in changed])
-            keys = [key for key in partition._slots if key.startswith(prefixes)]
+            # All at once, so it must be quick: a quarter of a million keys in some twenty milliseconds, however many tenants changed.
+            tenants = {tenant.encode() for tenant in changed}
+            keys = [key for key in partition._slots if key.partition(b":")[0] in tenants]
             self._take_up(changed, now_ms)
             self._keys, self._sweep = iter(keys), projection.Sweep(catalog.offset, 0, len(keys))
         for key in itertools.islice(self._keys, limit):
