@@ -10,6 +10,7 @@ import pytest
 
 from schemas.instants import DAY_MS, iso
 from services.segmenter.rows import FRESH
+from tests.support.cluster import Cluster
 from tests.support.fleet import Fleet
 from tests.support.simulation import TOPICS, Simulation, Written, entry_of
 from tests.unit.test_news import NOW, TENANT, bought
@@ -122,3 +123,20 @@ def test_a_cut_moves_it_though_a_sweep_is_there_before_it_is_applied(live_custom
     shop.rank()
     shop.refresh()
     assert until(shop, "regulars") == NOW + 20 * DAY_MS
+
+
+def test_in_a_cluster_too_a_row_that_is_written_again_stands_behind_what_was_right_before() -> None:
+    """Its changelogs are in the order of the latest records, as Kafka's are: whoever restarts knows whose `until` is to be found."""
+    shop = Cluster(TENANT, NOW, partitions=1)
+    shop.save(REGULARS)
+    shop.post(sale("1"))
+    shop.rest()
+    shop.partitions[0].refresh(NOW, 100)
+    for _ in range(3):
+        shop.write(0)
+    shop.restart(0)
+    assert not shop.partitions[0].stale
+    shop.post(sale("2"))
+    shop.rest()
+    shop.restart(0)
+    assert shop.partitions[0].stale
