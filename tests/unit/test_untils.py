@@ -140,3 +140,25 @@ def test_in_a_cluster_too_a_row_that_is_written_again_stands_behind_what_was_rig
     shop.rest()
     shop.restart(0)
     assert shop.partitions[0].stale
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_an_end_too_far_away_to_be_looked_at_is_found_when_it_comes_nearer(*, restart: bool) -> None:
+    """The weekly round sees to it, also of customers whose `until` was right when it was written."""
+    shop = Simulation(TENANT, NOW, live_customers=0)
+    shop.save({"id": "near", "rule": {"not": away(405)}})
+    shop.save({"id": "ever", "rule": {"metric": {"measure": "count", "event": "checkout"}, "op": "gte", "value": 1}})
+    shop.post(sale("1"), sale("2", customer="b"))
+    found(shop)
+    assert until(shop, "near") is None
+    shop.pass_to(NOW + 7 * DAY_MS)
+    if restart:
+        shop.restart()
+    assert not shop.partition.stale
+    shop.drop()
+    shop.refresh()
+    assert until(shop, "near") == NOW + 405 * DAY_MS
+    shop.pass_to(NOW + 405 * DAY_MS)
+    assert shop.memberships()["a"].keys() == {"ever"}
+    shop.drop()
+    assert not shop.partition.stale  # nothing will change for anybody
