@@ -3,6 +3,8 @@
 
 Idle work, in rounds over all customers. No answer depends on whether a round has come to somebody yet: what is dropped is what no
 window reaches any more, and what a metric without an end does not count.
+
+The same rounds have the `until` found anew of those for whom it may have lain beyond what is looked ahead, and come nearer.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from schemas.facts import PROFILE
-from schemas.instants import DAY_MS
+from schemas.instants import DAY_MS, NEVER
 from schemas.partitions import split_key
+from services.segmenter.rows import decode_row
 
 if TYPE_CHECKING:
     from services.segmenter.partition import Partition
@@ -46,6 +49,8 @@ class Dropping:
         for key in keys:
             slot = partition._slots.get(key)
             if slot is not None:
+                if _may_end_one_day(slot):
+                    partition._stale[key] = None
                 self._drop(key, slot, now_ms)
         if len(keys) == limit:
             return True
@@ -65,3 +70,11 @@ class Dropping:
             live = partition._look(key, now_ms).live
             gathering.rewrite(key, slot, kept)
             live.ids = {fact.event_id for fact in kept}
+
+
+def _may_end_one_day(slot: Slot) -> bool:
+    """Whether time alone will change something for a customer, and no end of some membership is known."""
+    if slot.deadline_ms == NEVER or (slot.customer is None and slot.row is None):
+        return False
+    row = slot.customer.row if slot.customer is not None else decode_row(slot.row or b"")
+    return any(until_ms == NEVER for _, until_ms in row.members.values())

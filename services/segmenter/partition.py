@@ -33,7 +33,7 @@ from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.row import Row, listed
 from services.segmenter.gathering import Gathering
-from services.segmenter.plans import Limits, News, Plans
+from services.segmenter.plans import Limits, Plans
 from services.segmenter.questions.answers import inquiry
 from services.segmenter.questions.inquiry import Inquiry
 from services.segmenter.questions.person import Person
@@ -368,13 +368,8 @@ class Partition:
                 self._until_moved(key, customer)
 
     def _until_moved(self, key: bytes, customer: Customer) -> None:
-        """Have the `until` of the memberships found anew, for facts have moved them."""
+        """Have the `until` of the memberships found anew, for something has moved them."""
         if customer.row.members:
-            self._stale[key] = None
-
-    def _redefined(self, key: bytes, row: Row, news: News) -> None:
-        """The same, where definitions have moved them."""
-        if not news.moved.isdisjoint(row.members):
             self._stale[key] = None
 
     def _admit(self, slot: Slot | None, plan: Plan, fact: Fact, now_ms: int) -> None:
@@ -454,8 +449,9 @@ class Partition:
         out: list[Transition] = []
         plan = self.plans.of(tenant)
         customer: Customer | None = slot.customer
-        if customer is not None:
+        if customer is not None and customer.pending is not None:
             customer.settle(out)
+            self._until_moved(key, customer)
         if customer is not None and customer.live.plan is plan:
             customer.advance(now_ms, out)
             return customer, out
@@ -467,11 +463,13 @@ class Partition:
         if row.revision != plan.revision:
             news = self.plans.news(tenant, row.revision)
             self._standings.rescored(plan, key, row, customer.live.scores, adopted=True)
+            ranks, waiting = row.ranks, row.waiting
             customer.adopt(now_ms, out, self._standings.ranks(key, row), self._standings.unsettled(plan))
             self._standings.waits(key, row)
             slot.revision = plan.revision
             self._gathering.write_row(key, slot)
-            self._redefined(key, row, news)
+            if row.ranks != ranks or not set(row.waiting).issuperset(waiting) or not news.moved.isdisjoint(row.members):
+                self._until_moved(key, customer)
         else:
             if slot.deadline_ms <= now_ms:
                 customer.decide_all(slot.deadline_ms, now_ms, CLOCK, out)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Final
 
 from schemas.catalog import Catalog, Segment
@@ -22,6 +23,8 @@ KEPT_HISTORY: Final = Duration(25, 0)
 
 _ASKED_ABOUT: Final = 100
 """Segments whose own plans are remembered, for questions."""
+_NEWS_REMEMBERED: Final = 50
+"""Revisions, for each tenant, since which the news are remembered: while definitions come in, customers are left at many."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +40,31 @@ class Limits:
 class News:
     """What is new since a revision.
 
-    `plan` is for a customer who is in none of the segments that changed: it holds those, the ones that depend on them, and what all of
-    these depend on; of such a customer no other can have changed by definitions. None where everything must be looked at, or a rank.
     `settled`: the live segments that did not change; `live`: all of them. `moved`: those of whose members the `until` may be another.
     """
 
-    def __init__(self, plan: Plan | None, whole: Plan, changed: Iterable[str], moved: Iterable[str]) -> None:
-        self.plan = plan
+    def __init__(
+        self, whole: Plan, changed: Iterable[CompiledSegment], moved: Iterable[CompiledSegment], compiled: Callable[[Iterable[Segment]], Plan] | None
+    ) -> None:
         self.revision: int = whole.revision
         self.live = frozenset(whole.segments)
-        self.settled = self.live.difference(changed)
-        self.moved = frozenset(moved)
+        self.settled = self.live.difference([segment.id for segment in changed])
+        self.moved = frozenset([segment.id for segment in moved])
+        self._changed = changed
+        self._compiled = compiled
+
+    @cached_property
+    def plan(self) -> Plan | None:
+        """The plan for a customer who is in none of the segments that changed, made when a sweep asks for it.
+
+        It holds those, the ones that depend on them, and what all of these depend on; of such a customer no other can have changed by
+        definitions. None where everything must be looked at, or a rank.
+        """
+        found = _with_followers(self._changed)
+        if self._compiled is None or any(compiled.ranks for compiled in found):
+            return None
+        needed = {other.id: other.segment for compiled in found for other in compiled.closure}
+        return self._compiled(needed.values())
 
 
 class Plans:
@@ -59,7 +76,7 @@ class Plans:
         self._plans: dict[str, Plan] = {}
         self._facts: dict[str, Facts] = {}
         self._about: OrderedDict[tuple[str, str], Plan] = OrderedDict()
-        self._news: dict[str, tuple[int, int, News]] = {}
+        self._news: dict[str, OrderedDict[int, News]] = {}
 
     def of(self, tenant: str) -> Plan:
         """Return the plan in force of a known tenant."""
@@ -81,15 +98,19 @@ class Plans:
 
     def news(self, tenant: str, since: int) -> News:
         """Return what is new since a revision of a known tenant."""
-        revision, known = self.catalog.revisions[tenant], self._news.get(tenant)
-        if known is None or known[:2] != (revision, since):
-            known = self._news[tenant] = (revision, since, self._new(tenant, since))
-        return known[2]
+        known = self._news.setdefault(tenant, OrderedDict())
+        news = known.pop(since, None)
+        if news is None or news.revision != self.catalog.revisions[tenant]:
+            news = self._new(tenant, since)
+        known[since] = news
+        if len(known) > _NEWS_REMEMBERED:
+            known.popitem(last=False)
+        return news
 
     def _new(self, tenant: str, since: int) -> News:
         whole = self.of(tenant)
         if self.catalog.declared.get(tenant, 0) > since:
-            return News(None, whole, whole.segments, whole.segments)
+            return News(whole, whole.in_order, whole.in_order, None)
         changed = [compiled for compiled in whole.segments.values() if compiled.segment.offset >= since]
         gone = {segment.id for segment in whole.archived.values() if segment.offset >= since}
         moved = [compiled for compiled in changed if compiled.version > 1]
@@ -98,12 +119,7 @@ class Plans:
             moved += [c for c in whole.segments.values() if c.segment.tier is not None or not gone.isdisjoint(references(c.segment.rule))]
         # Whoever enters a new segment is told the `until` then.
         moved += [follower for compiled in changed for follower in compiled.followers]
-        found = _with_followers(changed)
-        plan = None
-        if not any(compiled.ranks for compiled in found):
-            needed = {other.id: other.segment for compiled in found for other in compiled.closure}
-            plan = self._compiled(tenant, needed.values())
-        return News(plan, whole, [compiled.id for compiled in changed], [compiled.id for compiled in _with_followers(moved)])
+        return News(whole, changed, _with_followers(moved), partial(self._compiled, tenant))
 
     def draft(self, segment: Segment, now_ms: int) -> Plan:
         """Return the plan of a segment as it might be saved now, and of those that it depends on."""

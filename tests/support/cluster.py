@@ -142,10 +142,9 @@ class Cluster:
         step = partition.take()
         if step is not None:
             for key, value in step.rows.items():
-                if value is None:
-                    self._changelogs[number].pop(key, None)
-                else:
-                    self._changelogs[number][key] = value
+                self._changelogs[number].pop(key, None)
+                if value is not None:
+                    self._changelogs[number][key] = value  # at the end, where the latest record of a key stands
             for topic, home, _, value in step.forwards:
                 self._append(topic, home, value)
             self.transitions.extend(json.loads(document) for _, document in step.changes)

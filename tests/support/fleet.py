@@ -87,15 +87,19 @@ class Fleet:
     def talk(self, rounds: int) -> None:
         """Exchange messages for some rounds, and look at who is due after each."""
         for _ in range(rounds):
-            self._spent_ms += STEP_MS
-            spoken: list[Message] = [summary for part in self.parts for summary in part.partition.speak(self._spent_ms, 100)]
-            spoken += self._referee.speak(self._spent_ms)
-            self.sent += spoken
-            for message in spoken:
-                self._send(encode(message))
-            self._deliver()
+            self.exchange()
             for part in self.parts:
                 part.rank()
+
+    def exchange(self) -> None:
+        """Have everybody hear what there is to say, and look at nobody."""
+        self._spent_ms += STEP_MS
+        spoken: list[Message] = [summary for part in self.parts for summary in part.partition.speak(self._spent_ms, 100)]
+        spoken += self._referee.speak(self._spent_ms)
+        self.sent += spoken
+        for message in spoken:
+            self._send(encode(message))
+        self._deliver()
 
     def _send(self, document: bytes) -> None:
         if self._dice is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
+from schemas.catalog import Segment
 from schemas.instants import DAY_MS, iso
+from services.segmenter.engine.plan import Plan
+from services.segmenter.plans import Plans
 from tests.support.simulation import Simulation
 
 NOW = 1_795_342_500_000
@@ -141,3 +144,34 @@ def test_a_sweep_that_is_broken_off_looks_at_everybody_again() -> None:
     shop.restart()
     shop.sweep()
     assert shop.members("new") == {"6", "7"}
+
+
+class CountedPlans(Plans):
+    """Plans that count how many they have compiled."""
+
+    compiled = 0
+
+    def _compiled(self, tenant: str, segments: Iterable[Segment], draft_ms: int | None = None) -> Plan:
+        self.compiled += 1
+        return super()._compiled(tenant, segments, draft_ms)
+
+
+def checkouts(prefix: str, names: str) -> list[dict[str, Any]]:
+    """One more checkout of each of these."""
+    return [{"type": "checkout", "event_id": prefix + name, "occurred_at": iso(NOW), "total": "10.00", "customer_id": name} for name in names]
+
+
+@pytest.mark.parametrize(("how", "plans_of_news"), [("events", 0), ("a sweep", 4)])
+def test_customers_left_at_many_revisions_cost_few_plans(how: str, plans_of_news: int) -> None:
+    """Their events ask for the plan in force alone; a sweep, which finds them in any order, asks for one more for each revision."""
+    shop = shop_of(0)
+    for number, names in enumerate(("03", "14", "25")):
+        shop.put({"id": f"new{number}", "rule": bought(50 + number)})
+        shop.post(*checkouts("x", names))
+    shop.put({"id": "last", "rule": bought(99)})
+    plans = shop.partition.plans = CountedPlans(shop.catalog)
+    if how == "events":
+        shop.post(*checkouts("y", "06317425"))
+    else:
+        shop.sweep()
+    assert plans.compiled == 1 + plans_of_news
