@@ -4,7 +4,6 @@
   those who were merged into it, if any were; of an id that was merged, the id that it means, as a text).
 - `m:{tenant}:{segment}:{partition}`: a sorted set of member ids, all with score 0, so that it is ordered by the id's bytes.
 - `p:{partition}`: the completeness marker, a hash `e` (epoch) and `m` (msgpack of `Marker`). Without it nothing is known.
-- `w:{partition}`: the tenants that have more than their share of the events that wait there (msgpack), for some seconds; absent if none.
 """
 
 from __future__ import annotations
@@ -62,7 +61,6 @@ Shown = Memberships | Survivor | str
 """What the field `m` of a customer says: memberships, or whom an id that was merged means."""
 
 _shown: Final = msgspec.msgpack.Decoder(Shown)
-_crowding: Final = msgspec.msgpack.Decoder(list[str])
 _marker: Final = msgspec.msgpack.Decoder(Marker)
 encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -91,11 +89,6 @@ def decode_homes(blob: bytes) -> list[int]:
     return shown.homes if isinstance(shown, Survivor) else []
 
 
-def decode_crowding(blob: bytes) -> list[str]:
-    """Read the tenants that have more than their share of what waits."""
-    return _crowding.decode(blob)
-
-
 def decode_marker(blob: bytes) -> Marker:
     """Read the field `m` of a marker."""
     return _marker.decode(blob)
@@ -118,7 +111,3 @@ class Keys:
     def marker(self, partition: int) -> str:
         """Key of a partition's completeness marker."""
         return f"{self.prefix}p:{partition}"
-
-    def crowding(self, partition: int) -> str:
-        """Key of the tenants with more than their share of what waits in a partition."""
-        return f"{self.prefix}w:{partition}"

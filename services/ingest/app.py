@@ -13,12 +13,13 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from services.ingest.crowding import Crowding
+from services.ingest.looking import Looking
 from services.ingest.metrics import Metrics
 from services.ingest.openapi import document
 from services.ingest.producer import GroupProducer
 from services.ingest.routes import Desk, FastLane, build_router, problem_response
 from services.ingest.settings import IngestSettings
+from services.ingest.windows import Windows
 from services.kit.clock import now_ms
 from services.kit.follower import Follower
 from services.kit.http import end_if_failed
@@ -34,13 +35,14 @@ def build_app(settings: IngestSettings) -> FastAPI:
     metrics = Metrics()
     follower = Follower(settings)
     producer = GroupProducer(settings, metrics, time.monotonic)
-    crowding = Crowding(settings)
+    windows = Windows(settings.ingest_window_events)
+    looking = Looking(settings, windows, now_ms=now_ms, monotonic_s=time.monotonic)
     desk = Desk(
         settings,
         metrics,
         producer,
         catalog=lambda: follower.catalog if follower.caught_up else None,
-        crowding=lambda: crowding.tenants,
+        windows=windows,
         now_ms=now_ms,
         monotonic_s=time.monotonic,
     )
@@ -60,13 +62,13 @@ def build_app(settings: IngestSettings) -> FastAPI:
         # Connecting goes on behind the open port, so that /healthz tells a process that waits for Kafka from a dead one.
         connecting = asyncio.create_task(connect(), name="connect")
         connecting.add_done_callback(end_if_failed)
-        crowding.start()
+        looking.start()
         yield
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
         await producer.close(settings.ingest_drain_timeout_s)
         await follower.stop()
-        await crowding.stop()
+        await looking.stop()
         log.info("stopped")
 
     app = FastAPI(title="Rollcall ingest", version="1", lifespan=lifespan, redoc_url=None)

@@ -46,9 +46,4 @@ class Metrics:
         self.batches = Counter("rollcall_ingest_batches", "Batches acknowledged by Kafka.", registry=registry)
         self.pending_bytes = Gauge("rollcall_ingest_pending_bytes", "Bytes of events that Kafka has not acknowledged yet.", registry=registry)
         self.reading_bytes = Gauge("rollcall_ingest_reading_bytes", "Bytes of bodies held in memory.", registry=registry)
-        self.crowding = Gauge(
-            "rollcall_ingest_held_back_tenants",
-            "Tenants answered 429 because their events wait in a partition, more than their share, while others send as well.",
-            registry=registry,
-        )
         self.ready = Gauge("rollcall_ingest_ready", "1 while events are taken, 0 while the process starts or Kafka is gone.", registry=registry)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
@@ -23,6 +23,7 @@ from services.ingest.metrics import Metrics
 from services.ingest.openapi import POST_EVENTS
 from services.ingest.producer import Lane, NotAcknowledged, Record
 from services.ingest.settings import IngestSettings
+from services.ingest.windows import Windows
 from services.kit.limits import RETRY_AFTER_S, Budget, Full, KeyRates
 
 SCOPE: Final = "events:write"
@@ -65,10 +66,7 @@ class Sender(Protocol):
 
 
 class Desk:
-    """Answers requests. `catalog` is a function because it is not there before Kafka is; None means: still starting.
-
-    `crowding` tells which tenants have to come again later, for what they sent waits already.
-    """
+    """Answers requests. `catalog` is a function because it is not there before Kafka is; None means: still starting."""
 
     def __init__(
         self,
@@ -77,7 +75,7 @@ class Desk:
         sender: Sender,
         *,
         catalog: Callable[[], Catalog | None],
-        crowding: Callable[[], Collection[str]],
+        windows: Windows,
         now_ms: Callable[[], int],
         monotonic_s: Callable[[], float],
     ) -> None:
@@ -85,7 +83,7 @@ class Desk:
         self._metrics = metrics
         self._sender = sender
         self._catalog = catalog
-        self._crowding = crowding
+        self._windows = windows
         self._now_ms = now_ms
         self._monotonic_s = monotonic_s
         self._intake = Intake(settings.topics, settings.partitions)
@@ -111,20 +109,22 @@ class Desk:
 
     async def _take(self, request: Request, body: Body) -> Response:
         key, tenant = self._authorized(request.headers.get("authorization", ""))
-        self._check_pace(key)
+        self._check_pace(key, 1)
         body.tenant = key.tenant
         lines = has_lines(request.headers.get("content-type", ""))
         content = await self._read(request, body)
         batch = lines or is_array(content)
         documents: list[Document] = self._cutter.lines(content) if lines else self._cutter.array(content) if batch else [(0, content)]
         # Again: others of the key may have been let in while this body was on its way.
-        self._check_pace(key)
+        self._check_pace(key, max(1, len(documents)))
         self._rates.charge(key, max(1, len(documents)), self._monotonic_s())
         judged = await self._judge(tenant, documents)
         if not judged.parcels:
             return _nothing_good(judged.rejected, batch=batch)
         try:
-            offsets = await self._sender.send(judged.parcels, judged.size_bytes, key.tenant)
+            with self._windows.flying(key.tenant, judged.accepted, self._monotonic_s()):
+                offsets = await self._sender.send(judged.parcels, judged.size_bytes, key.tenant)
+                self._windows.sent(key.tenant, {lane: len(records) for lane, records in judged.parcels.items()}, offsets)
         except NotAcknowledged as error:
             self._metrics.unacknowledged.inc()
             raise Refused(503, f"nothing was acknowledged, send it again: {error}", {"Retry-After": "2"}) from None
@@ -133,12 +133,12 @@ class Desk:
         answer = Accepted(judged.accepted, len(judged.rejected), judged.rejected, encode_position(offsets))
         return Response(_encode(answer), 202, media_type="application/json")
 
-    def _check_pace(self, key: Key) -> None:
+    def _check_pace(self, key: Key, events: int) -> None:
         if (refusal := self._rates.refusal(key, "events", self._monotonic_s())) is not None:
             wait_s, why = refusal
             raise Refused(429, why, {"Retry-After": str(wait_s)})
-        if key.tenant in self._crowding():
-            why = "as many events of this tenant as its share wait to be applied; send this again"
+        if self._windows.full(key.tenant, events, self._monotonic_s()):
+            why = "events of this tenant wait to be applied, as many as may while others send; send this again"
             raise Refused(429, why, {"Retry-After": str(RETRY_AFTER_S)})
 
     def _authorized(self, header: str) -> tuple[Key, Tenant]:
@@ -196,7 +196,6 @@ class Desk:
         catalogue = self._metrics
         catalogue.pending_bytes.set(self._sender.pending_bytes)
         catalogue.reading_bytes.set(self._reading.held)
-        catalogue.crowding.set(len(self._crowding()))
         catalogue.ready.set(self._catalog() is not None and await self._sender.reachable())
         return Response(generate_latest(catalogue.registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -32,9 +32,12 @@ class IngestSettings(CommonSettings):
     ingest_drain_timeout_s: float = Field(20.0, gt=0, description="How long a stopping process may take to finish what it has accepted.")
     ingest_events_per_s: float = Field(100_000.0, gt=0, description="Events per second that one key may send; beyond it 429.")
     ingest_burst_events: int = Field(200_000, ge=1, description="Events that one key may send at once after a pause.")
-    ingest_crowding_every_ms: float = Field(
-        200.0, gt=0, description="How often ingest asks which tenants have more than their share of the waiting events; they get 429."
+    ingest_window_events: int = Field(
+        1_000,
+        ge=1,
+        description="Accepted events of a tenant that may wait to be applied while others send, or what is applied in 2 s; beyond it 429.",
     )
+    ingest_look_every_ms: float = Field(200.0, gt=0, description="How often ingest asks how far the segmenters are.")
     ingest_max_connections: int = Field(4_096, ge=1, description="Open connections; beyond it 503.")
 
     @model_validator(mode="after")

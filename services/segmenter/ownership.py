@@ -125,7 +125,6 @@ class Ownership:
         lane = self._projector.open(core)
         lane.sent = sent
         pump = Pump(core, holding.writer, lane, around)
-        lane.crowding = pump.crowding
         pump.on_room = functools.partial(self.on_room, holding.number)
         await pump.start()
         holding.pump = pump

@@ -45,10 +45,6 @@ Row = tuple[str, str, str, int, bytes]
 """Redis key, head of its member sets' keys, customer id, version, what is shown; empty removes the row."""
 
 
-_CROWDING_BEATS: Final = 3
-"""For how many heartbeats it stands that a tenant has more than its share of what waits."""
-
-
 class Lane:
     """What one partition owes to Redis. The pump says what it does through `began`, `taken` and `committed`."""
 
@@ -65,9 +61,6 @@ class Lane:
         self.tail = keys.members("", "\0", core.number).partition("\0")[2]
         self.sent: dict[int, int] = {}
         """What the partition has sent to others: the next offset of `customer-moves` for each."""
-        self.crowding: Callable[[], list[str]] = list
-        """Tells which tenants have more than their share of what waits."""
-        self._crowded_s = 0.0
         self._going: dict[str, bytes] = {}
         self.rows: list[Row] = []
         self.marker: tuple[int, bytes] | None = None
@@ -146,13 +139,6 @@ class Lane:
         """Renew the marker of a partition in which nothing happens."""
         if now_s - self._marked_s >= every_s:
             self._vouch()
-
-    def crowded(self, now_s: float, every_s: float) -> list[str]:
-        """Return whom to hold back, now and then: what was said stands for longer than that."""
-        if now_s - self._crowded_s < every_s or not (tenants := self.crowding()):
-            return []
-        self._crowded_s = now_s
-        return tenants
 
     def markable(self) -> bytes | None:
         """Return the marker when the rows gathered so far, once written, complete what it vouches for."""
@@ -293,8 +279,6 @@ class Projector:
             lane.collect()
             lane.heartbeat(time.monotonic(), heartbeat_s)
             before = len(pipe)
-            if crowded := lane.crowded(time.monotonic(), heartbeat_s):
-                pipe.set(self._keys.crowding(lane.number), encode(crowded), px=int(heartbeat_s * _CROWDING_BEATS * 1000))
             rows = self._add_rows(pipe, lane)
             marker = lane.markable()
             if marker is not None:

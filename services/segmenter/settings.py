@@ -34,7 +34,7 @@ class SegmenterSettings(CommonSettings):
     segmenter_shared_group_ms: float = Field(20.0, gt=0, description="The same where several tenants send to a partition.")
     segmenter_commit_every_ms: float = Field(35.0, ge=0, description="Shortest time between two transactions of a busy partition.")
     segmenter_group_records: int = Field(12_000, ge=1, description="Records that one transaction may hold.")
-    segmenter_pending_records: int = Field(64_000, ge=1, description="Records of a partition that may wait; beyond it fetching pauses.")
+    segmenter_pending_records: int = Field(24_000, ge=1, description="Records of a partition that may wait; beyond it fetching pauses.")
     segmenter_pending_bytes: int = Field(
         32 << 20, ge=1 << 20, description="Bytes of a partition's records that wait or whose step is not committed; beyond it fetching pauses."
     )

@@ -41,9 +41,6 @@ class Chunk:
     size_bytes: int = 0
 
 
-_CROWDING: Final = 1 / 8
-"""Part of a partition's room for waiting records that one tenant may fill: far from all, for the news takes a moment to reach all doors."""
-
 _KNOWN: Final = 1_000
 """Tenants whose pace and time are remembered although nothing of theirs waits."""
 
@@ -62,20 +59,14 @@ class _Part:
 
     chunk: Chunk
     records: Sequence[Any]
-    size_bytes: int
     done: int = 0
 
 
 class _Queue:
-    """What waits of a tenant: `records` in number and `size_bytes`, whole parts of chunks at a time.
-
-    `spent_s`: its time as everybody counts it; `pace`: how many records fit into a turn.
-    """
+    """What waits of a tenant. `spent_s`: its time as everybody counts it; `pace`: how many records fit into a turn."""
 
     def __init__(self, pace: Pace) -> None:
         self.parts: deque[_Part] = deque()
-        self.records = 0
-        self.size_bytes = 0
         self.spent_s = 0.0
         self.pace = pace
 
@@ -108,16 +99,12 @@ class Turns:
         """Let a chunk wait that follows the last one of its topic."""
         ahead = self._ahead(chunk.topic)
         for tenant, records in self._by_tenant(chunk).items():
-            size_bytes = sum(len(record.value or b"") for record in records)
             chunk.sizes[tenant] = len(records)
-            chunk.size_bytes += size_bytes
             new = records if (reached := ahead.get(tenant, 0)) <= chunk.start else [record for record in records if record.offset >= reached]
             if new:
                 chunk.left += len(new)
-                queue = self._queue(tenant)
-                queue.parts.append(_Part(chunk, new, size_bytes))
-                queue.records += len(new)
-                queue.size_bytes += size_bytes
+                self._queue(tenant).parts.append(_Part(chunk, new))
+        chunk.size_bytes = sum(len(record.value or b"") for record in chunk.records)
         self.size_bytes += chunk.size_bytes
         self.pending += chunk.left
         self._order.setdefault(chunk.topic, deque()).append(chunk)
@@ -157,26 +144,12 @@ class Turns:
         part.done += count
         turn.chunk.left -= count
         self.pending -= count
-        queue.records -= count
         queue.spent_s += spent_s
         queue.pace.observe(count, spent_s)
         if part.done == len(part.records):
-            queue.size_bytes -= part.size_bytes
             queue.parts.popleft()
         if not queue.parts:
             del self._waiting[turn.tenant]
-
-    def crowding(self, records: int, size_bytes: int) -> list[str]:
-        """Return who is in the way of others in a room of so many records and bytes, where others send as well.
-
-        That is whoever fills an eighth of it and, once it is half full, whoever fills more than an equal part of what waits.
-        """
-        if len(self._queues.keys() - {OURS}) < 2:  # one tenant is in nobody's way
-            return []
-        held = {tenant: max(queue.records / records, queue.size_bytes / size_bytes) for tenant, queue in self._waiting.items() if tenant != OURS}
-        filled = sum(held.values())
-        most = min(_CROWDING, filled / len(held)) if filled > 1 / 2 else _CROWDING
-        return [tenant for tenant, part in held.items() if part > most]
 
     def passed(self) -> Iterator[Chunk]:
         """Give and forget the chunks before which nothing of their topic waits any more."""

@@ -186,11 +186,6 @@ class Pump:
         """How many bytes of records are held, those being committed among them."""
         return self._turns.size_bytes + self._done_bytes
 
-    def crowding(self) -> list[str]:
-        """Return the tenants who have more than their share of what may wait, in a partition that others use as well."""
-        settings = self._around.settings
-        return self._turns.crowding(settings.segmenter_pending_records, settings.segmenter_pending_bytes)
-
     def next_offset(self, topic: str) -> int | None:
         """Return the offset that the next run of a topic must start at, None for its earliest."""
         return self._expected.get(topic, self.core.offsets.get(topic))

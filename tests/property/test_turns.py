@@ -233,26 +233,3 @@ def test_what_is_nobodys_takes_turns_with_the_tenants() -> None:
         found[turn.tenant] = [record.offset for record in turn.records]
         turns.took(turn, 0.001)
     assert found == {OURS: [0, 2], "a": [1]}
-
-
-def crowded(room: tuple[int, int], *chunks: tuple[str, int, int]) -> list[str]:
-    """Return who is named in a room of records and bytes where so many records of so many bytes wait for each tenant."""
-    turns, offset = Turns([SHARED], 4.0, lambda _: {}), 0
-    for tenant, count, size in chunks:
-        records = [Written(offset + i, f"{tenant}:x".encode(), b"x" * size) for i in range(count)]
-        turns.add(Chunk(SHARED, offset, offset + count, records, lambda: None))
-        offset += count
-    named = turns.crowding(*room)
-    while (turn := turns.next()) is not None:
-        turns.took(turn, 0.001 * len(turn.records))
-    assert turns.crowding(*room) == [], "nobody is named for what is applied"
-    return named
-
-
-def test_who_fills_the_room_is_named_where_others_send_as_well() -> None:
-    """By number or by bytes, and once it fills up whoever has more than an equal part, however many they are; a tenant alone never."""
-    assert crowded((160, 1_000_000), ("flood", 100, 1)) == []
-    assert crowded((160, 1_000_000), ("flood", 21, 1), ("quiet", 5, 1)) == ["flood"]
-    assert crowded((160, 1_000_000), ("flood", 20, 1), ("quiet", 5, 1)) == []
-    assert crowded((160, 8_000), ("flood", 5, 201), ("quiet", 5, 1)) == ["flood"]
-    assert crowded((160, 1_000_000), *((f"flood{i}", 18, 1) for i in range(5)), ("quiet", 2, 1)) == [f"flood{i}" for i in range(5)]

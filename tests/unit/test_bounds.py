@@ -24,7 +24,7 @@ SETTINGS: Final = (IngestSettings, SegmenterSettings, ApiSettings, DispatcherSet
 BOUND_NOTHING: Final = {
     "api_port", "ingest_port", "dispatcher_port", "segmenter_port", "segmenter_advertised_port", "partitions", "replication_factor",
     # How often something is done, or how long is rested in between.
-    "dispatcher_record_every_ms", "segmenter_commit_every_ms", "segmenter_heartbeat_ms", "ingest_crowding_every_ms", "segmenter_projection_pause_ms",
+    "dispatcher_record_every_ms", "segmenter_commit_every_ms", "segmenter_heartbeat_ms", "ingest_look_every_ms", "segmenter_projection_pause_ms",
     # For tests alone.
     "clock_ahead_ms",
 }  # fmt: skip
