@@ -23,8 +23,8 @@ KEPT_HISTORY: Final = Duration(25, 0)
 
 _ASKED_ABOUT: Final = 100
 """Segments whose own plans are remembered, for questions."""
-_NEWS_REMEMBERED: Final = 50
-"""Revisions, for each tenant, since which the news are remembered: while definitions come in, customers are left at many."""
+_NEWS_REMEMBERED: Final = 24
+"""Revisions since which the news are told apart, for each tenant: while definitions come in, customers are left at many."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Plans:
         self._plans: dict[str, Plan] = {}
         self._facts: dict[str, Facts] = {}
         self._about: OrderedDict[tuple[str, str], Plan] = OrderedDict()
-        self._news: dict[str, OrderedDict[int, News]] = {}
+        self._news: dict[str, tuple[int, dict[int, News]]] = {}
 
     def of(self, tenant: str) -> Plan:
         """Return the plan in force of a known tenant."""
@@ -97,14 +97,17 @@ class Plans:
         return known
 
     def news(self, tenant: str, since: int) -> News:
-        """Return what is new since a revision of a known tenant."""
-        known = self._news.setdefault(tenant, OrderedDict())
-        news = known.pop(since, None)
-        if news is None or news.revision != self.catalog.revisions[tenant]:
-            news = self._new(tenant, since)
-        known[since] = news
-        if len(known) > _NEWS_REMEMBERED:
-            known.popitem(last=False)
+        """Return what is new since a revision of a known tenant, or since an earlier one where customers are left at many."""
+        revision = self.catalog.revisions[tenant]
+        asked_at, known = self._news.get(tenant, (-1, {}))
+        if asked_at != revision:
+            known = {}
+            self._news[tenant] = revision, known
+        if since not in known and len(known) >= _NEWS_REMEMBERED:
+            since = max((earlier for earlier in known if earlier < since), default=0)
+        news = known.get(since)
+        if news is None:
+            news = known[since] = self._new(tenant, since)
         return news
 
     def _new(self, tenant: str, since: int) -> News:

@@ -156,7 +156,7 @@ class CountedPlans(Plans):
         return super()._compiled(tenant, segments, draft_ms)
 
 
-def checkouts(prefix: str, names: str) -> list[dict[str, Any]]:
+def checkouts(prefix: str, names: Iterable[str]) -> list[dict[str, Any]]:
     """One more checkout of each of these."""
     return [{"type": "checkout", "event_id": prefix + name, "occurred_at": iso(NOW), "total": "10.00", "customer_id": name} for name in names]
 
@@ -175,3 +175,23 @@ def test_customers_left_at_many_revisions_cost_few_plans(how: str, plans_of_news
     else:
         shop.sweep()
     assert plans.compiled == 1 + plans_of_news
+
+
+def test_of_more_revisions_than_are_told_apart_a_sweep_says_the_same() -> None:
+    """It looks at more of the customers who were left in between, and asks for no more plans than there may be."""
+    shops = [Simulation(TENANT, NOW, live_customers=live_customers) for live_customers in (20_000, 0)]
+    names = [str(number) for number in range(60)]
+    for shop in shops:
+        for name in names[1:]:
+            shop.post(*checkouts("x", [name]))
+        for number, name in enumerate(names):
+            shop.put({"id": f"new{number % 40}", "rule": bought(1 + number % 3)}, replaces=number // 40)
+            shop.post(*checkouts("y", [name]))
+        shop.put({"id": "last", "rule": {"all": [{"segment": "new1"}, bought(1)]}})
+        plans = shop.partition.plans = CountedPlans(shop.catalog)
+        shop.sweep()
+        shop.refresh()
+        assert shop.memberships() == refreshed(shop)
+    assert told(shops[0]) == told(shops[1])
+    assert shops[0].memberships() == shops[1].memberships()
+    assert 2 < plans.compiled <= 1 + 24 + 1
