@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Final
 
 from schemas.catalog import Catalog, Segment
@@ -52,14 +52,21 @@ class News:
         self.moved = frozenset([segment.id for segment in moved])
         self._changed = changed
         self._compiled = compiled
+        self._plan: Plan | None = None
+        self._made = False
 
-    @cached_property
+    @property
     def plan(self) -> Plan | None:
         """The plan for a customer who is in none of the segments that changed, made when a sweep asks for it.
 
         It holds those, the ones that depend on them, and what all of these depend on; of such a customer no other can have changed by
         definitions. None where everything must be looked at, or a rank.
         """
+        if not self._made:
+            self._plan, self._made = self._make(), True
+        return self._plan
+
+    def _make(self) -> Plan | None:
         found = _with_followers(self._changed)
         if self._compiled is None or any(compiled.ranks for compiled in found):
             return None
