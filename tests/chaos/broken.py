@@ -32,8 +32,9 @@ BROKEN: Final[dict[str, Broken]] = {
     # A 202 is given before Kafka has acknowledged.
     "answered-early": Broken(
         "services/ingest/routes.py",
-        "offsets = await self._sender.send(judged.parcels, judged.size_bytes, key.tenant)",
-        "offsets, self._unheard = {}, asyncio.ensure_future(self._sender.send(judged.parcels, judged.size_bytes, key.tenant))",
+        "offsets = await self._sender.send(judged.parcels, judged.size_bytes, key.tenant)\n"
+        "                self._windows.sent(key.tenant, {lane: len(records) for lane, records in judged.parcels.items()}, offsets)\n",
+        "offsets, self._unheard = {}, asyncio.ensure_future(self._sender.send(judged.parcels, judged.size_bytes, key.tenant))\n",
         ("kafka-absent",),
         "were acknowledged, and",
     ),
