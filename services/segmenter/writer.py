@@ -312,10 +312,10 @@ class Pump:
                     enough_s = self._shared_group_s
                 self._take(turn, now_ms)
                 budget -= len(turn.records)
-                self._pass()
             if time.perf_counter() - yielded > slice_s:
                 await asyncio.sleep(0)
                 yielded = time.perf_counter()
+        self._pass()
 
     def _shared(self) -> bool:
         """Whether several tenants have had records waiting a moment ago: each of them may send the next one at any time."""
