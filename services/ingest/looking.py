@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from schemas.projection import Keys, Marker, decode_marker
 from services.ingest.settings import IngestSettings
 from services.ingest.windows import Windows
+from services.kit.logs import die
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,12 @@ class Looking:
         await self._redis.aclose()
 
     async def _run(self) -> None:
+        try:
+            await self._look()
+        except Exception as error:  # noqa: BLE001 - windows that nobody tells anything would hold tenants back for what was applied long ago
+            die(log, f"looking: {error!r}")
+
+    async def _look(self) -> None:
         reachable = True
         while True:
             markers: list[Marker] | None = None
