@@ -34,6 +34,7 @@ MODULES: Final = (
     "services/segmenter/engine/calendar.py",
     "services/segmenter/engine/extract.py",
     "services/segmenter/engine/attributes.py",
+    "services/segmenter/engine/feeds.py",
     "services/segmenter/engine/sharing.py",
     "services/segmenter/engine/tree.py",
     "services/segmenter/engine/guards.py",

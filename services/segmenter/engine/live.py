@@ -15,9 +15,9 @@ from schemas.facts import PROFILE, TYPE_NUMBERS, VOID, Brief, Fact, opened
 from schemas.instants import DAY_MS, NEVER
 from schemas.reading import declared_value
 from services.segmenter.engine.features import Feature
+from services.segmenter.engine.feeds import SeriesSpec
 from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.readers import State
-from services.segmenter.engine.sharing import SeriesSpec
 
 _CHECKOUT: Final = TYPE_NUMBERS["checkout"]
 _VOID_REACH_MS: Final = 7 * DAY_MS
@@ -94,9 +94,9 @@ class Live(State):
                 self._voids.setdefault(fact.body, []).append(fact.at_ms)
             elif fact.type == PROFILE:
                 self._profile_fact(fact, at_ms)
-        with_items = {spec.index: spec.reaches(at_ms) for spec in self.plan.sharing.with_items}
-        self._count(facts, {spec.index: 0 for spec in self.plan.sharing.series if spec.index not in with_items})
-        self._reach_back(with_items, history)
+        all_series, with_items = self.plan.sharing.series, self.plan.feeds.with_items
+        self._count(facts, [spec.index for spec in all_series if spec.index not in with_items])
+        self._reach_back({spec.index: spec.reaches(at_ms) for spec in all_series if spec.index in with_items}, history)
 
     def _reach_back(self, reaches: dict[int, int], history: History) -> None:
         """Fill series (by place) that have nothing yet, each at least from an instant on."""
@@ -104,7 +104,8 @@ class Live(State):
             return
         self.cut |= {place: since_ms for place, since_ms in reaches.items() if since_ms > 0}
         since_ms = min(reaches.values())
-        self._count(_from(history(since_ms, self.plan.sharing.look_at_items(reaches)), since_ms), reaches)
+        looked_at = not self.plan.feeds.with_items.isdisjoint(reaches)
+        self._count(_from(history(since_ms, looked_at), since_ms), reaches)
 
     def _take_over(self, former: Live, places: list[int], history: History, at_ms: int) -> None:
         self.ids, self._voids = former.ids, former._voids
@@ -124,12 +125,12 @@ class Live(State):
                 self.series[spec.index] = former.series[place].under(spec.expiries, at_ms)
         self._reach_back(missing, history)
 
-    def _count(self, history: list[Brief], only: dict[int, int]) -> None:
+    def _count(self, history: list[Brief], only: Iterable[int]) -> None:
         """Add facts in their order to some of the series; the facts have line items if any of these looks at them."""
         # What a loop over all facts looks up by name costs as much as what it does.
-        plan, voids, first_other = self.plan, self._voids, PROFILE
-        items = plan.sharing.items
-        wanted = [spec.index in only for spec in plan.sharing.series]
+        voids, first_other = self._voids, PROFILE
+        feeds = self.plan.feeds.only(only)
+        items = feeds.items
         for fact in history:
             number: int = fact.type
             if number >= first_other:
@@ -140,9 +141,7 @@ class Live(State):
                 continue
             lines: tuple[Any, ...] = ()
             unread = True
-            for feed in plan.feeds(number, body):
-                if not wanted[feed.spec.index]:
-                    continue
+            for feed in feeds.of(number, body):
                 if unread and feed.extractor.looks_at_items:
                     lines, unread = items.of(fact), False
                 contribution = feed.extractor.of(fact_ms, body, lines)
@@ -175,7 +174,7 @@ class Live(State):
             return
         items: tuple[Any, ...] = fact.items
         rooms, touched = self.rooms, self.touched
-        for feed in self.plan.feeds(number, body):
+        for feed in self.plan.feeds.of(number, body):
             contribution = feed.extractor.of(at_ms, body, items)
             if contribution is None:
                 continue

@@ -26,7 +26,7 @@ from services.segmenter.engine.features import Feature
 from services.segmenter.engine.guards import Guarded, Guards
 from services.segmenter.engine.rankings import Ranking, rank_name, ranking_name, score_name, size_of
 from services.segmenter.engine.series import Series
-from services.segmenter.engine.sharing import CountsFrom, Feed, Sharing
+from services.segmenter.engine.sharing import CountsFrom, Sharing
 from services.segmenter.engine.tree import Group, Leaf, Node, formula
 
 _numbers = count()
@@ -86,6 +86,7 @@ class Plan:
         live = ordered([segment for segment in everything if not segment.archived])
         drafted = [(segment, None if segment.rule is None else self._tree(segment.rule, ""), self._life(segment)) for segment in live]
         self.sharing.finish()
+        self.feeds = self.sharing.feeds
         self.scored: list[Feature] = self.sharing.scored
         self.features: list[Feature] = self.sharing.features
         self.profile_features: list[Feature] = self.sharing.profile_features
@@ -126,10 +127,6 @@ class Plan:
         Besides, everything that is no event: what was said of the profile last, and voids, which mean checkouts of an id merged later.
         """
         return [fact for fact in facts if fact.at_ms >= from_ms or fact.type >= PROFILE or self.sharing.keeps(fact)]
-
-    def feeds(self, number: int, body: tuple[Any, ...]) -> list[Feed]:
-        """Return what feeds series from a fact of a type (by number)."""
-        return self.sharing.feeds(number, body)
 
     def _life(self, segment: Segment) -> tuple[Any, int] | None:
         starts_ms, ends_ms = segment.starts_at_ms, segment.ends_at_ms

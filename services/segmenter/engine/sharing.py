@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Final
 
-from schemas.facts import TYPE_NUMBERS, Brief, ItemReader
+from schemas.facts import TYPE_NUMBERS, Brief
 from schemas.instants import NEVER, Duration
 from schemas.lifetimes import Lifetime, stands
 from schemas.rule_values import NUMERIC
@@ -14,9 +14,9 @@ from schemas.rules import CalendarWindow, Last, Matcher, Metric, MetricCondition
 from schemas.rules import Window as AskedWindow
 from schemas.vocabulary import DERIVED_ATTRIBUTES, Kind
 from services.segmenter.engine import attributes
-from services.segmenter.engine.calendar import Calendar
-from services.segmenter.engine.extract import KIND_PLACE, Extractor, RoleExtractor, Vocabulary, decimals, extractor, sees_returns, test_of
+from services.segmenter.engine.extract import Extractor, RoleExtractor, Vocabulary, decimals, extractor, sees_returns, test_of
 from services.segmenter.engine.features import Feature, FractionFeature, PlainFeature, RankedFeature
+from services.segmenter.engine.feeds import Feed, Feeds, SeriesSpec
 from services.segmenter.engine.operators import Test
 from services.segmenter.engine.ratios import RatioReader
 from services.segmenter.engine.readers import AverageReader, CountReader, DaysReader, Reader, SumReader
@@ -28,7 +28,6 @@ from services.segmenter.engine.windows import Expiries, FixedWindow, IntervalWin
 CountsFrom = Callable[[Lifetime], int]
 """From what no time ends to the instant from which on it counts."""
 
-_CHECKOUT: Final = TYPE_NUMBERS["checkout"]
 _MARKS, _SUMS, _AVERAGES, _VALUES = "marks", "sums", "averages", "values"
 _SERIES_OF: Final = {"count": _MARKS, "days_since_first": _MARKS, "days_since_last": _MARKS, "sum": _SUMS, "avg": _AVERAGES}
 _MAKERS: Final[dict[str, Callable[[list[Expiries]], Series]]] = {
@@ -37,46 +36,6 @@ _MAKERS: Final[dict[str, Callable[[list[Expiries]], Series]]] = {
     _AVERAGES: AverageSeries,
     _VALUES: ValueSeries,
 }
-
-
-class SeriesSpec:
-    """A series that the plan keeps for each customer, and what reads it.
-
-    `blank` is the series of a customer without facts, shared by all of them and never added to.
-    """
-
-    def __init__(self, index: int, key: Any, make: Callable[[list[Expiries]], Series]) -> None:
-        self.index = index
-        self.key = key
-        """What is kept, in whatever plan: equal keys are fed the same by the same events of a tenant."""
-        self.expiries: list[Expiries] = []
-        self.windows: list[Window] = []
-        self.features: list[Feature] = []
-        self._make = make
-        self.blank: Series = make([])
-
-    def months(self, span: Duration, remembered: dict[Duration, Expiries], calendar: Calendar) -> int:
-        """Return the place of a window of months among the expiries, made when it is new."""
-        expiries = remembered.setdefault(span, Expiries(calendar, span))
-        if expiries not in self.expiries:
-            self.expiries.append(expiries)
-        return self.expiries.index(expiries)
-
-    def reaches(self, at_ms: int) -> int:
-        """Return an instant before which no event matters to any reader, at `at_ms` or later."""
-        return min([window.reaches(at_ms) for window in self.windows])
-
-    def make(self) -> Series:
-        """Return a customer's empty series."""
-        return self._make(self.expiries)
-
-
-class Feed:
-    """What feeds a series from the facts of one type."""
-
-    def __init__(self, spec: SeriesSpec, extract: Extractor) -> None:
-        self.spec = spec
-        self.extractor = extract
 
 
 class _Draft:
@@ -109,36 +68,23 @@ class Sharing:
         self.profile_features: list[Feature] = []
         self.scored: list[Feature] = []
         self.bits = 0
-        self.with_items: list[SeriesSpec] = []
-        """Those that line items are looked at for."""
-        self.items = ItemReader(())
-        """Reads what they look at."""
+        self.feeds = Feeds(())
+        """What feeds them."""
         self._calendar = tenant.calendar
         self._drafts: dict[Any, _Draft] = {}
         self._by_filter: dict[Any, SeriesSpec] = {}
-        self._by_type: list[list[Feed]] = [[] for _ in TYPE_NUMBERS]
-        self._of_returns: list[Feed] = []
+        self._fed: list[Feed] = []
         self._expiries: dict[Duration, Expiries] = {}
         self._readers = 0
-
-    def feeds(self, number: int, body: tuple[Any, ...]) -> list[Feed]:
-        """Return what feeds series from a fact of a type (by number)."""
-        if number == _CHECKOUT and body[KIND_PLACE] == "return":
-            return self._of_returns
-        return self._by_type[number]
 
     def keeps(self, fact: Brief) -> bool:
         """Whether a window that no time ends looks at a fact, so that it must be kept however old it becomes."""
         at_ms: int = fact.at_ms
-        items: tuple[Any, ...] = self.items.of(fact)
-        for feed in self.feeds(fact.type, fact.body):
+        items: tuple[Any, ...] = self.feeds.items.of(fact)
+        for feed in self.feeds.of(fact.type, fact.body):
             if any([window.keeps(at_ms) for window in feed.spec.windows]) and feed.extractor.of(at_ms, fact.body, items) is not None:
                 return True
         return False
-
-    def look_at_items(self, places: Container[int]) -> bool:
-        """Return whether what feeds some of the series looks at line items."""
-        return any([spec.index in places for spec in self.with_items])
 
     def bit_of(self, condition: MetricCondition | ProfileCondition | Near | Sequence) -> tuple[Any, int]:
         """Return the key of the condition's feature and the condition's bit."""
@@ -186,13 +132,9 @@ class Sharing:
                 spec.features.append(feature)
             if not draft.series:
                 self.profile_features.append(feature)
-        looking = [feed for feeds in self._by_type for feed in feeds if feed.extractor.looks_at_items]
-        self.items = ItemReader({place for feed in looking for place in feed.extractor.item_places})
-        looked_at = {feed.spec.index for feed in looking}
         for spec in self.series:
             spec.blank = spec.make()
-            if spec.index in looked_at:
-                self.with_items.append(spec)
+        self.feeds = Feeds(self._fed)
 
     def _drafted(self, rule: MetricCondition | ProfileCondition | Near | Sequence) -> tuple[Any, Test, _Draft]:
         if isinstance(rule, Near):
@@ -284,8 +226,7 @@ class Sharing:
         spec = self._by_filter.get(key)
         if spec is None:
             spec = self._by_filter[key] = self._new_series(key, _MAKERS[flavour])
-            feed = Feed(spec, extractor(metric, self._tenant))
-            self._feed(metric.event, feed, of_returns=sees_returns(metric.measure, metric.where))
+            self._feed(metric.event, spec, extractor(metric, self._tenant), of_returns=sees_returns(metric.measure, metric.where))
         return spec
 
     def _sequence(self, rule: Sequence) -> _Draft:
@@ -295,8 +236,8 @@ class Sharing:
         if spec is None:
             spec = self._by_filter[key] = self._new_series(key, lambda expiries: SequenceSeries(expiries, following))
             for role, matcher in ((FIRST, rule.first), (THEN, rule.then)):
-                feed = Feed(spec, RoleExtractor(_counted(matcher), self._tenant, role))
-                self._feed(matcher.event, feed, of_returns=sees_returns("count", matcher.where))
+                extract = RoleExtractor(_counted(matcher), self._tenant, role)
+                self._feed(matcher.event, spec, extract, of_returns=sees_returns("count", matcher.where))
         return _Draft(SequenceReader(spec.index, self._window(rule, rule.window, spec)), "plain", [spec])
 
     def _new_series(self, key: Any, make: Callable[[list[Expiries]], Series]) -> SeriesSpec:
@@ -304,10 +245,8 @@ class Sharing:
         self.series.append(spec)
         return spec
 
-    def _feed(self, event: str, feed: Feed, *, of_returns: bool) -> None:
-        self._by_type[TYPE_NUMBERS[event]].append(feed)
-        if event == "checkout" and of_returns:
-            self._of_returns.append(feed)
+    def _feed(self, event: str, spec: SeriesSpec, extract: Extractor, *, of_returns: bool) -> None:
+        self._fed.append(Feed(spec, extract, TYPE_NUMBERS[event], of_returns=of_returns))
 
 
 def _counted(matcher: Matcher) -> Metric:

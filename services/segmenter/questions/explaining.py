@@ -131,11 +131,10 @@ def _contribution(live: Live, series: int, fact: Fact) -> Any:
     """Return what a fact contributes to a series, None for nothing."""
     if fact.type >= PROFILE or live.voided(fact):
         return None
-    for feed in live.plan.feeds(fact.type, fact.body):
-        if feed.spec.index == series:
-            found = feed.extractor.of(fact.at_ms, fact.body, fact.items)
-            if found is not None:
-                return found
+    for feed in live.plan.feeds.only((series,)).of(fact.type, fact.body):
+        found = feed.extractor.of(fact.at_ms, fact.body, fact.items)
+        if found is not None:
+            return found
     return None
 
 
@@ -162,7 +161,7 @@ def _in_sequence(reader: SequenceReader, condition: Sequence, live: Live, histor
 def _roles(live: Live, series: int, fact: Fact) -> list[int]:
     if fact.type >= PROFILE or live.voided(fact):
         return []
-    feeds = [feed for feed in live.plan.feeds(fact.type, fact.body) if feed.spec.index == series]
+    feeds = live.plan.feeds.only((series,)).of(fact.type, fact.body)
     return [role for feed in feeds if (role := feed.extractor.of(fact.at_ms, fact.body, fact.items)) is not None]
 
 

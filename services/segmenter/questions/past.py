@@ -65,7 +65,7 @@ def remembered(compiled: CompiledSegment) -> CompiledSegment:
 
 def known_facts(plan: Plan, person: Person, history_from_ms: int) -> Sequence[Brief]:
     """Return the facts by which a past is told, with line items where the plan looks at any."""
-    return plan.kept(person.read(0, bool(plan.sharing.with_items)), history_from_ms)
+    return plan.kept(person.read(0, bool(plan.feeds.with_items)), history_from_ms)
 
 
 def beginning_ms(compiled: CompiledSegment, facts: Iterable[Brief], turns: Turns, at_ms: int) -> int:
