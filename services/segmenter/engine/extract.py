@@ -196,7 +196,10 @@ class SumExtractor(Extractor):
         values = self._values(at_ms, body, items)
         if not values:
             return None
-        total: int = values[0] if len(values) == 1 else sum(values)
+        total = 0
+        for value in values:
+            amount: int = value
+            total += amount
         return -total if self._subtracts_returns and body[KIND_PLACE] == "return" else total
 
 
