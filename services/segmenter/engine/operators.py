@@ -8,7 +8,19 @@ from typing import Any, Final
 EARTH_KM: Final = 6_371.0088
 """Mean radius of the Earth (IUGG)."""
 
-_EQ, _NE, _GT, _GTE, _LT, _LTE, _BETWEEN, _IN, _NOT_IN, _CONTAINS, _STARTS, _EXISTS = range(12)
+# One by one, for then the compiler writes the numbers where the names are.
+_EQ: Final = 0
+_NE: Final = 1
+_GT: Final = 2
+_GTE: Final = 3
+_LT: Final = 4
+_LTE: Final = 5
+_BETWEEN: Final = 6
+_IN: Final = 7
+_NOT_IN: Final = 8
+_CONTAINS: Final = 9
+_STARTS: Final = 10
+_EXISTS: Final = 11
 _CODES: Final = {
     "eq": _EQ,
     "ne": _NE,

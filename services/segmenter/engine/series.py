@@ -213,11 +213,12 @@ class ValueSeries(Series):
 
 
 class Tally:
-    """How often each value lies in a window, kept up as time moves on, and the value that comes first by (count, latest)."""
+    """How often each value lies in a window, kept up as time moves on; if it is `favouring`, the value that comes first by (count, latest)."""
 
-    def __init__(self, late: int, jumps_ms: int) -> None:
+    def __init__(self, late: int, jumps_ms: int, *, favouring: bool) -> None:
         self.late = late
         self.jumps_ms = jumps_ms
+        self.favouring = favouring
         self.upto_ms = -1
         self.entered = 0
         self.order = 0
@@ -228,21 +229,28 @@ class Tally:
 
     def copy(self) -> Tally:
         """Return a tally that can pass on without this one."""
-        other = Tally(self.late, self.jumps_ms)
+        other = Tally(self.late, self.jumps_ms, favouring=self.favouring)
         other.upto_ms, other.entered, other.order, other.favourite = self.upto_ms, self.entered, self.order, self.favourite
         other.counts, other.latest, other.leaving = dict(self.counts), dict(self.latest), list(self.leaving)
         return other
 
     def enter(self, values: tuple[Any, ...]) -> None:
         """Count the values of an event; events enter in order, so each value is the latest."""
-        counts, latest = self.counts, self.latest
+        counts, latest, order = self.counts, self.latest, self.order
+        if not self.favouring:
+            for value in values:
+                counts[value] = counts.get(value, 0) + 1
+            return
+        favourite = self.favourite
+        most = counts.get(favourite, 0)
         for value in values:
             count = counts.get(value, 0) + 1
             counts[value] = count
-            latest[value] = self.order
-            self.order += 1
-            if self.favourite is None or count >= counts[self.favourite]:
-                self.favourite = value
+            latest[value] = order
+            order += 1
+            if count >= most:
+                favourite, most = value, count
+        self.order, self.favourite = order, favourite
 
     def leave(self, values: tuple[Any, ...]) -> None:
         """Take the values of an event that left off the count."""
@@ -252,6 +260,7 @@ class Tally:
             if count:
                 counts[value] = count
             else:
-                del counts[value], latest[value]
-        if self.favourite in values:
+                del counts[value]
+                latest.pop(value, None)
+        if self.favouring and self.favourite in values:
             self.favourite = max(counts, key=lambda value: (counts[value], latest[value]), default=None)
