@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from schemas.projection import Keys, Marker, decode_marker
 from services.ingest.settings import IngestSettings
 from services.ingest.windows import Windows
-from services.kit.logs import die
+from services.kit.background import Background
 
 log = logging.getLogger(__name__)
 
@@ -30,24 +30,17 @@ class Looking:
         keys = Keys(settings.redis_prefix)
         self._keys = [keys.marker(number) for number in range(settings.partitions)]
         self._redis: Any = Redis.from_url(settings.redis_url, **settings.redis_options(), socket_timeout=1.0, socket_connect_timeout=1.0)
-        self._task: asyncio.Task[None] | None = None
+        # Windows that nobody tells anything would hold tenants back for what was applied long ago, so a failure ends the process.
+        self._looking = Background(log, "looking")
 
     def start(self) -> None:
         """Begin to look. Redis need not be there."""
-        self._task = asyncio.create_task(self._run(), name="looking")
+        self._looking.start(self._look)
 
     async def stop(self) -> None:
         """End."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._looking.stop()
         await self._redis.aclose()
-
-    async def _run(self) -> None:
-        try:
-            await self._look()
-        except Exception as error:  # noqa: BLE001 - windows that nobody tells anything would hold tenants back for what was applied long ago
-            die(log, f"looking: {error!r}")
 
     async def _look(self) -> None:
         reachable = True

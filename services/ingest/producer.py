@@ -27,6 +27,7 @@ from schemas.positions import Offsets
 from services.ingest.metrics import Metrics
 from services.ingest.settings import IngestSettings
 from services.kit import failpoints
+from services.kit.background import Background
 from services.kit.limits import Budget
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class GroupProducer:
         self._renewing_since_s: float | None = None
         self._acked_at_s = float("-inf")
         self._producer: AIOKafkaProducer | None = None
-        self._flusher: asyncio.Task[None] | None = None
+        self._flusher = Background(log, "producer")
         self._closing = False
 
     @property
@@ -104,7 +105,7 @@ class GroupProducer:
     async def start(self) -> None:
         """Connect and learn the partitions of every event topic; raises KafkaError when Kafka does not answer."""
         self._producer = await self._connected()
-        self._flusher = asyncio.create_task(self._flush_for_ever(), name="producer")
+        self._flusher.start(self._flush_for_ever)
 
     async def send(self, parcels: dict[Lane, list[Record]], size_bytes: int, tenant: str) -> Offsets:
         """Send a tenant's records and return the next offset of each partition after them, once all replicas have acknowledged.
@@ -154,9 +155,7 @@ class GroupProducer:
             async with asyncio.timeout(timeout_s):
                 while self._on_their_way or any(queue.parcels for queue in self._queues.values()):  # noqa: ASYNC110 - no one event tells that all lanes are empty
                     await asyncio.sleep(0.01)
-        if self._flusher is not None:
-            self._flusher.cancel()
-            await asyncio.gather(self._flusher, return_exceptions=True)
+        await self._flusher.stop()
         if self._producer is not None:
             await _disconnected(self._producer)
 

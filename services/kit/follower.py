@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import logging
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from schemas.affairs import Affairs
 from schemas.catalog import Catalog, Outcome
 from schemas.erasures import Erasures
-from services.kit.logs import die
+from services.kit.background import Background
 from services.kit.settings import CommonSettings
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class TopicFollower:
         self._what = what
         self._tp = TopicPartition(topic, 0)
         self._changed = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._following = Background(log, what)
         self._consumer: AIOKafkaConsumer | None = None
         self._listeners: list[Callable[[], None]] = []
         self._position = 0
@@ -53,14 +53,11 @@ class TopicFollower:
             await self._read(consumer, 1_000)
         self.caught_up = True
         log.info("%s: read %s records", self._what, end)
-        self._task = asyncio.create_task(self._follow(consumer), name=self._what)
+        self._following.start(functools.partial(self._follow, consumer))
 
     async def stop(self) -> None:
         """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._following.stop()
         if self._consumer is not None:
             await self._consumer.stop()
 
@@ -87,10 +84,6 @@ class TopicFollower:
             except KafkaError as error:
                 log.warning("%s: %s; again in a second", self._what, error)
                 await asyncio.sleep(1)
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:  # noqa: BLE001 - a fold that fails is a programmer's error: end rather than lag in silence
-                die(log, f"{self._what}: {error!r}")
 
     async def _read(self, consumer: AIOKafkaConsumer, timeout_ms: int) -> None:
         for records in (await consumer.getmany(self._tp, timeout_ms=timeout_ms)).values():

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from faust import App
 
+from services.kit.background import Background
 from services.kit.logs import die
 from services.segmenter.ownership import Ownership
 from services.segmenter.projection import Projector
@@ -24,7 +25,6 @@ from services.segmenter.writer import Pump
 log = logging.getLogger(__name__)
 
 _EVERY_S: Final = 1.0
-"""A rebalance waits for the slowest worker to hand over; one that takes longer than this will not end."""
 
 
 class Watch:
@@ -32,7 +32,7 @@ class Watch:
 
     def __init__(self, settings: SegmenterSettings, app: App, ownership: Ownership, projector: Projector) -> None:
         self._settings, self._app, self._ownership, self._projector = settings, app, ownership, projector
-        self._task: asyncio.Task[None] | None = None
+        self._watching = Background(log, "watch")
         self._progress: dict[int, tuple[tuple[int, ...], float]] = {}
         self._rebalancing_since: float | None = None
         self.kafka_reachable = False
@@ -40,13 +40,11 @@ class Watch:
 
     async def start(self) -> None:
         """Begin to watch."""
-        self._task = asyncio.create_task(self._run(), name="watch")
+        self._watching.start(self._run)
 
     async def stop(self) -> None:
         """Stop watching."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._watching.stop()
 
     async def _run(self) -> None:
         consumer = AIOKafkaConsumer(**self._settings.kafka_options(), isolation_level="read_committed", request_timeout_ms=10_000)
@@ -57,10 +55,6 @@ class Watch:
                 self._faust()
                 await self._measure(consumer)
                 self._progressing(time.monotonic())
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a worker that is not watched may stand still for ever
-            die(log, f"watch: {error!r}")
         finally:
             with contextlib.suppress(KafkaError, OSError):
                 await consumer.stop()

@@ -12,8 +12,7 @@ import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
@@ -32,7 +31,7 @@ from services.api.dispatcher.queues import Queues
 from services.api.dispatcher.replaying import Replaying
 from services.api.dispatcher.schedule import delay_s
 from services.kit import failpoints
-from services.kit.logs import die
+from services.kit.background import Work, guarded
 
 log = logging.getLogger(__name__)
 
@@ -113,14 +112,14 @@ class Desk:
             self._replaying.queued(delivery)
         self.cancel_erased()
         self.cancel_off()
-        self._trying = asyncio.create_task(self._guarded(self._try))
-        self._recording = asyncio.create_task(self._guarded(self._record))
-        self._catching_up = asyncio.create_task(self._guarded(self._behind.run))
+        self._trying = self._begun(self._try)
+        self._recording = self._begun(self._record)
+        self._catching_up = self._begun(self._behind.run)
         return self._read_to
 
     def replay(self) -> None:
         """Go on with the replays that are not done. The steps that the former owner wrote must be among the affairs by now."""
-        self._repeating = asyncio.create_task(self._guarded(self._replaying.run))
+        self._repeating = self._begun(self._replaying.run)
 
     def hear(self) -> None:
         """Look at the affairs of endpoints, which have changed: replays to begin with, claims to contradict."""
@@ -243,7 +242,7 @@ class Desk:
         while True:
             self._wake.clear()
             for delivery in self._queues.ready(self._now_ms()):
-                task = asyncio.create_task(self._guarded(functools.partial(self._attempt, delivery)))
+                task = self._begun(functools.partial(self._attempt, delivery))
                 self._flying.add(task)
                 task.add_done_callback(self._flying.discard)
             due_ms = self._queues.next_ms()
@@ -370,11 +369,6 @@ class Desk:
         if not self._held[name]:
             del self._held[name]
 
-    async def _guarded(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        # Begun here, and not where the task is made: one that is cancelled before its first turn would leave it never awaited.
-        try:
-            await work()
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - what was not written down is unknown now: a successor reads the truth
-            die(log, f"partition {self.number}: {error!r}")
+    def _begun(self, work: Work) -> asyncio.Task[None]:
+        # When it fails, what was not written down is unknown: a successor reads the truth.
+        return asyncio.create_task(guarded(log, f"partition {self.number}", work))

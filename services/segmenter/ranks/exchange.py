@@ -7,6 +7,7 @@ kept, and after any failure the next message is as good as the one that was lost
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -14,6 +15,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from services.kit.background import Background
 from services.kit.logs import die
 from services.segmenter.metrics import Metrics
 from services.segmenter.ownership import Ownership
@@ -45,7 +47,7 @@ class Exchange:
         self._referee = Referee(settings.partitions)
         self._consumer: AIOKafkaConsumer | None = None
         self._producer: AIOKafkaProducer | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._listening, self._talking = Background(log, "ranks-listen"), Background(log, "ranks-talk")
 
     async def start(self) -> None:
         """Listen from now on, and speak. Raises KafkaError when Kafka does not answer."""
@@ -62,16 +64,13 @@ class Exchange:
             await asyncio.gather(consumer.stop(), producer.stop(), return_exceptions=True)
             raise
         self._consumer, self._producer = consumer, producer
-        self._tasks = [
-            asyncio.create_task(self._always(self._listen), name="ranks-listen"),
-            asyncio.create_task(self._always(self._talk), name="ranks-talk"),
-        ]
+        self._listening.start(functools.partial(self._always, self._listen))
+        self._talking.start(functools.partial(self._always, self._talk))
 
     async def stop(self) -> None:
         """Say nothing more."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._listening.stop()
+        await self._talking.stop()
         if self._consumer is not None and self._producer is not None:
             await asyncio.gather(self._consumer.stop(), self._producer.stop(), return_exceptions=True)
 
@@ -85,10 +84,6 @@ class Exchange:
             except _LOST as error:
                 log.warning("ranks: %s; again in a second", error)
                 await asyncio.sleep(_AGAIN_S)
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:  # noqa: BLE001 - a fault in what partitions agree on must not be passed over
-                die(log, f"ranks: {error!r}")
 
     async def _listen(self) -> None:
         assert self._consumer is not None
