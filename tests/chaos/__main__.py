@@ -13,6 +13,7 @@ import msgspec
 
 from tests.chaos.broken import BROKEN, noticed
 from tests.chaos.drill import FAULTS, Made, plan, run
+from tests.chaos.picture import svg
 from tests.chaos.report import markdown
 from tests.chaos.scene import scene
 
@@ -44,8 +45,9 @@ def main() -> int:
         shutil.rmtree(folder / server, ignore_errors=True)
     (folder / "result.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
     (folder / "report.md").write_text(text := markdown([result]))
+    (folder / "memory.svg").write_text(svg(result))
     print(text)
-    print(f"{folder / 'report.md'}; the services' logs are beside it")
+    print(f"{folder / 'report.md'}; memory.svg and the services' logs are beside it")
     return 1 if result.violations_in_all else 0
 
 

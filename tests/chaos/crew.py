@@ -20,6 +20,8 @@ MODULES: Final = {
     "dispatcher": ("services.api", "dispatch"),
 }
 _TICK_S: Final = 0.05
+_WEIGHED_EVERY, _NOTED_EVERY = 20, 100
+"""Ticks: once a second, and every five."""
 
 
 class Crew:
@@ -35,6 +37,9 @@ class Crew:
         self._thread.start()
         self.largest_bytes: dict[str, int] = {}
         """The most memory that each process was seen to hold."""
+        self.held_mb: dict[str, list[tuple[float, int]]] = {}
+        """What each held over time: seconds since `began_s`, and megabytes."""
+        self.began_s = time.monotonic()
         self.stood_s = 0.0
         """The longest that this process itself stood still: seconds that were measured meanwhile say nothing of the services."""
 
@@ -91,8 +96,8 @@ class Crew:
             with self._lock:
                 for name, deaths in self._wanted.items():
                     self._look(name, deaths)
-                    if ticks % 20 == 0:
-                        self._weigh(name)
+                    if ticks % _WEIGHED_EVERY == 0:
+                        self._weigh(name, noted=ticks % _NOTED_EVERY == 0)
 
     def _look(self, name: str, deaths: Deaths) -> None:
         now_s = time.monotonic()
@@ -105,9 +110,11 @@ class Crew:
             del self._resume_s[name]
             self._stack.start(name, *MODULES[name.rstrip("0123456789")], wait=False)
 
-    def _weigh(self, name: str) -> None:
+    def _weigh(self, name: str, *, noted: bool) -> None:
         try:
             held = psutil.Process(self._stack.pid(name)).memory_info().rss
         except psutil.Error:
             return
         self.largest_bytes[name] = max(held, self.largest_bytes.get(name, 0))
+        if noted:
+            self.held_mb.setdefault(name, []).append((round(time.monotonic() - self.began_s, 1), held >> 20))

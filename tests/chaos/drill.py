@@ -26,13 +26,14 @@ _FRESH: Final = 8
 
 
 class Made(Struct):
-    """One fault as it went. Seconds: how long its cause was there; from then on until all were ready, and until a fresh event showed.
+    """One fault as it went. Seconds: when it began in the run; how long its cause was there; from then on until all were ready, and until a fresh event showed.
 
     `stood_s`: the longest that the run itself stood still, for machines where others may stop it.
     """
 
     name: str
     said: str
+    began_s: float
     lasted_s: float
     ready_s: float
     shown_s: float
@@ -65,6 +66,8 @@ class Result(Struct):
     webhooks_missing: int
     restarts: dict[str, int]
     largest_mb: dict[str, int]
+    held_mb: dict[str, list[tuple[float, int]]]
+    """What each process held over the run: seconds since its beginning, megabytes."""
     seen: Seen
 
     @property
@@ -124,6 +127,7 @@ def run(scene: Scene, seed: int, names: Sequence[str], say: Callable[[Made], obj
         webhooks_missing=len(judge.deliveries.missing()),
         restarts=scene.crew.restarts(),
         largest_mb={name: held >> 20 for name, held in sorted(scene.crew.largest_bytes.items())},
+        held_mb=scene.crew.held_mb,
         seen=seen,
     )
 
@@ -158,6 +162,7 @@ def _one(scene: Scene, judge: Judge, fault: Fault) -> Made:
     return Made(
         name=fault.name,
         said=said,
+        began_s=round(since_s - scene.crew.began_s, 1),
         lasted_s=round(over_s - since_s, 1),
         ready_s=round(ready_s, 1),
         shown_s=round(shown_s, 1),
