@@ -17,6 +17,10 @@ Memberships = dict[str, tuple[int, int]]
 """`{segment_id: (since_ms, until_ms)}`; an `until_ms` of `instants.NEVER` means that nothing but a new fact ends it."""
 
 
+FORM: Final = 1
+"""The form of what a row shows. A later version that shows something else has another, and writes all rows anew."""
+
+
 class Sweep(Struct, array_like=True):
     """A backfill under way: customers looked at, of how many, under the definitions up to `offset` (exclusive)."""
 
@@ -33,6 +37,7 @@ class Marker(Struct, array_like=True):
     `address`: `host:port` at which the owner answers questions, empty where it does not.
     `sent`: for each partition, the next offset of `customer-moves` after what the facts applied here have led to there.
     `ahead`: the same as `offsets` for those tenants who have come further in a topic than everybody has.
+    `changelog`: the next offset of the partition's changelog after all that the rows show, 0 where it is not known; `form`: theirs.
     """
 
     epoch: int
@@ -44,6 +49,8 @@ class Marker(Struct, array_like=True):
     address: str = ""
     sent: dict[int, int] = {}
     ahead: dict[str, dict[str, int]] = {}
+    changelog: int = 0
+    form: int = 0
 
     def reached(self, topic: str, tenant: str) -> int:
         """Return the next offset of a topic that may still bring something of a tenant's."""

@@ -6,6 +6,7 @@ Agents need the Faust app and the app needs the agents; a factory that makes one
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
 import secrets
@@ -30,6 +31,7 @@ from services.segmenter.partition import Partition
 from services.segmenter.plans import Limits, Plans
 from services.segmenter.projection import Projector
 from services.segmenter.ranks.exchange import Exchange
+from services.segmenter.restore import changed
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.status import Status
 from services.segmenter.tables import add_table
@@ -49,7 +51,7 @@ class Segmenter:
         self.settings = settings
         self.follower = Follower(settings)
         metrics = Metrics()
-        self._projector = Projector(settings, metrics, now_ms, secrets.token_hex(8))
+        self._projector = Projector(settings, metrics, now_ms, secrets.token_hex(8), functools.partial(changed, settings))
         around = Surroundings(settings, self.follower, metrics, now_ms)
         self.ownership = Ownership(around, make(self.follower), self._projector)
         self._door = Door(around, self.ownership)

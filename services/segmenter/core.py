@@ -135,6 +135,9 @@ class PartitionCore(Protocol):
     def keys(self) -> Iterable[bytes]:
         """Return the record keys of all customers."""
 
+    def shown_by(self, changed: Iterable[bytes]) -> Iterable[bytes]:
+        """Return the record keys of whom records with these changelog keys may have changed what is shown, and of all that must be forgotten."""
+
     def marker(self, now_ms: int) -> Marker:
         """Return how far the partition has come."""
 

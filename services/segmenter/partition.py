@@ -118,6 +118,12 @@ class Partition:
         """Return the record keys of all customers."""
         return [*self._slots, *self._relations.stones.keys()]
 
+    def shown_by(self, changed: Iterable[bytes]) -> Iterable[bytes]:
+        """Return the record keys of whom records with these changelog keys may have changed what is shown, and of all that must be forgotten."""
+        changed = list(changed)
+        rows = [key[1:] for key in changed if key[:1] in (b"r", b"g")]
+        return [*rows, *self._relations.stones.shown_by([key[1:] for key in changed if key[:1] == b"s"])]
+
     def definitions_needed(self) -> int:
         """Return the catalog offset that this partition was decided under: a worker that has read less must not touch it."""
         return self._progress.definitions

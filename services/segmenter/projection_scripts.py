@@ -11,10 +11,11 @@ SUPERSEDED: Final = -1
 """Answer of every script when a later owner has claimed the partition: nothing was written."""
 
 CLAIM: Final = """
--- KEYS: the partition's marker. ARGV: epoch, token. Keeps a former owner's marker readable until ours can replace it.
+-- KEYS: the partition's marker. ARGV: epoch, token. Answers the marker that was found, '' for none. It stays readable until ours
+-- can replace it, and from now on nobody else writes the rows that it vouches for.
 if tonumber(redis.call('HGET', KEYS[1], 'e') or '-1') > tonumber(ARGV[1]) then return -1 end
 redis.call('HSET', KEYS[1], 'e', ARGV[1], 'b', ARGV[2])
-return 1
+return redis.call('HGET', KEYS[1], 'm') or ''
 """
 
 MARK: Final = """
@@ -38,25 +39,32 @@ local function segments(shown)
   -- With the homes of those who were merged into a customer, the memberships are the first of two; no segment is named by a number.
   return found[1] or found
 end
-local tail, written, at = ARGV[2], 0, 3
-for i = 2, #KEYS do
-  local head, id, version, memberships = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  at = at + 4
-  local known = redis.call('HMGET', KEYS[i], 'e', 'v', 'm')
-  local e, v = tonumber(known[1] or '-1'), tonumber(known[2] or '-1')
-  if e < epoch or (e == epoch and v < tonumber(version)) then
-    local new = segments(memberships)
-    if known[3] and known[3] ~= memberships then
-      for segment in pairs(segments(known[3])) do
-        if new[segment] == nil then redis.call('ZREM', head .. segment .. tail, id) end
+local function write()
+  local tail, written, at = ARGV[2], 0, 3
+  for i = 2, #KEYS do
+    local head, id, version, memberships = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+    at = at + 4
+    local known = redis.call('HMGET', KEYS[i], 'e', 'v', 'm')
+    local e, v = tonumber(known[1] or '-1'), tonumber(known[2] or '-1')
+    if e < epoch or (e == epoch and v < tonumber(version)) then
+      local new = segments(memberships)
+      if known[3] and known[3] ~= memberships then
+        for segment in pairs(segments(known[3])) do
+          if new[segment] == nil then redis.call('ZREM', head .. segment .. tail, id) end
+        end
       end
+      -- Also those that the old row has: an earlier write may have reached the row and not the set.
+      for segment in pairs(new) do redis.call('ZADD', head .. segment .. tail, 0, id) end
+      if memberships == '' then redis.call('DEL', KEYS[i])
+      else redis.call('HSET', KEYS[i], 'e', epoch, 'v', version, 'm', memberships) end
+      written = written + 1
     end
-    -- Also those that the old row has: an earlier write may have reached the row and not the set.
-    for segment in pairs(new) do redis.call('ZADD', head .. segment .. tail, 0, id) end
-    if memberships == '' then redis.call('DEL', KEYS[i])
-    else redis.call('HSET', KEYS[i], 'e', epoch, 'v', version, 'm', memberships) end
-    written = written + 1
   end
+  return written
 end
-return written
+local whole, answer = pcall(write)
+if whole then return answer end
+-- A marker may follow in the same pipeline, and must not pass over rows that were refused.
+redis.call('HDEL', KEYS[1], 'b')
+return type(answer) == 'table' and answer or redis.error_reply(answer)
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Record(Protocol):
@@ -38,3 +38,10 @@ class Step:
     forwards: list[tuple[str, int, bytes, bytes]] = field(default_factory=list)
     erasures: list[bytes] = field(default_factory=list)
     touched: list[bytes] = field(default_factory=list)
+
+
+class Written(NamedTuple):
+    """How far a step that is committed reaches: the next offset of the partition's changelog, and of each partition of the moves it sent to."""
+
+    changelog: int
+    moves: dict[int, int]

@@ -60,8 +60,12 @@ class Stones:
 
     def keys(self) -> Iterable[bytes]:
         """Return the record keys of ids without a row that the projection must show, or must be made to forget."""
-        stones = [record_key(tenant_of(name), stone.customer_id) for name, stone in self._stones.items() if stone.customer_id]
-        return [*stones, *self._leaving]
+        return self.shown_by(self._stones)
+
+    def shown_by(self, names: Iterable[bytes]) -> Iterable[bytes]:
+        """Return those of the stones with these names, and of all that the projection must be made to forget."""
+        stones = [(name, stone) for name in names if (stone := self._stones.get(name)) is not None and stone.customer_id]
+        return [*(record_key(tenant_of(name), stone.customer_id) for name, stone in stones), *self._leaving]
 
     def shown(self, tenant: str, customer_id: str) -> bytes:
         """Return what the projection shows of an id without a row: whom it means, or nothing."""

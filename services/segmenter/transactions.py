@@ -19,7 +19,7 @@ from aiokafka.producer.sender import AddPartitionsToTxnHandler, Sender
 from schemas.topics import Topics
 from services.kit import failpoints
 from services.segmenter.settings import SegmenterSettings
-from services.segmenter.steps import Step
+from services.segmenter.steps import Step, Written
 
 _TURNAROUND_S: Final = 0.002
 """How soon to ask again while the broker still writes the markers of the previous transaction; doubled each time. It takes a few
@@ -91,11 +91,8 @@ class StepWriter:
         self._producer = producer
         await producer.start()
 
-    async def write(self, step: Step) -> dict[int, int]:
-        """Write a step as a whole; return when it is committed. Raises ProducerFenced when another worker owns the partition.
-
-        What is returned: for each partition that moves were sent to, the next offset of `customer-moves` after them.
-        """
+    async def write(self, step: Step) -> Written:
+        """Write a step as a whole; return how far it reaches when it is committed. Raises ProducerFenced when another worker owns the partition."""
         outputs = self._outputs(step)
         failpoints.hit("segmenter.before_transaction")
         async with asyncio.timeout(self._settings.segmenter_transaction_timeout_s), self._started.transaction():
@@ -106,7 +103,8 @@ class StepWriter:
                 ends = await asyncio.gather(*(self._send(*output) for output in outputs))
             failpoints.hit("segmenter.in_transaction")
         failpoints.hit("segmenter.after_transaction")
-        return {partition: end for (topic, partition, _), end in zip(outputs, ends, strict=True) if topic == self._topics.moves}
+        moves = {partition: end for (topic, partition, _), end in zip(outputs, ends, strict=True) if topic == self._topics.moves}
+        return Written(ends[0], moves)
 
     async def stop(self) -> None:
         """Close the producer; an open transaction is left to the broker, which aborts it for the next owner."""
@@ -121,9 +119,8 @@ class StepWriter:
 
     def _outputs(self, step: Step) -> list[tuple[str, int, Iterable[_Message]]]:
         topics = self._topics
-        outputs: list[tuple[str, int, Iterable[_Message]]] = []
-        if step.rows:
-            outputs.append((topics.rows, self.number, ((key, value, []) for key, value in step.rows.items())))
+        # Every step has the progress, so there are rows, and they are the first.
+        outputs: list[tuple[str, int, Iterable[_Message]]] = [(topics.rows, self.number, ((key, value, []) for key, value in step.rows.items()))]
         if step.changes:
             outputs.append((topics.changes, self.number, ((key, value, []) for key, value in step.changes)))
         if step.dead_letters:

@@ -20,11 +20,11 @@ from typing import Any, Final, Protocol
 
 from services.kit.logs import die
 from services.segmenter.core import PartitionCore
+from services.segmenter.lanes import Lane
 from services.segmenter.metrics import Metrics
 from services.segmenter.pacing import Pace
-from services.segmenter.projection import Lane
 from services.segmenter.settings import SegmenterSettings
-from services.segmenter.steps import Step
+from services.segmenter.steps import Step, Written
 from services.segmenter.turns import Chunk, Turn, Turns
 
 log = logging.getLogger(__name__)
@@ -72,8 +72,8 @@ class Definitions(Protocol):
 class Writer(Protocol):
     """Writes a step in one transaction."""
 
-    async def write(self, step: Step) -> dict[int, int]:
-        """Return, once the step is committed, how far it reaches into each partition of the moves; raise when it may not be."""
+    async def write(self, step: Step) -> Written:
+        """Return, once the step is committed, how far it reaches; raise when it may not be."""
 
 
 class RoomListener(Protocol):
@@ -447,7 +447,7 @@ class Pump:
         if step is not None:
             self._lane.taken()
             metrics, since = self._around.metrics, time.perf_counter()
-            self._lane.sent |= await self._writer.write(step)
+            self._lane.written(await self._writer.write(step))
             metrics.transaction_seconds.observe(time.perf_counter() - since)
             self._next_commit_s = since + self._around.settings.segmenter_commit_every_ms / 1000
             # What others are told is what Kafka has: whoever reads on the strength of it finds the outputs there.

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from schemas.projection import Keys, Marker, decode_marker, decode_memberships, decode_shown, encode
+from schemas.projection import FORM, Keys, Marker, decode_marker, decode_memberships, decode_shown, encode
 from services.kit.clock import now_ms
+from services.segmenter.lanes import Lane
 from services.segmenter.metrics import Metrics
-from services.segmenter.projection import Lane, Projector
+from services.segmenter.projection import Projector
 from services.segmenter.projection_scripts import ROWS
 from services.segmenter.settings import SegmenterSettings
+from services.segmenter.steps import Written
 from tests.support.counting import CountingPartition
 from tests.support.stack import LocalValkey
 
@@ -36,17 +40,47 @@ class Record:
         self.value: bytes | None = b"x"
 
 
+class Changelog:
+    """The changelog of a partition, which outlives its owners: the key of each record. `held`: how often it was asked, and what."""
+
+    def __init__(self) -> None:
+        self.keys: list[bytes] = []
+        self.asked: list[tuple[int, int]] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.readable = True
+
+    async def changed(self, _: int, start: int, end: int) -> set[bytes] | None:
+        """Return the keys of some records."""
+        self.asked.append((start, end))
+        await self.answers.wait()
+        return set(self.keys[start:end]) if self.readable else None
+
+
 class Owner:
     """A counting partition with its lane, whose steps are committed by saying so."""
 
-    def __init__(self, url: str, prefix: str, epoch: int = 1, token: str = "token", core: CountingPartition | None = None) -> None:
-        self.core = core or CountingPartition(3)
+    def __init__(self, url: str, prefix: str, epoch: int = 1, core: CountingPartition | None = None, log: Changelog | None = None) -> None:
+        self.core, self.log = core or CountingPartition(3), log or Changelog()
         self.core.epoch = epoch - 1
         settings = SegmenterSettings.model_validate({"redis_url": url, "redis_prefix": prefix})
-        self.projector = Projector(settings, Metrics(CollectorRegistry()), now_ms, f"{token}{epoch}")
+        self.metrics = Metrics(CollectorRegistry())
+        self.projector = Projector(settings, self.metrics, now_ms, f"token{epoch}", self.log.changed)
         self.core.ready(now_ms())
         self.lane: Lane = self.projector.open(self.core)
         self.commit()
+
+    def successor(self, url: str, prefix: str) -> Owner:
+        """Return the next owner of the partition, who knows all that was committed."""
+        core = CountingPartition(3)
+        core.counts.update(self.core.counts)
+        core.offsets.update(self.core.offsets)
+        return Owner(url, prefix, self.core.epoch + 1, core, self.log)
+
+    @property
+    def rebuilds(self) -> int:
+        """How often all rows were written."""
+        return int(self.metrics.projection_rebuilds._value.get())
 
     def count(self, *keys: str) -> None:
         """Apply one record for each key and commit."""
@@ -60,6 +94,8 @@ class Owner:
         step = self.core.take()
         assert step is not None
         self.lane.taken()
+        self.log.keys += step.rows
+        self.lane.written(Written(len(self.log.keys), {}))
         self.lane.committed(step.touched)
 
 
@@ -79,6 +115,10 @@ class View:
         """Return how many records the marker vouches for, -1 without a marker."""
         marker = await self.marker()
         return -1 if marker is None else marker.offsets.get("t", 0)
+
+    async def epoch(self, customer: str) -> int:
+        """Return whose row of a customer this is."""
+        return int(await self.redis.hget(self.keys.customer("demo", f"demo:{customer}"), "e") or -1)
 
     async def row(self, customer: str) -> str:
         """Return the segments of a customer."""
@@ -143,9 +183,7 @@ async def test_a_former_owner_changes_nothing(owner: Owner, view: View, valkey_u
     """After a later owner has claimed the partition, neither rows nor the marker follow the former one."""
     owner.count("1")
     await eventually(lambda: _is(view.offset(), 1))
-    later = Owner(valkey_url, view.keys.prefix, epoch=2)
-    later.core.counts.update(owner.core.counts)
-    later.core.shown.update(owner.core.counts)
+    later = owner.successor(valkey_url, view.keys.prefix)
     await later.projector.start()
     await eventually(lambda: _epoch(view, 2))
     owner.count("1", "2")
@@ -174,23 +212,90 @@ async def test_the_later_version_of_a_row_stays(view: View) -> None:
     assert (await view.members("odd"), await view.members("even")) == (0, 1)
 
 
-async def test_a_new_owner_heals_what_its_predecessor_left_half_done(owner: Owner, view: View, valkey_url: str) -> None:
-    """Rows that Redis missed, and sets that do not fit their rows, are right once the new owner's marker is there."""
-    owner.count(*(str(i) for i in range(500)))
+async def test_a_new_owner_writes_what_the_marker_does_not_vouch_for_and_nothing_else(owner: Owner, view: View, valkey_url: str) -> None:
+    """Rows that came after its predecessor's marker are right once its own is there; all others are as their writer left them."""
+    names = [str(i) for i in range(500)]
+    owner.count(*names)
     await eventually(lambda: _is(view.offset(), 500))
-    keys = view.keys
-    await view.redis.zrem(keys.members("demo", "odd", 3), "demo:7")
-    await view.redis.delete(keys.customer("demo", "demo:8"))
-    later = Owner(valkey_url, keys.prefix, epoch=2)
-    later.core.counts.update(owner.core.counts | {b"demo:9": 2})
-    later.core.shown.update(later.core.counts)
-    later.core.offsets["t"] = 501
+    await owner.projector.stop(1)
+    owner.count("7", "new")
+    owner.count("8")
+    later = owner.successor(valkey_url, view.keys.prefix)
     assert await view.offset() == 500  # a gain does not take away what was known
     await later.projector.start()
     await eventually(lambda: _epoch(view, 2))
-    assert (await view.members("odd"), await view.members("even")) == (499, 1)
-    assert [await view.row(name) for name in ("7", "8", "9")] == ["odd", "odd", "even"]
+    assert await view.offset() == 503
+    assert [await view.row(name) for name in ("6", "7", "8", "new")] == ["odd", "even", "even", "odd"]
+    assert (await view.members("odd"), await view.members("even")) == (499, 2)
+    assert {name for name in [*names, "new"] if await view.epoch(name) == 2} == {"7", "8", "new"}
+    assert later.rebuilds == 0
     await later.projector.stop(1)
+
+
+async def test_whoever_takes_over_from_one_who_never_vouched_begins_at_the_same_marker(owner: Owner, view: View, valkey_url: str) -> None:
+    """An owner that ends between its claim and its marker leaves the older one, and what that does not vouch for is written again."""
+    owner.count(*(str(i) for i in range(500)))
+    await eventually(lambda: _is(view.offset(), 500))
+    await owner.projector.stop(1)
+    owner.count("7")
+    second = owner.successor(valkey_url, view.keys.prefix)
+    owner.log.answers.clear()
+    await second.projector.start()
+    second.count("8")
+    await eventually(lambda: _row(view, "8", "even"))  # live changes do not wait for what was there before
+    assert (await view.row("7"), await view.offset()) == ("odd", 500)
+    await second.projector.stop(0)
+    owner.log.answers.set()
+    third = second.successor(valkey_url, view.keys.prefix)
+    third.count("10")
+    await third.projector.start()
+    await eventually(lambda: _epoch(view, 3))
+    assert [await view.row(name) for name in ("7", "8", "10")] == ["even"] * 3
+    assert owner.log.asked[0][0] == owner.log.asked[1][0] < owner.log.asked[0][1] < owner.log.asked[1][1]
+    assert third.rebuilds == 0
+    await third.projector.stop(1)
+
+
+@pytest.mark.parametrize("lacks", ["marker", "place", "form", "changelog", "records"])
+async def test_everything_is_written_where_nothing_vouches_for_it(owner: Owner, view: View, valkey_url: str, lacks: str) -> None:
+    """No marker, one that says no place or another form, one from beyond the changelog's end, or a changelog that cannot be read."""
+    owner.count(*(str(i) for i in range(500)))
+    await eventually(lambda: _is(view.offset(), 500))
+    await owner.projector.stop(1)
+    keys, marker = view.keys, await view.marker()
+    assert marker is not None
+    assert marker.changelog == len(owner.log.keys)
+    owner.log.readable = lacks != "records"
+    told = {"place": {"changelog": 0}, "form": {"form": FORM - 1}, "changelog": {"changelog": 1 << 40}}.get(lacks, {})
+    await view.redis.hset(keys.marker(3), "m", encode(replace(marker, **told)))
+    if lacks == "marker":
+        await view.redis.delete(keys.marker(3))
+    await view.redis.zrem(keys.members("demo", "odd", 3), "demo:7")
+    await view.redis.delete(keys.customer("demo", "demo:8"))
+    later = owner.successor(valkey_url, keys.prefix)
+    await later.projector.start()
+    await eventually(lambda: _epoch(view, 2))
+    assert await view.members("odd") == 500
+    assert [await view.row(name) for name in ("7", "8")] == ["odd", "odd"]
+    assert later.rebuilds == 1
+    await later.projector.stop(1)
+
+
+async def test_a_marker_does_not_pass_over_rows_that_were_refused(owner: Owner, view: View) -> None:
+    """Rows that Redis does not take keep the marker where it was, though it is in the same pipeline; once they are taken it follows."""
+    owner.count("1")
+    await eventually(lambda: _is(view.offset(), 1))
+    row = view.keys.customer("demo", "demo:2")
+    await view.redis.set(row, "in the way")
+    owner.count("1", "2")
+    refused = owner.metrics.projection_failures._value
+    async with asyncio.timeout(10):
+        while refused.get() < 3:
+            assert await view.offset() == 1
+            await asyncio.sleep(0.01)
+    await view.redis.delete(row)
+    await eventually(lambda: _is(view.offset(), 3))
+    assert [await view.row(name) for name in ("1", "2")] == ["even", "odd"]
 
 
 async def test_flushall_is_noticed_and_everything_is_written_anew(tmp_path: Path) -> None:
@@ -226,6 +331,40 @@ async def test_changes_go_on_while_redis_is_gone_and_after_it_forgot_the_newest(
         assert (await view.members("odd"), await view.members("even")) == (1_000, 1_000)
         assert owner.projector.reachable
         await owner.projector.stop(1)
+        await view.redis.aclose()
+
+
+@pytest.mark.parametrize("owned", ["on", "anew"])
+async def test_a_server_that_comes_back_as_it_was_lacks_what_came_since(tmp_path: Path, owned: str) -> None:
+    """With older data, its owner living on or another taking over: whoever changed since its marker is written, and nobody else."""
+    folder, kept = tmp_path / "valkey", tmp_path / "kept"
+    with LocalValkey(folder) as valkey:
+        owner, view = Owner(valkey.url, "older:"), View(valkey.url, "older:")
+        await owner.projector.start()
+        owner.count(*(str(i) for i in range(2_000)))
+        await eventually(lambda: _is(view.offset(), 2_000))
+        await asyncio.to_thread(valkey.kill9)
+        shutil.copytree(folder, kept)
+        await asyncio.to_thread(valkey.start)
+        for _ in range(3):
+            owner.count(*(str(i) for i in range(500)))
+        await eventually(lambda: _is(view.offset(), 3_500))
+        if owned == "anew":
+            await owner.projector.stop(1)
+        await asyncio.to_thread(valkey.kill9)
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)
+        await asyncio.to_thread(valkey.start)
+        later = owner
+        if owned == "anew":
+            await eventually(lambda: _is(view.offset(), 2_000))
+            later = owner.successor(valkey.url, "older:")
+            await later.projector.start()
+        await eventually(lambda: _is(view.offset(), 3_500), 20)
+        assert (await view.members("odd"), await view.members("even")) == (1_500, 500)
+        assert [await view.row(name) for name in ("1", "499", "500")] == ["even", "even", "odd"]
+        assert later.rebuilds == (1 if owned == "on" else 0)
+        await later.projector.stop(1)
         await view.redis.aclose()
 
 
@@ -275,13 +414,11 @@ async def test_ids_that_are_gone_or_mean_another(owner: Owner, view: View, valke
     """A later owner removes a row that its predecessor left, takes both out of the sets, and hears that it is done."""
     owner.count(*(str(i) for i in range(10)))
     await eventually(lambda: _is(view.offset(), 10))
-    later = Owner(valkey_url, view.keys.prefix, epoch=2, core=Forgetful(3))
-    core = later.core
-    assert isinstance(core, Forgetful)
+    core, gone, merged = Forgetful(3), b"demo:3", b"demo:4"
     core.counts.update(owner.core.counts)
-    core.shown.update(owner.core.counts)
-    gone, merged = b"demo:3", b"demo:4"
     core.blobs = {gone: b"", merged: encode("demo:5")}
+    owner.log.keys += [b"r" + gone, b"r" + merged]
+    later = Owner(valkey_url, view.keys.prefix, 2, core, owner.log)
     await later.projector.start()
     await eventually(lambda: _epoch(view, 2))
     assert await view.members("odd") == 8

@@ -22,6 +22,7 @@ from schemas.vocabulary import Kind
 from services.segmenter.moves import Proposal, decode_move
 from services.segmenter.partition import Partition
 from services.segmenter.plans import Limits, Plans
+from services.segmenter.steps import Step
 from tests.support.simulation import TOPICS, Written, _instant, entry_of, exact_json
 
 Json = dict[str, Any]
@@ -58,10 +59,11 @@ class Cluster:
         """Return where a customer lives."""
         return partition_of(record_key(self.tenant, customer), self.limits.partitions)
 
-    def restart(self, number: int) -> None:
-        """Lose a partition's memory, and what it did since its last step."""
+    def restart(self, number: int, *, committed: bool = False) -> None:
+        """Lose a partition's memory, and what it did since its last step; one that was just committed has not been shown yet."""
+        step = self._commit(number) if committed else None
         self.partitions[number] = self._started(number)
-        self.write(number, list(self.partitions[number].keys()))
+        self.write(number, self.partitions[number].shown_by(step.rows if step is not None else ()))
 
     # ---- what others do
 
@@ -138,8 +140,17 @@ class Cluster:
 
     def write(self, number: int, again: Iterable[bytes] = ()) -> None:
         """Commit a partition's step, and show what it changed."""
-        partition = self.partitions[number]
-        step = partition.take()
+        partition, step = self.partitions[number], self._commit(number)
+        for key in [*(step.touched if step is not None else ()), *again]:
+            _, customer, _, blob = partition.projected(key)
+            if blob:
+                self.redis[customer] = decode_shown(blob)
+            else:
+                self.redis.pop(customer, None)
+                partition.removed(key)
+
+    def _commit(self, number: int) -> Step | None:
+        step = self.partitions[number].take()
         if step is not None:
             for key, value in step.rows.items():
                 self._changelogs[number].pop(key, None)
@@ -150,13 +161,7 @@ class Cluster:
             self.transitions.extend(json.loads(document) for _, document in step.changes)
             self.dead_letters.extend((value, {name: text.decode() for name, text in headers}) for _, value, headers in step.dead_letters)
             self.erased.extend(map(decode_erased, step.erasures))
-        for key in [*(step.touched if step is not None else ()), *again]:
-            _, customer, _, blob = partition.projected(key)
-            if blob:
-                self.redis[customer] = decode_shown(blob)
-            else:
-                self.redis.pop(customer, None)
-                partition.removed(key)
+        return step
 
     def turn(self, number: int, random: Random) -> None:
         """Let a partition do something: apply some records in one step or in two, or die in the middle of it."""
@@ -164,8 +169,8 @@ class Cluster:
         for topic in random.sample(topics, len(topics)):
             self.apply(number, topic, random.randint(1, 3))
             if random.random() < 0.15:
-                self.restart(number)
-                return
+                self.restart(number, committed=random.random() < 0.5)
+                break
             if random.random() < 0.7:
                 self.write(number)
         partition = self.partitions[number]

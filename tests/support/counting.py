@@ -204,6 +204,10 @@ class CountingPartition:
         """Return all keys."""
         return list(self.counts)
 
+    def shown_by(self, changed: Iterable[bytes]) -> Iterable[bytes]:
+        """Return the keys whose counts these records hold."""
+        return [key[1:] for key in changed if key != PROGRESS]
+
     def marker(self, now_ms: int) -> projection.Marker:
         """Vouch for everything applied."""
         return projection.Marker(self.epoch, min(now_ms, self.next_deadline_ms() - 1), dict(self.offsets), 0, len(self.counts), ahead=self._ahead)

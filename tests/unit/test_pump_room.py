@@ -9,10 +9,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from schemas.projection import Keys
+from services.segmenter.lanes import Lane
 from services.segmenter.metrics import Metrics
-from services.segmenter.projection import Lane
 from services.segmenter.settings import SegmenterSettings
-from services.segmenter.steps import Step
+from services.segmenter.steps import Step, Written
 from services.segmenter.turns import Chunk
 from services.segmenter.writer import Pump, Surroundings
 from tests.support.counting import CountingPartition
@@ -28,11 +28,11 @@ class HeldWriter:
         self.may = asyncio.Event()
         self.writing = asyncio.Event()
 
-    async def write(self, _: Step) -> dict[int, int]:
+    async def write(self, _: Step) -> Written:
         """Wait until it may."""
         self.writing.set()
         await self.may.wait()
-        return {}
+        return Written(0, {})
 
 
 class Scene:

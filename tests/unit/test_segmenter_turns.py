@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry
 from schemas.instants import NEVER
 from services.segmenter import writer
 from services.segmenter.core import PartitionCore
+from services.segmenter.lanes import Lane
 from services.segmenter.metrics import Metrics
-from services.segmenter.projection import Lane
 from services.segmenter.settings import SegmenterSettings
-from services.segmenter.steps import Step
+from services.segmenter.steps import Step, Written
 from services.segmenter.turns import Chunk
 from services.segmenter.writer import Pump, Surroundings
 
@@ -90,10 +90,10 @@ class Sweeping:
 class Slow:
     """Writes a step in ten milliseconds."""
 
-    async def write(self, step: Step) -> dict[int, int]:
+    async def write(self, step: Step) -> Written:
         """Wait."""
         await asyncio.sleep(0.01)
-        return {}
+        return Written(0, {})
 
 
 class Known:
@@ -109,7 +109,7 @@ def pumps(count: int) -> tuple[list[Sweeping], list[Pump], Surroundings]:
     """So many partitions of one process."""
     around = Surroundings(SegmenterSettings(), Known(), Metrics(CollectorRegistry()), lambda: 1)
     cores = [Sweeping() for _ in range(count)]
-    lane = SimpleNamespace(sent={}, began=lambda: None, taken=lambda: None, committed=lambda _: None)
+    lane = SimpleNamespace(began=lambda: None, written=lambda _: None, taken=lambda: None, committed=lambda _: None)
     return cores, [Pump(cast(PartitionCore, core), Slow(), cast(Lane, lane), around) for core in cores], around
 
 
