@@ -1,7 +1,7 @@
 """What one partition owes to Redis, coalesced by customer. It knows the core and no connection: the projector pays.
 
 Rows come from the core as of its last committed step, and a completeness marker is handed out only with or after every row that it
-vouches for. After a claim all rows are owed, or those alone that the marker found in Redis does not vouch for: see docs/adr/0004.
+vouches for. After a claim all rows are owed, or those alone that the marker found in Redis does not vouch for: see docs/adr/0017.
 """
 
 from __future__ import annotations
