@@ -146,6 +146,19 @@ def test_a_read_after_the_position_of_a_merge_sees_it(shop: Shop) -> None:
         assert (found.status_code, found.json()["event_counts"]["checkout"]) == (200, 3), found.text
 
 
+def test_a_read_after_a_position_is_answered_after_a_restart(shop: Shop) -> None:
+    """What partitions have sent each other is known by its end alone then, and behind the last record lies the marker of its transaction."""
+    shop.post([bought(12_000, "z0"), merge("z0", "z1")])
+    rests(shop)
+    shop.stack.end("segmenter", gently=True)
+    shop.stack.start("segmenter", *SERVICES["segmenter"])
+    rests(shop)
+    for number in range(12_001, 12_009):
+        position = shop.post([bought(number, f"r{number}")])
+        found = shop.http.get(shop.url("api", f"/v1/customers/r{number}"), params={"after": position})
+        assert (found.status_code, found.json().get("event_counts")) == (200, {"checkout": 1}), found.text
+
+
 def test_a_cycle_is_dead_lettered_and_a_merge_told_again_is_not(shop: Shop) -> None:
     """Counted as what they are, where the tenant's merges are decided."""
     before = moves(shop)
