@@ -367,7 +367,7 @@ class Pump:
                 with self._slice(self._tick_pace) as units:
                     units.append(core.tick(now_ms, self._tick_pace.limit))
                 await asyncio.sleep(0)
-            if self._computed_s - since_s > (beside_s if self._turns else self._group_s):
+            if self._computed_s - since_s > (beside_s if self._turns else self._behind_s()):
                 return
 
     async def _background(self, beside_s: float) -> None:
