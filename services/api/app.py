@@ -28,6 +28,7 @@ from services.api.routes import health
 from services.api.routes.customers import FastLane
 from services.api.routes.table import ROUTES
 from services.api.settings import ApiSettings
+from services.api.times import Times
 from services.api.web import guarded
 from services.api.writer import Writer
 from services.kit.clock import now_ms
@@ -59,6 +60,7 @@ def build_desk(settings: ApiSettings) -> Desk:
         deliveries=DeliveryLog(settings, feed, backwards),
         asking=Asking(settings, reads, metrics),
         rates=Rates(settings, time.monotonic),
+        times=Times(settings, time.perf_counter),
         reading=Budget(settings.api_reading_bytes, settings.tenant_share, "bytes of bodies are held"),
         testing=Budget(settings.api_tests, settings.tenant_share, "tests of webhooks are being sent"),
         now_ms=now_ms,

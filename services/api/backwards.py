@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 
 from schemas.erasures import Erasures
 from schemas.partitions import partition_of, record_key
-from services.api.changes import LOST, TURN_MS, Feed, glance
+from services.api.changes import LOOK_RECORDS, LOST, TURN_MS, Feed, glance
 from services.api.cursors import bad_cursor, decode_cursor, encode_cursor
 from services.api.errors import unavailable
 from services.api.metrics import Metrics
@@ -108,9 +108,10 @@ class Backwards:
         for tp in unread:
             consumer.seek(tp, blocks[tp.partition].start)
         while unread:
-            for tp, records in (await consumer.getmany(*unread, timeout_ms=TURN_MS)).items():
+            for tp, records in (await consumer.getmany(*unread, timeout_ms=TURN_MS, max_records=LOOK_RECORDS)).items():
                 self._metrics.feed_records.inc(len(records))
                 _look(blocks[tp.partition], [record for record in records if record.offset < places[tp.partition]], look)
+            await asyncio.sleep(0)
             # Transaction markers have offsets and are no records: the position, not the last record, tells the end.
             unread = {tp for tp in unread if await consumer.position(tp) < places[tp.partition]}
         return blocks

@@ -17,6 +17,7 @@ from services.api.metrics import Metrics
 from services.api.rates import Rates
 from services.api.reads import Reads
 from services.api.settings import ApiSettings
+from services.api.times import Times
 from services.api.writer import Writer
 from services.kit.follower import AffairsFollower, ErasuresFollower, Follower
 from services.kit.limits import Budget
@@ -39,6 +40,7 @@ class Desk:
     deliveries: DeliveryLog
     asking: Asking
     rates: Rates
+    times: Times
     reading: Budget
     testing: Budget
     now_ms: Callable[[], int]

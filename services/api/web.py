@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, TypeVar
@@ -162,7 +162,7 @@ def converted(type_: type[B], document: Any) -> B:
         raise refused(_refusal(str(error))) from None
 
 
-Handler = Callable[[Call], Awaitable[Response]]
+Handler = Callable[[Call], Coroutine[Any, Any, Response]]
 
 
 def answer(body: Any, status: int = 200, *, etag: int | None = None, headers: Mapping[str, str] | None = None) -> Response:
@@ -223,7 +223,8 @@ async def answered(desk: Desk, request: Request, spec: RouteSpec, known: frozens
         desk.rates.spend(key, spec.charged, spec.cost)
         call = Call(desk, request, key, catalog, query_of(request.scope["query_string"], known))
         try:
-            return await spec.handler(call)
+            await desk.times.turn(key.tenant)
+            return await desk.times.counted(key.tenant, spec.handler(call))
         finally:
             call.done()
     except Refused as error:

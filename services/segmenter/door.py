@@ -84,7 +84,9 @@ class Door:
         core, now_ms = pump.core, self._around.now_ms()
         if core.clock_ms > now_ms:
             raise Unknowable(f"the clock is {core.clock_ms - now_ms} ms behind the last decision")
+        shares, since_s = self._around.shares, time.perf_counter()
         inquiry = core.inquiry(asked, now_ms)
+        shares.answered(asked.tenant, time.perf_counter() - since_s, time.perf_counter())
         pace = Pace(self._around.settings.segmenter_background_slice_ms)
         while True:
             async with self._around.background:
@@ -94,9 +96,11 @@ class Door:
                 units = inquiry.work(pace.limit)
                 spent_s = time.perf_counter() - since_s
                 pace.observe(units, spent_s)
+                shares.answered(asked.tenant, spent_s, time.perf_counter())
             if not units:
                 return Part(now_ms, encoded(inquiry.answer()))
-            await asyncio.sleep(spent_s * _RESTS if self._busy(now_ms) else 0)
+            rest_s = spent_s * _RESTS if self._busy(now_ms) else 0.0
+            await asyncio.sleep(max(rest_s, shares.questions_rest_s(asked.tenant, time.perf_counter())))
 
     def _busy(self, now_ms: int) -> bool:
         """Whether anything live waits: the pumps share one thread."""

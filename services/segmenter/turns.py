@@ -91,9 +91,9 @@ class Turns:
         return any(self._order.values())
 
     @property
-    def tenants(self) -> int:
-        """How many tenants have records that wait."""
-        return len(self._waiting)
+    def tenants(self) -> Collection[str]:
+        """Who has records that wait."""
+        return self._waiting.keys()
 
     def add(self, chunk: Chunk) -> None:
         """Let a chunk wait that follows the last one of its topic."""
@@ -120,11 +120,12 @@ class Turns:
                 self._queues.pop(next(name for name in self._queues if name not in self._waiting))
         return queue
 
-    def next(self) -> Turn | None:
-        """Return what is to be applied next, None when nothing is."""
-        if not self._waiting:
+    def next(self, rests: Callable[[str], bool] = lambda _: False) -> Turn | None:
+        """Return what is to be applied next, None when nothing is, or nothing but of those who rest."""
+        ready = [(tenant, queue) for tenant, queue in self._waiting.items() if not rests(tenant)]
+        if not ready:
             return None
-        tenant, queue = min(self._waiting.items(), key=lambda item: item[1].spent_s)
+        tenant, queue = min(ready, key=lambda item: item[1].spent_s)
         self._floor_s = max(self._floor_s, queue.spent_s)
         part, chunk = queue.parts[0], queue.parts[0].chunk
         if not chunk.ordered and part.done == 0 and len(chunk.sizes) == 1:

@@ -24,6 +24,7 @@ from services.segmenter.lanes import Lane
 from services.segmenter.metrics import Metrics
 from services.segmenter.pacing import Pace
 from services.segmenter.settings import SegmenterSettings
+from services.segmenter.shares import Shares
 from services.segmenter.steps import Step, Written
 from services.segmenter.turns import Chunk, Turn, Turns
 
@@ -34,9 +35,6 @@ _GROUP_MOST_S: Final = 1.0
 
 _DECIDE_MS: Final = 100.0
 """Longest computation that may be owed to customers whose facts are applied and not decided: one decision for all facts of a group."""
-
-_SHARED_S: Final = 10.0
-"""For how long a partition is ready for another tenant's next record after several have had some waiting."""
 
 _BESIDE: Final = 0.2
 """What deadlines and backfill may compute while live records wait, beside what these take; at least one slice of deadlines."""
@@ -92,7 +90,7 @@ class Surroundings:
     """What all pumps of a process share. `background` lets one slice of background work run at a time, be it of deadlines or of a question.
 
     `idle`: held by the partition whose idle work is next; so all of them together take turns with each question, however many there
-    are. `behind`: the partitions whose live records wait; what can wait itself leaves the process to them.
+    are. `behind`: the partitions whose live records wait; what can wait itself leaves the process to them. `shares`: who rests.
     """
 
     settings: SegmenterSettings
@@ -102,6 +100,12 @@ class Surroundings:
     background: asyncio.Lock = field(default_factory=asyncio.Lock)
     idle: asyncio.Lock = field(default_factory=asyncio.Lock)
     behind: set[int] = field(default_factory=set)
+    shares: Shares = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Give everybody their shares."""
+        settings = self.settings
+        self.shares = Shares(settings.segmenter_events_share, settings.segmenter_questions_share, settings.segmenter_background_share)
 
 
 class Pump:
@@ -120,6 +124,7 @@ class Pump:
         self._writer, self._lane, self._around = writer, lane, around
         self._turns = Turns(settings.topics.events, settings.segmenter_slice_ms, core.ahead)
         self._done: list[Chunk] = []
+        self._senders: set[str] = set()
         self._expected: dict[str, int] = {}
         self._full = False
         self._wake = asyncio.Event()
@@ -139,7 +144,6 @@ class Pump:
             Pace(settings.segmenter_background_slice_ms) for _ in range(6)
         )
         self._decide_pace = Pace(_DECIDE_MS)
-        self._shared_until_s = 0.0
         self._task: asyncio.Task[None] | None = None
 
     # ---- life
@@ -213,6 +217,8 @@ class Pump:
         self._expected[chunk.topic] = chunk.end
         self._turns.add(chunk)
         self._came_s = time.perf_counter()
+        for tenant in chunk.sizes:
+            self._around.shares.sent(tenant, self._came_s)
         self._room()
         self._wake.set()
 
@@ -269,7 +275,7 @@ class Pump:
         beside_s = (self._computed_s - before_s) * _BESIDE
         await self._due(beside_s)
         await self._commit()
-        if self._idle_work():
+        if self._idle_work() and not self._background_rest_s():
             await self._background(max(beside_s, _BESIDE_LEAST_S))
             # While live records wait it goes with their transaction: one of its own would cost them more than the work itself.
             if not self._turns:
@@ -294,11 +300,21 @@ class Pump:
         return not self._around.behind and self.core.keeps_due(self._around.now_ms())
 
     def _more_to_do(self) -> bool:
-        return bool(self._turns) or self._idle_work() or self.core.next_deadline_ms() <= self._around.now_ms()
+        return self._ahead_s() <= 0
+
+    def _ahead_s(self) -> float:
+        """Return in what time there is something to do, if nothing new comes."""
+        ahead_s = (self.core.next_deadline_ms() - self._around.now_ms()) / 1000
+        if self._turns:
+            now_s, shares = time.perf_counter(), self._around.shares
+            ahead_s = min(ahead_s, min((shares.events_rest_s(tenant, now_s) for tenant in self._turns.tenants), default=0.0))
+        return min(ahead_s, self._background_rest_s()) if ahead_s > 0 and self._idle_work() else ahead_s
+
+    def _background_rest_s(self) -> float:
+        return self._around.shares.background_rest_s(time.perf_counter())
 
     async def _sleep(self) -> None:
-        ahead_s = (self.core.next_deadline_ms() - self._around.now_ms()) / 1000
-        timer = asyncio.get_running_loop().call_later(min(max(ahead_s, 0.0), _REARM_S), self._wake.set)
+        timer = asyncio.get_running_loop().call_later(min(max(self._ahead_s(), 0.0), _REARM_S), self._wake.set)
         try:
             await self._wake.wait()
         finally:
@@ -311,7 +327,9 @@ class Pump:
         yielded = time.perf_counter()
         while self._turns and budget > 0 and self._computed_s - since_s < enough_s and time.perf_counter() < until:
             self._pass()
-            turn = self._turns.next()
+            turn = self._turns.next(self._rests)
+            if turn is None and self._turns.tenants:
+                break
             if turn is not None:
                 await self._prerequisites(turn.chunk.topic, turn.records)
                 now_ms = await self._now()
@@ -326,11 +344,12 @@ class Pump:
                 yielded = time.perf_counter()
         self._pass()
 
+    def _rests(self, tenant: str) -> bool:
+        return self._around.shares.events_rest_s(tenant, time.perf_counter()) > 0
+
     def _shared(self) -> bool:
-        """Whether several tenants have had records waiting a moment ago: each of them may send the next one at any time."""
-        if self._turns.tenants > 1:
-            self._shared_until_s = time.perf_counter() + _SHARED_S
-        return time.perf_counter() < self._shared_until_s
+        """Whether several tenants have sent to the process lately: each of them may send the next record at any time."""
+        return self._around.shares.crowded(time.perf_counter())
 
     def _take(self, turn: Turn, now_ms: int) -> None:
         """Apply one tenant's records; what that takes is the tenant's time. Where others send as well, deciding them is a part of it."""
@@ -346,7 +365,9 @@ class Pump:
                 core.settle(now_ms)
                 units.append(undecided - core.undecided)
         self.applied += len(turn.records)
+        self._senders.add(turn.tenant)
         self._turns.took(turn, self._computed_s - before_s)
+        self._around.shares.applied(turn.tenant, self._computed_s - before_s, time.perf_counter())
 
     def _pass(self) -> None:
         """Note the chunks that are applied whole, and all before them."""
@@ -372,7 +393,7 @@ class Pump:
 
     async def _background(self, beside_s: float) -> None:
         """Backfill, and when there is none, refreshes: at least a slice, and no more than `beside_s` while live records wait."""
-        core, since_s = self.core, self._computed_s
+        core, since_s, spent_s = self.core, self._computed_s, 0.0
         while self._idle_work():
             async with self._around.idle, self._around.background:
                 now_ms = await self._now()
@@ -406,8 +427,10 @@ class Pump:
                         if core.keep(now_ms, limit):
                             units.append(limit)
                 await asyncio.sleep(0)
+            self._around.shares.worked(self._computed_s - since_s - spent_s, time.perf_counter())
             spent_s = self._computed_s - since_s
-            if spent_s > (beside_s if self._turns else self._behind_s()) or core.next_deadline_ms() <= self._around.now_ms():
+            enough = spent_s > (beside_s if self._turns else self._behind_s()) or self._background_rest_s() > 0
+            if enough or core.next_deadline_ms() <= self._around.now_ms():
                 return
 
     def _behind_s(self) -> float:
@@ -458,12 +481,15 @@ class Pump:
             step = self.core.take()
         done, self._done = self._done, []
         again, self._again = self._again, []
+        senders, self._senders = self._senders, set()
         if step is not None:
             self._lane.taken()
             metrics, since = self._around.metrics, time.perf_counter()
             self._lane.written(await self._writer.write(step))
             metrics.transaction_seconds.observe(time.perf_counter() - since)
-            self._next_commit_s = since + self._around.settings.segmenter_commit_every_ms / 1000
+            # After a step of those who rest others need not wait for theirs: the share is what keeps such steps few.
+            if not self._shared() or not all(map(self._rests, senders)):
+                self._next_commit_s = since + self._around.settings.segmenter_commit_every_ms / 1000
             # What others are told is what Kafka has: whoever reads on the strength of it finds the outputs there.
             self.written = dict(self.core.offsets)
             self.outcomes = {topic: dict(counts) for topic, counts in self.core.outcomes.items()}

@@ -16,6 +16,7 @@ from schemas.instants import iso
 from schemas.partitions import partition_of, record_key
 from schemas.positions import encode_position
 from schemas.transitions import Cause, Transition, encode_transition, transition_id
+from services.api.changes import LOOK_RECORDS
 from tests.support.api import PARTITIONS, Api, fails, installed
 from tests.support.waiting import wait_until
 
@@ -169,6 +170,21 @@ def test_many_readers_take_turns(api: Api, decisions: Decisions) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: everything(api, "/v1/changes?limit=1000")[0], range(8)))
     assert len({tuple(sorted(c["id"] for c in one)) for one in found}) == 1
+
+
+def test_a_page_looks_at_little_more_than_it_tells(kafka: str, valkey_url: str) -> None:
+    """However much lies there: a page that took it all apart would keep everybody else waiting for as long."""
+    with installed(kafka, valkey_url) as api:
+        Decisions(api).step("demo", [f"c{n}" for n in range(20 * LOOK_RECORDS)])
+        wait_until(lambda: len(api.get("/v1/changes?limit=10").json()["changes"]) == 10)
+        before = _looked_at(api)
+        assert api.get("/v1/changes?limit=10").json()["more"]
+        assert 10 <= _looked_at(api) - before <= PARTITIONS * LOOK_RECORDS
+
+
+def _looked_at(api: Api) -> float:
+    line = next(line for line in api.get("/metrics").text.splitlines() if line.startswith("rollcall_api_feed_records_total "))
+    return float(line.split()[1])
 
 
 def test_what_has_expired_is_said(kafka: str, valkey_url: str) -> None:

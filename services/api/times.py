@@ -1,0 +1,56 @@
+"""How much of the process's time each tenant's requests may have while others ask; whoever had more waits for it, one request after the other.
+
+A page of the feed or of a list computes a hundred times longer than the question of an app, and whoever asks for one after the other
+has the process whenever it is free. Rates count what is asked; this counts what it takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+from services.api.settings import ApiSettings
+from services.kit.limits import Budget
+from services.kit.metering import Metered
+from services.kit.shares import Allowance, Company
+
+T = TypeVar("T")
+
+_SAVED_S = 1.0
+"""A console that draws a page asks for a dozen things at once, and waits for nothing."""
+
+
+class Times:
+    """The time of one process."""
+
+    def __init__(self, settings: ApiSettings, monotonic_s: Callable[[], float]) -> None:
+        self._monotonic_s = monotonic_s
+        self._allowance = Allowance(settings.api_time_share, _SAVED_S)
+        self._company = Company(self._allowance)
+        self._waiting = Budget(settings.api_max_waiting, settings.tenant_share, "requests wait for the tenant's share of time")
+        self._queues: dict[str, asyncio.Lock] = {}
+
+    async def turn(self, tenant: str) -> None:
+        """Wait until a tenant may have some time; raises `Full` where too many wait."""
+        self._company.came(tenant, self._monotonic_s())
+        if self._rest_s(tenant):
+            with self._waiting.lent(tenant):
+                async with self._queues.setdefault(tenant, asyncio.Lock()):
+                    rest_s = self._rest_s(tenant)
+                    while rest_s:
+                        await asyncio.sleep(rest_s)
+                        rest_s = self._rest_s(tenant)
+
+    async def counted(self, tenant: str, work: Coroutine[Any, Any, T]) -> T:
+        """Do a tenant's work, and count what it computes where several tenants ask."""
+        if not self._company.several(self._monotonic_s()):
+            return await work
+        return await Metered(work, partial(self._took, tenant), self._monotonic_s)
+
+    def _rest_s(self, tenant: str) -> float:
+        return self._company.rest_s(self._allowance, tenant, self._monotonic_s())
+
+    def _took(self, tenant: str, spent_s: float) -> None:
+        self._allowance.took(tenant, spent_s, self._monotonic_s())

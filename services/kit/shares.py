@@ -1,0 +1,75 @@
+"""Shares of a process's time: how much each name may have of every second while others are there, and for how long it rests beyond that.
+
+Time is left for those who need little, so a name rests only while another one is there that does not rest: nobody does who is
+alone, nor do those who all want more than their share rest for each other.
+
+Pure: instants are seconds of any steady clock, and are passed in.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from typing import Final
+
+_LATELY_S: Final = 10.0
+"""Whoever has come within this time may come again at any moment."""
+_KEPT: Final = 1_000
+"""Names of which it is remembered what they had; one that is forgotten has saved up all that may be."""
+_OWED_S: Final = 1.0
+"""What was taken is rested for no longer than this: most of it when nobody was in need."""
+
+
+class Allowance:
+    """`share` of each second for every name, of which `saved_s` may be saved up."""
+
+    def __init__(self, share: float, saved_s: float) -> None:
+        self._share, self._saved_s = share, saved_s
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """What each name had left, and when."""
+
+    def took(self, name: str, spent_s: float, now_s: float) -> None:
+        """Count time that a name had."""
+        left_s = max(self._left_s(name, now_s) - spent_s, -_OWED_S * self._share)
+        self._left[name] = left_s, now_s
+        self._left.move_to_end(name)
+        if len(self._left) > _KEPT:
+            self._left.popitem(last=False)
+
+    def rest_s(self, name: str, now_s: float) -> float:
+        """Return for how long a name has nothing left, 0 when it has."""
+        return max(0.0, -self._left_s(name, now_s) / self._share)
+
+    def _left_s(self, name: str, now_s: float) -> float:
+        left_s, at_s = self._left.get(name, (self._saved_s, now_s))
+        return min(self._saved_s, left_s + (now_s - at_s) * self._share)
+
+
+class Company:
+    """Who is there. Those count as in need who have something left of `allowance`."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._came: OrderedDict[str, float] = OrderedDict()
+        """When each name came last, in that order."""
+
+    def came(self, name: str, now_s: float) -> None:
+        """Take note that a name is there."""
+        self._came[name] = now_s
+        self._came.move_to_end(name)
+
+    def several(self, now_s: float) -> bool:
+        """Whether more than one is there."""
+        return len(self._lately(now_s)) > 1
+
+    def rest_s(self, allowance: Allowance, name: str, now_s: float) -> float:
+        """Return for how long a name rests that has used up an allowance: not at all where nobody else is in need."""
+        rest_s = allowance.rest_s(name, now_s)
+        if rest_s and any(other != name and not self._allowance.rest_s(other, now_s) for other in self._lately(now_s)):
+            return rest_s
+        return 0.0
+
+    def _lately(self, now_s: float) -> Collection[str]:
+        while self._came and now_s - next(iter(self._came.values())) >= _LATELY_S:
+            self._came.popitem(last=False)
+        return self._came.keys()

@@ -1,0 +1,62 @@
+"""How much of the process's time each tenant may have while others are there (`services.kit.shares`).
+
+All partitions, questions and backfills of all tenants compute in one thread, and what a tenant sends, asks and saves may go on for
+ever. Whoever has a lone event needs the thread a dozen times until it is shown (to fetch it, to decide it, for each answer of the
+broker), and finds it taken each time; and a process that never rests is given its turns by the system late. So taking turns is
+not enough: a tenant has a share of each second, and saves up a little of it.
+"""
+
+from __future__ import annotations
+
+from services.kit.shares import Allowance, Company
+from services.segmenter.turns import OURS
+
+
+class Shares:
+    """The shares of one process: of a tenant's events, of its questions, and of what can wait, which is everybody's together."""
+
+    def __init__(self, events: float, questions: float, background: float) -> None:
+        self._events, self._questions = Allowance(events, 0.05), Allowance(questions, 1.0)
+        self._background = Allowance(background, 0.05)
+        self._company = Company(self._events)
+
+    def sent(self, tenant: str, now_s: float) -> None:
+        """Take note that a tenant has sent. What is nobody's does not count: receipts of a tenant that is alone are among it."""
+        if tenant != OURS:
+            self._company.came(tenant, now_s)
+
+    def crowded(self, now_s: float) -> bool:
+        """Whether several tenants have sent lately."""
+        return self._company.several(now_s)
+
+    # ---- events
+
+    def applied(self, tenant: str, spent_s: float, now_s: float) -> None:
+        """Count what a tenant's events took; they may have waited for long."""
+        self.sent(tenant, now_s)
+        if tenant != OURS:
+            self._events.took(tenant, spent_s, now_s)
+
+    def events_rest_s(self, tenant: str, now_s: float) -> float:
+        """Return for how long a tenant's events rest."""
+        return self._company.rest_s(self._events, tenant, now_s)
+
+    # ---- questions
+
+    def answered(self, tenant: str, spent_s: float, now_s: float) -> None:
+        """Count what a tenant's questions took."""
+        self._questions.took(tenant, spent_s, now_s)
+
+    def questions_rest_s(self, tenant: str, now_s: float) -> float:
+        """Return for how long a tenant's questions rest."""
+        return self._company.rest_s(self._questions, tenant, now_s)
+
+    # ---- what can wait
+
+    def worked(self, spent_s: float, now_s: float) -> None:
+        """Count what backfill and the like took."""
+        self._background.took(OURS, spent_s, now_s)
+
+    def background_rest_s(self, now_s: float) -> float:
+        """Return for how long what can wait rests."""
+        return self._background.rest_s(OURS, now_s) if self.crowded(now_s) else 0.0

@@ -1,0 +1,131 @@
+"""What a piece of work computes is told, what it waits is not; and how requests of a tenant that had more than its share wait."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from services.api.settings import ApiSettings
+from services.api.times import Times
+from services.kit.limits import Full
+from services.kit.metering import Metered
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        """Return the instant."""
+        return self.now_s
+
+
+async def test_computing_is_told_and_waiting_is_not() -> None:
+    """Each step between two waits, however the work ends; what it returns or raises comes out."""
+    clock, told = Clock(), list[float]()
+
+    async def work(*, fails: bool) -> str:
+        clock.now_s += 1
+        asyncio.get_running_loop().call_soon(setattr, clock, "now_s", 100.0)
+        await asyncio.sleep(0.001)
+        clock.now_s += 2
+        if fails:
+            raise ValueError("as it should")
+        return "done"
+
+    assert await Metered(work(fails=False), told.append, clock) == "done"
+    assert told == [1, 2]
+    clock.now_s = 0.0
+    with pytest.raises(ValueError, match="as it should"):
+        await Metered(work(fails=True), told.append, clock)
+    assert told == [1, 2, 1, 2]
+
+
+async def test_a_cancellation_reaches_the_work() -> None:
+    """It may tidy up, and that takes time as well."""
+    clock, told = Clock(), list[float]()
+
+    async def work() -> None:
+        try:
+            for _ in range(100):
+                await asyncio.sleep(0)
+        finally:
+            clock.now_s += 3
+
+    async def metered() -> None:
+        await Metered(work(), told.append, clock)
+
+    task = asyncio.create_task(metered())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert told == [0, 3]  # it is told where it stands, and not a hundred turns later
+
+
+async def _computing(clock: Clock, seconds: float) -> None:
+    clock.now_s += seconds
+
+
+def times(clock: Clock, **settings: Any) -> Times:
+    """The time of an API, half of each second for a tenant."""
+    return Times(ApiSettings(api_time_share=0.5, **settings), clock)
+
+
+async def test_who_had_more_than_a_share_waits_while_others_ask_and_they_do_not() -> None:
+    """For as long as it takes to be paid for; who is alone, or saved up enough, waits for nothing."""
+    clock = Clock()
+    given = times(clock)
+    for _ in range(3):
+        await given.turn("loud")
+        await given.counted("loud", _computing(clock, 5))
+    await given.turn("quiet")
+    await given.counted("loud", _computing(clock, 1.2))
+    waiting = asyncio.create_task(given.turn("loud"))
+    async with asyncio.timeout(1):
+        await given.turn("quiet")
+    assert not waiting.done()
+    clock.now_s += 0.5
+    async with asyncio.timeout(5):
+        await waiting
+
+
+async def test_a_tenants_requests_come_one_after_the_other_and_not_all_at_once() -> None:
+    """Those who waited together take it in turns, in the order in which they came."""
+    given, order = times(Clock()), list[int]()
+    given._monotonic_s = time.perf_counter
+
+    async def request(number: int) -> None:
+        await given.turn("loud")
+        order.append(number)
+        given._took("loud", 0.02)
+
+    await given.turn("quiet")
+    given._took("loud", 1.02)
+    since_s = time.perf_counter()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(request(number) for number in range(5)))
+    assert order == list(range(5))
+    assert time.perf_counter() - since_s >= 5 * 0.04 - 0.01
+
+
+async def test_more_than_may_wait_are_told_to_come_again() -> None:
+    """A tenant's share of those who may wait at all."""
+    clock = Clock()
+    given = times(clock, api_max_waiting=4)
+    await given.turn("quiet")
+    await given.turn("loud")
+    await given.counted("loud", _computing(clock, 5))
+    waiting = [asyncio.create_task(given.turn("loud")) for _ in range(4)]
+    done, _ = await asyncio.wait(waiting, timeout=0.05)
+    refused = [error for task in done if (error := task.exception()) is not None]
+    assert [type(error) for error in refused] == [Full] * len(refused)
+    assert len(refused) >= 1
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
