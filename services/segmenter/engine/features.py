@@ -29,6 +29,7 @@ class Feature:
         self.tests = tests
         self.key: Any = None
         """What is asked, by whatever plan, for as long as it is counted from the same instant."""
+        self.reads_series = False
         self.score = -1
         self.missing = self._mask(None)
 

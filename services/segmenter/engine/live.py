@@ -16,7 +16,7 @@ from schemas.instants import DAY_MS, NEVER
 from schemas.reading import declared_value
 from services.segmenter.engine.features import Feature
 from services.segmenter.engine.feeds import SeriesSpec
-from services.segmenter.engine.plan import Plan
+from services.segmenter.engine.plan import Heritage, Plan
 from services.segmenter.engine.readers import State
 
 _CHECKOUT: Final = TYPE_NUMBERS["checkout"]
@@ -70,8 +70,10 @@ class Live(State):
         self.truth = 0
         if self.ids or plan.blank_masks is None:
             self.masks = [0] * size
+            heritage: list[Heritage | None] = [] if former is None or places is None else plan.heritage(former.plan)
             for feature in plan.features:
-                self._observe(feature, at_ms)
+                if former is None or not heritage or not self._inherit(feature, heritage[feature.index], former, at_ms):
+                    self._observe(feature, at_ms)
             if not self.ids:
                 # Nothing known is the same at every instant, and every newcomer begins so.
                 plan.blank_masks, plan.blank_scores = list(self.masks), list(self.scores)
@@ -124,6 +126,23 @@ class Live(State):
             if former.series[place] is not former.plan.blank[place]:
                 self.series[spec.index] = former.series[place].under(spec.expiries, at_ms)
         self._reach_back(missing, history)
+
+    def _inherit(self, feature: Feature, heritage: Heritage | None, former: Live, at_ms: int) -> bool:
+        """Take over what a feature answered under another plan, if that still stands; return whether it did.
+
+        There may have been more tests: then what is said of bound and room is at most too careful.
+        """
+        if heritage is None or not feature.reads_series:
+            return False  # the profile may have changed meanwhile, and is quickly looked at
+        index, place = feature.index, heritage.place
+        if former.bounds[place] <= at_ms or place in former.touched:
+            return False
+        self.bounds[index], self.rooms[index] = former.bounds[place], former.rooms[place]
+        if feature.score >= 0:
+            self.scores[feature.score] = former.scores[heritage.score]
+        mask = self.masks[index] = heritage.mask(former.masks[place])
+        self.truth |= mask
+        return True
 
     def _count(self, history: list[Brief], only: Iterable[int]) -> None:
         """Add facts in their order to some of the series; the facts have line items if any of these looks at them."""

@@ -65,6 +65,29 @@ class CompiledSegment:
         self.ranks: frozenset[str] = frozenset()
 
 
+class Heritage:
+    """What a feature can take over from the same one of another plan: its `place` there, and for each bit there the one here.
+
+    `straight` says that the bits are the same.
+    """
+
+    def __init__(self, former: Feature, bits: list[tuple[int, int]]) -> None:
+        self.place = former.index
+        self.score = former.score
+        self.bits = bits
+        self.straight = all([there == here for there, here in bits]) and len(bits) == len(former.tests)
+
+    def mask(self, former: int) -> int:
+        """Return what a mask of there is here."""
+        if self.straight:
+            return former
+        found = 0
+        for there, here in self.bits:
+            if former >> there & 1:
+                found |= 1 << here
+        return found
+
+
 class Plan:
     """Everything compiled for one tenant at one revision of its segments."""
 
@@ -99,6 +122,7 @@ class Plan:
         self.number = next(_numbers)
         self._former = -1
         self._places: list[int] | None = None
+        self._heritage: list[Heritage | None] = []
         self.segments: dict[str, CompiledSegment] = {}
         for order, (segment, tree, life) in enumerate(drafted):
             self._compile(segment, order, tree, life)
@@ -110,16 +134,24 @@ class Plan:
 
     def places_in(self, former: Plan) -> list[int] | None:
         """Return for each series its place in another plan, -1 if it has none; None when its facts mean something else there."""
-        # By number, for a plan must not keep those before it alive.
-        if self._former != former.number:
-            self._former, self._places = former.number, self._found_in(former)
+        self._compare(former)
         return self._places
 
-    def _found_in(self, former: Plan) -> list[int] | None:
-        if former.tenant != self.tenant or former.declared != self.declared:
-            return None
-        known = {spec.key: spec.index for spec in former.sharing.series}
-        return [known.get(spec.key, -1) for spec in self.sharing.series]
+    def heritage(self, former: Plan) -> list[Heritage | None]:
+        """Return for each feature what it can take over from another plan whose facts mean the same, None for nothing."""
+        self._compare(former)
+        return self._heritage
+
+    def _compare(self, former: Plan) -> None:
+        # By number, for a plan must not keep those before it alive.
+        if self._former == former.number:
+            return
+        self._former, self._places, self._heritage = former.number, None, [None] * len(self.features)
+        if former.tenant == self.tenant and former.declared == self.declared:
+            known = {spec.key: spec.index for spec in former.sharing.series}
+            self._places = [known.get(spec.key, -1) for spec in self.sharing.series]
+            by_key = {feature.key: feature for feature in former.features}
+            self._heritage = [_heritage(feature, by_key.get(feature.key)) for feature in self.features]
 
     def kept(self, facts: Iterable[Kept], from_ms: int) -> list[Kept]:
         """Return what is kept of some facts where history goes back to an instant: of older ones what no time ends looks at.
@@ -199,3 +231,11 @@ class Plan:
         leaf = Leaf(path, condition, bit, None if key is None else self.sharing.feature(key), named)
         leaves.append(leaf)
         return leaf
+
+
+def _heritage(feature: Feature, former: Feature | None) -> Heritage | None:
+    if former is None or (feature.score >= 0) > (former.score >= 0):
+        return None
+    there = {(found.op, found.threshold): bit for bit, found in former.tests.items()}
+    bits = [(there.get((found.op, found.threshold), -1), bit) for bit, found in feature.tests.items()]
+    return None if any([bit < 0 for bit, _ in bits]) else Heritage(former, bits)

@@ -131,6 +131,7 @@ class Sharing:
                 self.scored.append(feature)
             for spec in draft.series:
                 spec.features.append(feature)
+            feature.reads_series = bool(draft.series)
             if not draft.series:
                 self.profile_features.append(feature)
         for spec in self.series:
