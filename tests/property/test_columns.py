@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-from decimal import Decimal
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.instants import DAY_MS, NEVER
-from schemas.questions import Preview, Previewed
-from services.segmenter.columns.keeping import Keeping
 from services.segmenter.plans import Limits
 from tests.support import language, strategies
-from tests.support.asking import ask
 from tests.support.language import World
+from tests.support.previews import agree
 from tests.support.simulation import LISTS, Simulation
-
-Json = dict[str, Any]
 
 _LOOKS = int(os.environ.get("ROLLCALL_TEST_WORLDS", "60"))
 _STEPS_MS = (0, 1, 4_095, 4_096, 300_000, 3_600_000, DAY_MS, 14 * DAY_MS, 31 * DAY_MS, 92 * DAY_MS)
@@ -33,26 +26,6 @@ def started(world: World, limits: Limits) -> Simulation:
     for name, kind in world.declared.items():
         simulation.declare(name, kind)
     return simulation
-
-
-def plainly(simulation: Simulation, question: Preview) -> Previewed:
-    """What a preview says that looks at everybody."""
-    partition = simulation.partition
-    kept, partition._columns = partition._columns, Keeping(partition)
-    found: Previewed = ask(simulation, question, Previewed)
-    partition._columns = kept
-    return found
-
-
-def agree(simulation: Simulation, rule: Json, replaces: str | None, before_ms: int | None = None) -> None:
-    """Compare both, now or as of some time before, and once more what the first look has left in the columns."""
-    at_ms = None if before_ms is None else simulation.now_ms - before_ms
-    question = Preview(json.loads(json.dumps(rule), parse_float=Decimal), replaces, at_ms)
-    expected = plainly(simulation, question)
-    for _ in range(2):
-        found = ask(simulation, question, Previewed)
-        assert (found.count, found.of, found.enters, found.leaves) == (expected.count, expected.of, expected.enters, expected.leaves)
-        assert sorted(found.sample) == sorted(expected.sample)
 
 
 class Story:

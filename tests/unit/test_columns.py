@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from schemas.instants import DAY_MS, NEVER
+from schemas.instants import DAY_MS, NEVER, iso
 from schemas.partitions import split_key
 from schemas.questions import Asked, Preview, Previewed
 from services.segmenter.columns.column import NumberColumn, bound_of, column_for, standing
@@ -18,10 +18,12 @@ from services.segmenter.engine.readers import State
 from services.segmenter.plans import Limits
 from services.segmenter.questions.previewing import Previewing
 from tests.support.asking import ask
+from tests.support.previews import agree
 from tests.support.simulation import Simulation
 
 NOW = 1_764_000_000_000
 TENANT = {"id": "demo", "timezone": "Europe/Paris", "currency": "EUR", "country": "FR"}
+LATELY = {"metric": {"measure": "count", "event": "checkout", "window": {"last": "P1D"}}, "op": "gte", "value": 1}
 BIG_SPENDERS = {"metric": {"measure": "sum", "event": "checkout", "field": "total"}, "op": "gte", "value": "30000000.00"}
 
 
@@ -96,7 +98,7 @@ def test_a_bound_is_early_and_never_late() -> None:
 def event(number: int, customer: str, total: str = "10.00") -> dict[str, Any]:
     """A receipt of now."""
     return {
-        "event_id": f"e{number}", "type": "checkout", "customer_id": customer, "occurred_at": "2025-11-24T16:00:00Z", "receipt_id": f"r{number}",
+        "event_id": f"e{number}", "type": "checkout", "customer_id": customer, "occurred_at": iso(NOW), "receipt_id": f"r{number}",
         "store_id": "1", "kind": "sale", "channel": "store", "currency": "EUR", "total": total,
     }  # fmt: skip
 
@@ -130,6 +132,67 @@ def test_only_whoever_was_touched_is_looked_at() -> None:
     simulation.post(event(7, "c0"), event(8, "new"))
     assert looked_at(simulation) == ["c0", "new"]
     assert looked_at(simulation) == []
+
+
+def test_a_membership_stands_until_its_deadline() -> None:
+    """Whoever is in by time alone is out when the time has come, whether anybody has looked by then or not."""
+    simulation = shop()
+    simulation.save({"id": "lately", "rule": LATELY})
+    simulation.keep()
+    assert agree(simulation, {"segment": "lately"}, None).count == 3
+    simulation.now_ms += DAY_MS
+    assert agree(simulation, {"segment": "lately"}, None).count == 0
+
+
+def test_a_membership_is_not_known_before_everything_is_decided() -> None:
+    """Not with facts that are pending, and not under the definitions of before, its own or those that it depends on."""
+    simulation = shop()
+    simulation.save({"id": "inner", "rule": BIG_SPENDERS})
+    simulation.save({"id": "outer", "rule": {"segment": "inner"}})
+    simulation.hold(event(7, "c0", "40000000.00"))
+    simulation.keep()
+    assert agree(simulation, {"segment": "inner"}, None).count == 2
+    simulation.sweep()
+    simulation.keep()
+    simulation.save({"id": "inner", "rule": LATELY}, replaces=1, sweep=False)
+    for segment_id in ("inner", "outer"):
+        assert agree(simulation, {"segment": segment_id}, None).count == 3
+    simulation.keep()
+    assert agree(simulation, {"segment": "outer"}, None).count == 3
+
+
+def test_a_list_counts_at_once_for_whoever_would_leave_by_the_rule() -> None:
+    """Also where being put on it changed nothing."""
+    simulation = shop()
+    simulation.keep()
+    assert agree(simulation, {"not": {"any": [BIG_SPENDERS, LATELY]}}, "big").count == 0
+    simulation.by_hand("big", "include", ["c1"], present=True)
+    found = agree(simulation, {"not": {"any": [BIG_SPENDERS, LATELY]}}, "big")
+    assert (found.count, found.leaves) == (1, 0)
+
+
+def test_what_is_known_of_the_future_takes_effect_in_time() -> None:
+    """A profile that a till with a fast clock has sent."""
+    simulation = shop()
+    lives_in_paris = {"profile": "city", "op": "eq", "value": "Paris"}
+    simulation.save({"id": "parisians", "rule": lives_in_paris})
+    said = {"type": "profile", "event_id": "p1", "customer_id": "c0", "occurred_at": iso(NOW + 200_000), "attributes": {"city": "Paris"}}
+    simulation.post(said)
+    simulation.keep()
+    assert agree(simulation, lives_in_paris, None).count == 0
+    simulation.now_ms += 200_000
+    assert agree(simulation, lives_in_paris, None).count == 1
+
+
+def test_days_go_by_and_events_leave_their_window() -> None:
+    """What is kept is when it was: the days are those of the question, as long as the event counts."""
+    simulation = shop()
+    metric = {"measure": "days_since_last", "event": "checkout", "window": {"last": "P14D"}}
+    simulation.save({"id": "some", "rule": {"metric": metric, "op": "gte", "value": 7}})
+    simulation.keep()
+    for days, counts in ((6, [3, 0]), (7, [3, 3]), (13, [3, 3]), (14, [0, 0])):
+        simulation.now_ms = NOW + days * DAY_MS
+        assert [agree(simulation, {"metric": metric, "op": "gte", "value": value}, None).count for value in (days if days < 14 else 0, 7)] == counts
 
 
 def test_columns_have_no_more_room_than_they_are_given() -> None:
