@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -44,6 +45,8 @@ async def restore(settings: SegmenterSettings, core: PartitionCore) -> tuple[int
                     await asyncio.sleep(0)
                     since = time.perf_counter()
             count += len(records)
+            # Those who were restored stay, and each collection would walk over all of them.
+            gc.freeze()
         moves = [TopicPartition(settings.topics.moves, number) for number in range(settings.partitions)]
         sent = {tp.partition: end for tp, end in (await consumer.end_offsets(moves)).items() if end}
         return count, sent

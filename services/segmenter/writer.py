@@ -37,13 +37,13 @@ _DECIDE_MS: Final = 100.0
 """Longest computation that may be owed to customers whose facts are applied and not decided: one decision for all facts of a group."""
 
 _BESIDE: Final = 0.2
-"""What deadlines and backfill may compute while live records wait, beside what these take; at least one slice of deadlines."""
+"""What deadlines and backfill may compute while live records wait, beside what these take."""
 
 _BEHIND_S: Final = 0.04
 """What backfill and the like may compute for one transaction where records come: those that arrive meanwhile wait until it is written."""
 
 _BESIDE_LEAST_S: Final = 0.01
-"""What backfill may compute for each transaction of live records at least: these are so short where few come that a fifth of them would be
+"""What they may compute for each transaction of live records at least: these are so short where few come that a fifth of them would be
 a single slice, and the process would wait for its broker most of the time while the backfill waits for it."""
 
 _QUIET_S: Final = 1.0
@@ -272,11 +272,11 @@ class Pump:
         self._wake.clear()
         before_s = self._computed_s
         await self._live()
-        beside_s = (self._computed_s - before_s) * _BESIDE
+        beside_s = max((self._computed_s - before_s) * _BESIDE, _BESIDE_LEAST_S)
         await self._due(beside_s)
         await self._commit()
         if self._idle_work() and not self._background_rest_s():
-            await self._background(max(beside_s, _BESIDE_LEAST_S))
+            await self._background(beside_s)
             # While live records wait it goes with their transaction: one of its own would cost them more than the work itself.
             if not self._turns:
                 await self._commit()
@@ -378,7 +378,7 @@ class Pump:
             self._done_bytes += chunk.size_bytes
 
     async def _due(self, beside_s: float) -> None:
-        """Let deadlines pass; at least one slice, and no more than `beside_s` while live records wait."""
+        """Let deadlines pass; at least one slice, and no more than `beside_s` where live records wait, be it for their transaction."""
         core, since_s = self.core, self._computed_s
         while (due_ms := core.next_deadline_ms()) <= self._around.now_ms():
             if self._earliest_due_ms is None:
@@ -388,7 +388,7 @@ class Pump:
                 with self._slice(self._tick_pace) as units:
                     units.append(core.tick(now_ms, self._tick_pace.limit))
                 await asyncio.sleep(0)
-            if self._computed_s - since_s > (beside_s if self._turns else self._behind_s()):
+            if self._computed_s - since_s > (beside_s if self._turns or self._done else self._behind_s()):
                 return
 
     async def _background(self, beside_s: float) -> None:

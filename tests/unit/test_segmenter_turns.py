@@ -91,6 +91,20 @@ class Sweeping:
         return Step()
 
 
+class Due(Sweeping):
+    """The core of a partition with deadlines without end, each slice of them a millisecond."""
+
+    def next_deadline_ms(self) -> int:
+        """Return one that has passed."""
+        return 0
+
+    def tick(self, now_ms: int, limit: int) -> int:
+        """Compute for a millisecond."""
+        self.steps_s[-1] += _compute()
+        self.slices += 1
+        return 1
+
+
 class Slow:
     """Writes a step in ten milliseconds."""
 
@@ -109,10 +123,10 @@ class Known:
         """Return at once."""
 
 
-def pumps(count: int) -> tuple[list[Sweeping], list[Pump], Surroundings]:
+def pumps(count: int, make: Callable[[], Sweeping] = Sweeping) -> tuple[list[Sweeping], list[Pump], Surroundings]:
     """So many partitions of one process."""
     around = Surroundings(SegmenterSettings(), Known(), Metrics(CollectorRegistry()), lambda: 1)
-    cores = [Sweeping() for _ in range(count)]
+    cores = [make() for _ in range(count)]
     lane = SimpleNamespace(began=lambda: None, written=lambda _: None, taken=lambda: None, committed=lambda _: None)
     return cores, [Pump(cast(PartitionCore, core), Slow(), cast(Lane, lane), around) for core in cores], around
 
@@ -148,9 +162,10 @@ async def test_where_records_come_a_sweep_fills_no_large_transactions(monkeypatc
     assert 0.04 <= median(spent_s for spent_s in core.steps_s if spent_s) <= 0.1
 
 
-async def test_beside_records_that_come_all_the_time_a_sweep_has_some_of_each_transaction() -> None:
-    """However little each of them takes: ten milliseconds, after which they have their turn."""
-    (core,), (pump,), _ = pumps(1)
+@pytest.mark.parametrize("make", [Sweeping, Due])
+async def test_beside_records_that_come_all_the_time_a_sweep_has_some_of_each_transaction(make: Callable[[], Sweeping]) -> None:
+    """However little each of them takes: ten milliseconds, after which they have their turn. The same with deadlines, which are first."""
+    (core,), (pump,), _ = pumps(1, make)
     pump.expect("checkouts", 0)
 
     def another() -> None:
