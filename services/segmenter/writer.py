@@ -290,8 +290,14 @@ class Pump:
         """Return for how long all rest of whom live records wait, for ever where none do."""
         if not self._turns:
             return math.inf
-        now_s, shares = time.perf_counter(), self._around.shares
-        return min((shares.events_rest_s(tenant, now_s) for tenant in self._turns.tenants), default=0.0)
+        return min(map(self._rest_s, self._turns.tenants), default=0.0)
+
+    def _rest_s(self, tenant: str) -> float:
+        """Return for how long a tenant's records rest. Not where no more are read: those of others may lie behind them."""
+        return 0.0 if self._full else self._around.shares.events_rest_s(tenant, time.perf_counter())
+
+    def _rests(self, tenant: str) -> bool:
+        return self._rest_s(tenant) > 0
 
     def _background_rest_s(self) -> float:
         return self._around.shares.background_rest_s(time.perf_counter())
@@ -326,9 +332,6 @@ class Pump:
                 await asyncio.sleep(0)
                 yielded = time.perf_counter()
         self._pass()
-
-    def _rests(self, tenant: str) -> bool:
-        return self._around.shares.events_rest_s(tenant, time.perf_counter()) > 0
 
     def _shared(self) -> bool:
         """Whether several tenants have sent to the process lately: each of them may send the next record at any time."""

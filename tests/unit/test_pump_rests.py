@@ -54,11 +54,11 @@ class AtOnce:
 class Scene:
     """A partition for whose two first records a flood rests; behind them lies another tenant's."""
 
-    def __init__(self) -> None:
+    def __init__(self, **limits: int) -> None:
         self.core, self.writer = Steps(0), AtOnce()
         self.catalog = SimpleNamespace(offset=0)
         definitions: Any = SimpleNamespace(catalog=self.catalog)
-        self.around = Surroundings(SegmenterSettings(), definitions, METRICS, lambda: 1_000)
+        self.around = Surroundings(SegmenterSettings.model_validate(limits), definitions, METRICS, lambda: 1_000)
         self.pump = Pump(self.core, self.writer, Lane(self.core, Keys(""), lambda: 1_000, lambda: None), self.around)
         self.pump.expect("checkouts", 0)
 
@@ -107,4 +107,13 @@ async def test_what_can_wait_is_committed_while_records_rest() -> None:
         while scene.core.sweeps or scene.core.asked == scene.core.swept_after:
             await asyncio.sleep(0)
     assert scene.pump.applied == 1
+    await scene.pump.close()
+
+
+async def test_nobody_rests_where_reading_has_paused() -> None:
+    """Whoever's records are read next may lie behind them, and would wait for the rest as well."""
+    scene = Scene(segmenter_pending_records=2)
+    until_s = await scene.start()
+    await scene.applied(3)
+    assert time.perf_counter() < until_s
     await scene.pump.close()
