@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from typing import Any, Final, Protocol
 
 from services.kit.logs import die
 from services.segmenter.core import PartitionCore
+from services.segmenter.idle import Idle
 from services.segmenter.lanes import Lane
 from services.segmenter.metrics import Metrics
 from services.segmenter.pacing import Pace
@@ -48,9 +50,6 @@ a single slice, and the process would wait for its broker most of the time while
 
 _QUIET_S: Final = 1.0
 """Where no record has come for so long, a transaction may hold as much as one of records, for each costs some milliseconds of its own."""
-
-_REFRESH_EVERY_S: Final = 0.5
-"""How often a slice of refreshes gets its turn while live records wait: what it finds is soon out of date again."""
 
 _REARM_S: Final = 1.0
 """Timers are set no further ahead than this: they run on the monotonic clock, deadlines on the wall clock, which may be set."""
@@ -132,17 +131,14 @@ class Pump:
         self._going.set()
         self._parked = asyncio.Event()
         self._hopeless = 1 << 62
-        self._swept_at = -1
         self._earliest_due_ms: int | None = None
         self._computed_s = 0.0
         self._group_s, self._shared_group_s = settings.segmenter_group_ms / 1000, settings.segmenter_shared_group_ms / 1000
-        self._again: list[bytes] = []
-        self._refresh_next_s = 0.0
         self._next_commit_s = 0.0
         self._came_s = -_QUIET_S
-        self._tick_pace, self._sweep_pace, self._rank_pace, self._refresh_pace, self._drop_pace, self._keep_pace = (
-            Pace(settings.segmenter_background_slice_ms) for _ in range(6)
-        )
+        slice_ms = settings.segmenter_background_slice_ms
+        self._idle = Idle(core, slice_ms, self._slice, lambda: around.definitions.catalog.offset, around.behind)
+        self._tick_pace = Pace(slice_ms)
         self._decide_pace = Pace(_DECIDE_MS)
         self._task: asyncio.Task[None] | None = None
 
@@ -275,40 +271,33 @@ class Pump:
         beside_s = max((self._computed_s - before_s) * _BESIDE, _BESIDE_LEAST_S)
         await self._due(beside_s)
         await self._commit()
-        if self._idle_work() and not self._background_rest_s():
+        if self._idle.due(self._around.now_ms()) and not self._background_rest_s():
             await self._background(beside_s)
             # While live records wait it goes with their transaction: one of its own would cost them more than the work itself.
-            if not self._turns:
+            if self._live_rest_s() > 0:
                 await self._commit()
-
-    def _idle_work(self) -> bool:
-        return (
-            self._swept_at != self._around.definitions.catalog.offset
-            or self.core.ranks_due > 0
-            or self._refreshes()
-            or self._drops()
-            or self._keeps()
-        )
-
-    def _refreshes(self) -> bool:
-        return self.core.stale > 0 and (not self._around.behind or time.perf_counter() >= self._refresh_next_s)
-
-    def _drops(self) -> bool:
-        return not self._around.behind and self.core.drops_due(self._around.now_ms())
-
-    def _keeps(self) -> bool:
-        return not self._around.behind and self.core.keeps_due(self._around.now_ms())
 
     def _more_to_do(self) -> bool:
         return self._ahead_s() <= 0
 
     def _ahead_s(self) -> float:
         """Return in what time there is something to do, if nothing new comes."""
-        ahead_s = (self.core.next_deadline_ms() - self._around.now_ms()) / 1000
-        if self._turns:
-            now_s, shares = time.perf_counter(), self._around.shares
-            ahead_s = min(ahead_s, min((shares.events_rest_s(tenant, now_s) for tenant in self._turns.tenants), default=0.0))
-        return min(ahead_s, self._background_rest_s()) if ahead_s > 0 and self._idle_work() else ahead_s
+        now_ms = self._around.now_ms()
+        ahead_s = min((self.core.next_deadline_ms() - now_ms) / 1000, self._live_rest_s())
+        return min(ahead_s, self._background_rest_s()) if ahead_s > 0 and self._idle.due(now_ms) else ahead_s
+
+    def _live_rest_s(self) -> float:
+        """Return for how long all rest of whom live records wait, for ever where none do."""
+        if not self._turns:
+            return math.inf
+        return min(map(self._rest_s, self._turns.tenants), default=0.0)
+
+    def _rest_s(self, tenant: str) -> float:
+        """Return for how long a tenant's records rest. Not where no more are read: those of others may lie behind them."""
+        return 0.0 if self._full else self._around.shares.events_rest_s(tenant, time.perf_counter())
+
+    def _rests(self, tenant: str) -> bool:
+        return self._rest_s(tenant) > 0
 
     def _background_rest_s(self) -> float:
         return self._around.shares.background_rest_s(time.perf_counter())
@@ -343,9 +332,6 @@ class Pump:
                 await asyncio.sleep(0)
                 yielded = time.perf_counter()
         self._pass()
-
-    def _rests(self, tenant: str) -> bool:
-        return self._around.shares.events_rest_s(tenant, time.perf_counter()) > 0
 
     def _shared(self) -> bool:
         """Whether several tenants have sent to the process lately: each of them may send the next record at any time."""
@@ -388,48 +374,21 @@ class Pump:
                 with self._slice(self._tick_pace) as units:
                     units.append(core.tick(now_ms, self._tick_pace.limit))
                 await asyncio.sleep(0)
-            if self._computed_s - since_s > (beside_s if self._turns or self._done else self._behind_s()):
+            waited_for = self._done or self._live_rest_s() <= 0
+            if self._computed_s - since_s > (beside_s if waited_for else self._behind_s()):
                 return
 
     async def _background(self, beside_s: float) -> None:
-        """Backfill, and when there is none, refreshes: at least a slice, and no more than `beside_s` while live records wait."""
+        """Do what can wait: at least a slice, and no more than `beside_s` while live records wait."""
         core, since_s, spent_s = self.core, self._computed_s, 0.0
-        while self._idle_work():
+        while self._idle.due(self._around.now_ms()):
             async with self._around.idle, self._around.background:
                 now_ms = await self._now()
-                offset = self._around.definitions.catalog.offset
-                if self._swept_at != offset:
-                    limit = self._sweep_pace.limit
-                    with self._slice(self._sweep_pace) as units:
-                        if core.sweep(now_ms, limit):
-                            units.append(limit)
-                        else:
-                            self._swept_at = offset
-                elif core.ranks_due:
-                    limit = min(self._rank_pace.limit, core.ranks_due)
-                    with self._slice(self._rank_pace) as units:
-                        core.rank(now_ms, limit)
-                        units.append(limit)
-                elif self._refreshes():
-                    limit = min(self._refresh_pace.limit, core.stale)
-                    with self._slice(self._refresh_pace) as units:
-                        self._again += core.refresh(now_ms, limit)
-                        units.append(limit)
-                    self._refresh_next_s = time.perf_counter() + _REFRESH_EVERY_S
-                elif self._drops():
-                    limit = self._drop_pace.limit
-                    with self._slice(self._drop_pace) as units:
-                        if core.drop(now_ms, limit):
-                            units.append(limit)
-                elif self._keeps():
-                    limit = self._keep_pace.limit
-                    with self._slice(self._keep_pace) as units:
-                        if core.keep(now_ms, limit):
-                            units.append(limit)
+                self._idle.work(now_ms)
                 await asyncio.sleep(0)
             self._around.shares.worked(self._computed_s - since_s - spent_s, time.perf_counter())
             spent_s = self._computed_s - since_s
-            enough = spent_s > (beside_s if self._turns else self._behind_s()) or self._background_rest_s() > 0
+            enough = spent_s > (self._behind_s() if self._live_rest_s() > 0 else beside_s) or self._background_rest_s() > 0
             if enough or core.next_deadline_ms() <= self._around.now_ms():
                 return
 
@@ -480,7 +439,7 @@ class Pump:
             units.append(self.core.undecided)
             step = self.core.take()
         done, self._done = self._done, []
-        again, self._again = self._again, []
+        again, self._idle.again = self._idle.again, []
         senders, self._senders = self._senders, set()
         if step is not None:
             self._lane.taken()

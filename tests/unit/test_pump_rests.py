@@ -25,7 +25,13 @@ REST_S = 0.3
 class Steps(CountingPartition):
     """Counts records, and how often a step was asked for."""
 
-    asked = 0
+    asked, swept_after, sweeps = 0, 0, False
+
+    def sweep(self, now_ms: int, limit: int) -> bool:
+        """Decide everybody at once."""
+        if self.sweeps:
+            self.sweeps, self.swept_after = False, self.asked
+        return False
 
     def take(self) -> Step | None:
         """Return a step."""
@@ -45,28 +51,69 @@ class AtOnce:
         return Written(0, {})
 
 
+class Scene:
+    """A partition for whose two first records a flood rests; behind them lies another tenant's."""
+
+    def __init__(self, **limits: int) -> None:
+        self.core, self.writer = Steps(0), AtOnce()
+        self.catalog = SimpleNamespace(offset=0)
+        definitions: Any = SimpleNamespace(catalog=self.catalog)
+        self.around = Surroundings(SegmenterSettings.model_validate(limits), definitions, METRICS, lambda: 1_000)
+        self.pump = Pump(self.core, self.writer, Lane(self.core, Keys(""), lambda: 1_000, lambda: None), self.around)
+        self.pump.expect("checkouts", 0)
+
+    async def start(self) -> float:
+        """Offer the records; return until when the flood rests."""
+        await self.pump.start()
+        since_s, shares = time.perf_counter(), self.around.shares
+        shares.sent("quiet", since_s)
+        while (rest_s := shares.events_rest_s("flood", since_s)) < REST_S:
+            shares.applied("flood", 0.01, since_s)
+        keys = [b"flood:1", b"flood:2", b"quiet:1"]
+        records = [SimpleNamespace(offset=at, key=key, value=b"x", timestamp=0) for at, key in enumerate(keys)]
+        self.pump.offer(Chunk("checkouts", 0, len(records), records, lambda: None))
+        return since_s + rest_s
+
+    async def applied(self, count: int) -> None:
+        """Wait until so many records are applied."""
+        async with asyncio.timeout(10):
+            while self.pump.applied < count:
+                await asyncio.sleep(0.005)
+
+
 async def test_who_rests_waits_and_nobody_else_does() -> None:
     """A flood's records lie in front; another's is committed before them, they after the rest, and meanwhile nothing is done in vain."""
-    core, writer = Steps(0), AtOnce()
-    settings = SegmenterSettings()
-    definitions: Any = SimpleNamespace(catalog=SimpleNamespace(offset=0))
-    around = Surroundings(settings, definitions, METRICS, lambda: 1_000)
-    pump = Pump(core, writer, Lane(core, Keys(""), lambda: 1_000, lambda: None), around)
-    pump.expect("checkouts", 0)
-    await pump.start()
-    since_s = time.perf_counter()
-    around.shares.sent("quiet", since_s)
-    while (rest_s := around.shares.events_rest_s("flood", since_s)) < REST_S:
-        around.shares.applied("flood", 0.01, since_s)
-    keys = [b"flood:1", b"flood:2", b"quiet:1"]
-    records = [SimpleNamespace(offset=at, key=key, value=b"x", timestamp=0) for at, key in enumerate(keys)]
-    pump.offer(Chunk("checkouts", 0, len(records), records, lambda: None))
-    async with asyncio.timeout(10):
-        while pump.applied < len(keys):
-            await asyncio.sleep(0.005)
-    await pump.close()
-    (_, first), *others = [(at_s, of) for at_s, of in writer.committed if of]
+    scene = Scene()
+    until_s = await scene.start()
+    await scene.applied(3)
+    await scene.pump.close()
+    (_, first), *others = [(at_s, of) for at_s, of in scene.writer.committed if of]
     assert first == {b"quiet:1"}
     assert set().union(*(of for _, of in others)) == {b"flood:1", b"flood:2"}
-    assert others[0][0] - since_s >= rest_s - 0.01
-    assert core.asked <= 10
+    assert others[0][0] >= until_s - 0.01
+    assert scene.core.asked <= 10
+
+
+async def test_what_can_wait_is_committed_while_records_rest() -> None:
+    """It would else lie in memory, and the marker with it, for as long as they do."""
+    scene = Scene()
+    await scene.start()
+    await scene.applied(1)
+    scene.catalog.offset = 1
+    scene.core.swept_after = scene.core.asked
+    scene.core.sweeps = True
+    scene.pump.wake()
+    async with asyncio.timeout(10):
+        while scene.core.sweeps or scene.core.asked == scene.core.swept_after:
+            await asyncio.sleep(0)
+    assert scene.pump.applied == 1
+    await scene.pump.close()
+
+
+async def test_nobody_rests_where_reading_has_paused() -> None:
+    """Whoever's records are read next may lie behind them, and would wait for the rest as well."""
+    scene = Scene(segmenter_pending_records=2)
+    until_s = await scene.start()
+    await scene.applied(3)
+    assert time.perf_counter() < until_s
+    await scene.pump.close()
