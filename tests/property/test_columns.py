@@ -87,9 +87,13 @@ class Story:
             self.simulation.partition.keep(self.simulation.now_ms, limit)
 
     def ask(self) -> None:
-        """Somebody asks about each rule, as that of a new segment and of an edit, now or as of some time ago."""
+        """Somebody asks about each rule, saved or not, as that of a new segment and of an edit, now or as of some time ago."""
         before_ms = self.data.draw(st.sampled_from([None, None, None, 1, DAY_MS]))
-        for segment in [segment for segment in self.world.segments if segment["id"] in self.versions]:
+        for segment in self.world.segments:
+            if segment["id"] not in self.versions:
+                if segment["id"].startswith("first"):  # others name segments that may not be there yet
+                    agree(self.simulation, segment["rule"], None, before_ms)
+                continue
             agree(self.simulation, segment["rule"], None, before_ms)
             # The first rule names no other segment, so anything may be edited to it.
             agree(self.simulation, self.world.segments[0]["rule"], segment["id"], before_ms)

@@ -134,6 +134,39 @@ def test_only_whoever_was_touched_is_looked_at() -> None:
     assert looked_at(simulation) == []
 
 
+def wants(count: int, last: str = "P1D") -> dict[str, Any]:
+    """So many receipts lately, which no segment asks for."""
+    return {"metric": {"measure": "count", "event": "checkout", "window": {"last": last}}, "op": "gte", "value": count}
+
+
+def rest(simulation: Simulation, rule: dict[str, Any]) -> int:
+    """How many a preview of a rule would look at one by one."""
+    sieve = cast(Previewing, simulation.partition.inquiry(Asked("demo", {0: 1}, Preview(rule)), simulation.now_ms))._sieve
+    assert sieve is not None
+    return len(sieve.rest)
+
+
+def test_whoever_tries_thresholds_is_looked_at_once() -> None:
+    """A metric of questions alone has a column from the first on, also after it is saved, until eight others were asked for."""
+    simulation = shop()
+    simulation.keep()
+    assert rest(simulation, wants(1)) == 3
+    assert agree(simulation, wants(1), None).count == 3
+    assert rest(simulation, wants(2)) == 0
+    simulation.post(event(7, "c0"))
+    # Asked for another metric, the one who was touched is told of that alone.
+    assert agree(simulation, wants(1, "P2D"), None).count == 3
+    assert rest(simulation, wants(2)) == 1
+    assert agree(simulation, wants(2), None).count == 1
+    simulation.save({"id": "twice", "rule": wants(2)})
+    assert agree(simulation, wants(2), None).count == 1
+    simulation.keep()
+    assert rest(simulation, wants(1)) == 0
+    for days in range(2, 11):
+        agree(simulation, wants(1, f"P{days}D"), None)
+    assert (rest(simulation, wants(1, "P2D")), rest(simulation, wants(1, "P10D")), rest(simulation, wants(1))) == (3, 0, 0)
+
+
 def test_a_membership_stands_until_its_deadline() -> None:
     """Whoever is in by time alone is out when the time has come, whether anybody has looked by then or not."""
     simulation = shop()

@@ -5,7 +5,8 @@ Whoever changes something of a customer touches the place (`Slot.touch`); what w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ _SLACK: Final = 16
 _MOST_COLUMNS: Final = 100
 _MOST_SEATS: Final = 100
 """All of them are told anew of whoever is touched: more would cost more than the event that did it."""
+_MOST_ASKED: Final = 8
+"""Columns of what only questions asked for: whoever tries thresholds of a metric asks for it again and again."""
 _MEMBER, _INCLUDED, _EXCLUDED = 1, 2, 4
 
 
@@ -44,6 +47,9 @@ class Table:
         self._marks = Marks(_SLACK)
         self._free: list[int] = []
         self._columns: dict[Any, Column] = {}
+        self._asked: OrderedDict[Any, Column] = OrderedDict()
+        """Those of what the latest questions asked for beyond the plan: they know whom a question has looked at, and no round tells them."""
+        self._left_bytes = 0
         self._told: list[tuple[Column, Feature]] = []
         """The columns of the plan's features."""
         self._seats: dict[Any, NDArray[np.uint8]] = {}
@@ -82,7 +88,7 @@ class Table:
     def _grow(self, size: int) -> None:
         marks = self._marks
         marks.states = marks.states + bytes(size - len(marks.states))
-        for column in self._columns.values():
+        for column in self._all():
             column.grow(size)
         self._row_bounds, self._soonest = grown(self._row_bounds, size), grown(self._soonest, size)
         self._seats = {key: grown(seats, size) for key, seats in self._seats.items()}
@@ -94,7 +100,7 @@ class Table:
 
     def size_bytes(self) -> int:
         """Return what the columns take."""
-        each = sum([column.cell_bytes for column in self._columns.values()]) + len(self._seats)
+        each = sum([column.cell_bytes for column in self._all()]) + len(self._seats)
         return (each + self._row_bounds.itemsize + self._soonest.itemsize) * len(self._marks.states)
 
     # ---- columns
@@ -105,6 +111,7 @@ class Table:
             return
         if plan.tenant != self.plan.tenant or plan.declared != self.plan.declared:
             self._columns.clear()  # facts mean something else
+            self._asked.clear()
             self._seats.clear()
         self._room_bytes = room_bytes
         self._under(plan)
@@ -115,8 +122,9 @@ class Table:
         self._told.clear()
         left_bytes = self._room_bytes - self._soonest.itemsize - self._row_bounds.itemsize
         before, self._columns = self._columns, {}
+        new = self._asked  # a draft that was saved: what is known of some stays, and a round tells the rest
         for feature in sorted(plan.features, key=lambda feature: -len(feature.tests))[:_MOST_COLUMNS]:
-            column = before.get(feature.key) or column_for(feature, size)
+            column = before.get(feature.key) or new.pop(feature.key, None) or column_for(feature, size)
             if column is None or column.cell_bytes > left_bytes:
                 continue
             if feature.key not in before:
@@ -132,6 +140,17 @@ class Table:
                 self._row_bounds[:] = 0
             self._seats[_depends_on(compiled)] = seats
             self._seated.append((seats, compiled))
+        self._left_bytes = left_bytes - len(self._seats)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Let go of what was asked for longest ago, beyond what there is room for."""
+        while self._asked and (len(self._asked) > _MOST_ASKED or sum([column.cell_bytes for column in self._asked.values()]) > self._left_bytes):
+            self._asked.popitem(last=False)
+
+    def _all(self) -> Iterator[Column]:
+        yield from self._columns.values()
+        yield from self._asked.values()
 
     def doubtful(self, at_ms: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the places at which some value must be told anew, and then those at which only memberships must."""
@@ -153,7 +172,7 @@ class Table:
         """Keep what some features, of whatever plan, see."""
         self._begin(place, at_ms)
         for column, feature in features:
-            if self._columns.get(feature.key) is column:  # else it was dropped meanwhile
+            if self._columns.get(feature.key, self._asked.get(feature.key)) is column:  # else it was dropped meanwhile
                 column.tell(place, feature, state, at_ms, known_ms)
 
     def seat(self, place: int, row: Row, at_ms: int, until_ms: int) -> None:
@@ -168,7 +187,7 @@ class Table:
         self.told_ms = max(self.told_ms, at_ms)
         states = self._marks.states
         if states[place] == TOUCHED:
-            for column in self._columns.values():
+            for column in self._all():
                 column.bounds[place] = 0
             self._row_bounds[place] = self._soonest[place] = 0
             states[place] = TOLD
@@ -176,8 +195,13 @@ class Table:
     # ---- what is known
 
     def column(self, feature: Feature) -> Column | None:
-        """Return the column of a feature of any plan of the tenant, None if there is none."""
-        return self._columns.get(feature.key)
+        """Return the column of a feature of any plan of the tenant, begun where there is room for one; None where there is not."""
+        column = self._columns.get(feature.key) or self._asked.get(feature.key) or column_for(feature, len(self._marks.states))
+        if column is not None and feature.key not in self._columns:
+            self._asked[feature.key] = column
+            self._asked.move_to_end(feature.key)
+            self._fit()
+        return column
 
     def seats(self, segment_id: str) -> Seats:
         """Return who is in a segment in force, as far as it is known."""
