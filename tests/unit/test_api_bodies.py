@@ -15,6 +15,7 @@ from schemas.definitions import KeyPut, TenantPut, encode_definition
 from services.api.auth import hash_of
 from services.api.desk import Desk
 from services.api.settings import ApiSettings
+from services.api.times import Times
 from services.api.web import Call, RouteSpec, answer, answered
 from services.kit.limits import Budget
 
@@ -45,7 +46,8 @@ class Counter:
             assert catalog.apply(offset, encode_definition(record)).accepted
         self.reading = Budget(settings.api_reading_bytes, settings.tenant_share, "bytes of bodies are held")
         rates = SimpleNamespace(spend=lambda *_: None)
-        self.desk: Any = SimpleNamespace(settings=settings, catalog=lambda: catalog, rates=rates, reading=self.reading)
+        times = Times(settings, lambda: 0.0)
+        self.desk: Any = SimpleNamespace(settings=settings, catalog=lambda: catalog, rates=rates, times=times, reading=self.reading)
         self.go, self.waiting = asyncio.Event(), 0
         self.spec = RouteSpec("POST", "/", self._post, "segments:write", "", {}, "")
 
