@@ -34,7 +34,7 @@ class SegmenterSettings(CommonSettings):
     segmenter_shared_group_ms: float = Field(20.0, gt=0, description="The same where several tenants send to the process.")
     segmenter_events_share: float = Field(0.25, gt=0, le=1, description="Part of a process's time for a tenant's events while others send.")
     segmenter_questions_share: float = Field(0.1, gt=0, le=1, description="The same for its questions.")
-    segmenter_background_share: float = Field(0.1, gt=0, le=1, description="The same for backfill, refreshes and the like of all tenants.")
+    segmenter_background_share: float = Field(0.2, gt=0, le=1, description="The same for backfill, refreshes and the like of all tenants.")
     segmenter_commit_every_ms: float = Field(35.0, ge=0, description="Shortest time between two transactions of a busy partition.")
     segmenter_group_records: int = Field(12_000, ge=1, description="Records that one transaction may hold.")
     segmenter_pending_records: int = Field(24_000, ge=1, description="Records of a partition that may wait; beyond it fetching pauses.")
