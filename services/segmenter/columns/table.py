@@ -174,6 +174,7 @@ class Table:
         for column, feature in features:
             if self._columns.get(feature.key, self._asked.get(feature.key)) is column:  # else it was dropped meanwhile
                 column.tell(place, feature, state, at_ms, known_ms)
+                self._soonest[place] = min(self._soonest[place], column.bounds[place])
 
     def seat(self, place: int, row: Row, at_ms: int, until_ms: int) -> None:
         """Keep in which segments a customer is, as the row says, who has been decided under the plan; it stands until another instant."""
