@@ -197,7 +197,7 @@ class Shelf:
             known = self.segments.get(target)
             if target != candidate.id and (known is None or known.archived):
                 said = "there is no segment" if known is None else "nobody is in the archived segment"
-                raise Conflict(422, f"{said} {target!r}; refer to one that exists", f"/rule{place}")
+                raise Conflict(422, f"{said} {shown(target)}; refer to one that exists", f"/rule{place}")
         self._rankings.check(candidate.id, candidate.rule)
         tier = candidate.tier
         holder = None if tier is None else self._families.get(tier.family, {}).get(tier.level)

@@ -6,21 +6,18 @@ Decimals never pass through a float. Names that are not known, or given twice, a
 from __future__ import annotations
 
 import json
-import re
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from schemas.decoding import pointer_of
 from schemas.errors import Refusal, pointer_token, shown
-from services.api.errors import Refused, refused
+from schemas.faults import misread, unfitting
+from services.api.errors import refused
 
 B = TypeVar("B", bound=Struct)
 
-_PLACE: Final = re.compile(r" - at `\$(.*)`$")
-_NAMED: Final = re.compile(r"(missing required|contains unknown) field `(.*?)`")
 _decoders: dict[type[Struct], msgspec.json.Decoder[Any]] = {}
 
 
@@ -29,14 +26,8 @@ def decoded(type_: type[B], content: bytes) -> B:
     try:
         found = _decoder(type_).decode(content)
         check_names(content)
-    except msgspec.ValidationError as error:
-        raise refused(_refusal(str(error))) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused(400, f"broken JSON: {error}") from None
-    except RecursionError:
-        raise Refused(400, "broken JSON: nested too deeply") from None
-    except (ArithmeticError, ValueError):
-        raise Refused(400, "broken JSON: a number that is beyond all bounds") from None
+    except (msgspec.MsgspecError, RecursionError, ArithmeticError, ValueError) as error:
+        raise refused(misread(content, type_, error)) from None
     return found
 
 
@@ -45,7 +36,7 @@ def converted(type_: type[B], document: Any) -> B:
     try:
         return msgspec.convert(document, type_)
     except msgspec.ValidationError as error:
-        raise refused(_refusal(str(error))) from None
+        raise refused(unfitting(str(error), type_, document)) from None
 
 
 def check_names(content: bytes) -> None:
@@ -105,15 +96,3 @@ def _decoder(type_: type[B]) -> msgspec.json.Decoder[B]:
     if found is None:
         found = _decoders[type_] = msgspec.json.Decoder(type_, float_hook=Decimal)
     return found
-
-
-def _refusal(message: str) -> Refusal:
-    """Turn msgspec's message into a refusal with the place."""
-    place = _PLACE.search(message)
-    pointer = pointer_of(place.group(1)) if place else ""
-    detail = message[: place.start()] if place else message
-    if named := _NAMED.search(detail):
-        missing = named.group(1) == "missing required"
-        detail = f"{named.group(2)} is missing" if missing else f"unknown name {named.group(2)!r}"
-        pointer = f"{pointer}/{named.group(2)}"
-    return Refusal(detail[:300], pointer=pointer)
