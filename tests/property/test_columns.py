@@ -14,15 +14,15 @@ from schemas.instants import DAY_MS, NEVER
 from schemas.questions import Preview, Previewed
 from services.segmenter.columns.keeping import Keeping
 from services.segmenter.plans import Limits
-from tests.support import language
+from tests.support import language, strategies
 from tests.support.asking import ask
 from tests.support.language import World
-from tests.support.simulation import Simulation
+from tests.support.simulation import LISTS, Simulation
 
 Json = dict[str, Any]
 
 _LOOKS = int(os.environ.get("ROLLCALL_TEST_WORLDS", "60"))
-_STEPS_MS = (0, 1, 4_095, 4_096, 3_600_000, DAY_MS, 14 * DAY_MS, 31 * DAY_MS, 92 * DAY_MS)
+_STEPS_MS = (0, 1, 4_095, 4_096, 300_000, 3_600_000, DAY_MS, 14 * DAY_MS, 31 * DAY_MS, 92 * DAY_MS)
 
 
 def started(world: World, limits: Limits) -> Simulation:
@@ -35,25 +35,22 @@ def started(world: World, limits: Limits) -> Simulation:
     return simulation
 
 
-def previewed(simulation: Simulation, rule: Json, replaces: str | None) -> Previewed:
-    """What a rule would make of a segment now."""
-    found: Previewed = ask(simulation, Preview(json.loads(json.dumps(rule), parse_float=Decimal), replaces), Previewed)
-    return found
-
-
-def plainly(simulation: Simulation, rule: Json, replaces: str | None) -> Previewed:
-    """The same, found by looking at everybody."""
+def plainly(simulation: Simulation, question: Preview) -> Previewed:
+    """What a preview says that looks at everybody."""
     partition = simulation.partition
     kept, partition._columns = partition._columns, Keeping(partition)
-    found = previewed(simulation, rule, replaces)
+    found: Previewed = ask(simulation, question, Previewed)
     partition._columns = kept
     return found
 
 
-def agree(simulation: Simulation, rule: Json, replaces: str | None) -> None:
-    """Compare both, and once more what the first look has left in the columns."""
-    expected = plainly(simulation, rule, replaces)
-    for found in (previewed(simulation, rule, replaces), previewed(simulation, rule, replaces)):
+def agree(simulation: Simulation, rule: Json, replaces: str | None, before_ms: int | None = None) -> None:
+    """Compare both, now or as of some time before, and once more what the first look has left in the columns."""
+    at_ms = None if before_ms is None else simulation.now_ms - before_ms
+    question = Preview(json.loads(json.dumps(rule), parse_float=Decimal), replaces, at_ms)
+    expected = plainly(simulation, question)
+    for _ in range(2):
+        found = ask(simulation, question, Previewed)
         assert (found.count, found.of, found.enters, found.leaves) == (expected.count, expected.of, expected.enters, expected.leaves)
         assert sorted(found.sample) == sorted(expected.sample)
 
@@ -62,17 +59,17 @@ class Story:
     """What happens to a tenant, step by step as drawn."""
 
     def __init__(self, world: World, data: st.DataObject) -> None:
-        live, room = data.draw(st.sampled_from([1, 20_000])), data.draw(st.sampled_from([1 << 20, 1 << 20, 200]))
+        live, room = data.draw(st.sampled_from([1, 20_000])), data.draw(st.sampled_from([1 << 20, 1 << 20, 1 << 20, 200]))
         self.world, self.data = world, data
         self.simulation = started(world, Limits(1, live_customers=live, column_customers=0, column_bytes=room))
         self.to_save, self.documents = list(world.segments), list(world.documents)
         self.versions: dict[str, int] = {}
 
     def save(self) -> None:
-        """Save the next segment."""
+        """Save the next segment; nobody may have been decided under it when somebody asks."""
         if self.to_save:
             segment = self.to_save.pop(0)
-            self.simulation.save(segment)
+            self.simulation.save(segment, sweep=self.data.draw(st.booleans()))
             self.versions[segment["id"]] = 1
 
     def edit(self) -> None:
@@ -82,7 +79,7 @@ class Story:
         if target["id"] in self.versions:
             rule = self.data.draw(st.sampled_from(first))["rule"]
             edited = {name: value for name, value in target.items() if name not in ("include", "exclude")} | {"rule": rule}
-            self.simulation.save(edited, replaces=self.versions[target["id"]])
+            self.simulation.save(edited, replaces=self.versions[target["id"]], sweep=self.data.draw(st.booleans()))
             self.versions[target["id"]] += 1
 
     def come(self) -> None:
@@ -103,34 +100,27 @@ class Story:
         else:
             simulation.now_ms = at_ms
 
+    def list_by_hand(self) -> None:
+        """Somebody is put on a list, or taken off."""
+        if self.versions:
+            draw = self.data.draw
+            segment_id, who = draw(st.sampled_from([*self.versions])), draw(st.sampled_from([*strategies.CUSTOMERS, "stranger"]))
+            self.simulation.by_hand(segment_id, draw(st.sampled_from(LISTS)), [who], present=draw(st.booleans()))
+
     def keep(self) -> None:
-        """Some of it is kept, or all."""
-        if self.data.draw(st.booleans()):
-            self.simulation.keep()
-        else:
-            self.simulation.partition.keep(self.simulation.now_ms, self.data.draw(st.integers(1, 4)))
+        """All of it is kept, or some, or nothing."""
+        limit = self.data.draw(st.sampled_from([1_000, 1_000, 1_000, 2, 0]))
+        if limit:
+            self.simulation.partition.keep(self.simulation.now_ms, limit)
 
     def ask(self) -> None:
-        """Somebody asks about a new segment, or about an edit."""
-        segments, replaces = self.world.segments, self.data.draw(st.sampled_from([None, *self.versions]))
-        # A rule names segments that were saved before it, and here none of its own family.
-        before = len(self.versions) if replaces is None else [segment["id"] for segment in segments].index(replaces)
-        rules = [segment["rule"] for segment in segments[: before + 1] if replaces in (None, segment["id"]) or not segment.get("tier")]
-        agree(self.simulation, self.data.draw(st.sampled_from(rules)), replaces)
-
-    def end(self) -> None:
-        """Everything has happened and is kept; some time later everything is asked about."""
-        while self.to_save:
-            self.save()
-        if self.documents:
-            self.simulation.post(*self.documents)
-        self.simulation.move()
-        self.simulation.keep()
-        self.ask()
-        self.wait()
-        for segment in self.world.segments:
-            agree(self.simulation, segment["rule"], None)
-            agree(self.simulation, segment["rule"], segment["id"])
+        """Somebody asks about each rule, as that of a new segment and of an edit, now or as of some time ago."""
+        before_ms = self.data.draw(st.sampled_from([None, None, None, 1, DAY_MS]))
+        for segment in [segment for segment in self.world.segments if segment["id"] in self.versions]:
+            agree(self.simulation, segment["rule"], None, before_ms)
+            # The first rule names no other segment, so anything may be edited to it.
+            agree(self.simulation, self.world.segments[0]["rule"], segment["id"], before_ms)
+            agree(self.simulation, segment["rule"], segment["id"], before_ms)
 
 
 @settings(max_examples=_LOOKS)
@@ -139,10 +129,20 @@ def test_a_preview_by_columns_is_that_of_everybody(world: World, data: st.DataOb
     """Cold, half kept or kept; after facts, undecided ones too, time with and without deadlines, merges, edits, restarts."""
     story = Story(world, data)
     simulation = story.simulation
-    steps = {story.save: 3, story.come: 5, story.wait: 3, story.keep: 6, story.ask: 6, story.edit: 1}
-    steps |= dict.fromkeys([simulation.restart, simulation.move, simulation.drop, simulation.refresh], 1)
+    steps = {story.come: 6, story.wait: 4, story.save: 2, story.edit: 2, story.list_by_hand: 2, story.keep: 2}
+    steps |= dict.fromkeys([simulation.restart, simulation.move, simulation.sweep, simulation.drop, simulation.refresh], 1)
     weighted = [step for step, weight in steps.items() for _ in range(weight)]
     story.save()
-    for _ in range(data.draw(st.integers(5, 25))):
+    story.save()
+    for _ in range(data.draw(st.integers(3, 12))):
+        story.keep()
         data.draw(st.sampled_from(weighted))()
-    story.end()
+        story.ask()
+    while story.to_save:
+        story.save()
+    simulation.post(*story.documents)
+    simulation.move()
+    simulation.keep()
+    story.ask()
+    story.wait()
+    story.ask()

@@ -70,7 +70,7 @@ class Simulation:
         self.tenant = tenant["id"]
         self.now_ms = now_ms
         self.number, partitions, self.catalog = Among(0, 1, Catalog()) if among is None else among
-        self.limits, self.history = Limits(partitions, live_customers=live_customers), history
+        self.limits, self.history = Limits(partitions, live_customers=live_customers, column_customers=0), history
         self.changelog: dict[bytes, bytes] = {}
         self._moves: list[bytes] = []
         self.transitions: list[dict[str, Any]] = []
