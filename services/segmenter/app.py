@@ -124,6 +124,7 @@ def _maker(settings: SegmenterSettings, follower: Follower) -> MakePartition:
         live_customers=settings.segmenter_live_customers,
         live_facts=settings.segmenter_live_facts,
         events_per_customer=settings.segmenter_events_per_customer,
+        column_bytes=settings.segmenter_column_bytes,
     )
     return lambda number: Partition(number, plans, settings.topics, limits)
 

@@ -28,8 +28,8 @@ class PartitionCore(Protocol):
     """One partition of customers. Pure: no method waits, reads a clock, or knows of Kafka or Redis.
 
     Life: `restore` of each changelog record in order, `ready` once, then any mix of `apply`, `tick`, `sweep`, `rank`, `refresh`,
-    `drop`, `take`, `hear` and `speak`. What is read between two steps (`offsets`, `outcomes`, `marker`) includes what has not been taken yet, except
-    `projected`, which answers as of the last step taken.
+    `drop`, `keep`, `take`, `hear` and `speak`. What is read between two steps (`offsets`, `outcomes`, `marker`) includes what has not been
+    taken yet, except `projected`, which answers as of the last step taken.
     """
 
     number: int
@@ -109,6 +109,12 @@ class PartitionCore(Protocol):
 
     def drop(self, now_ms: int, limit: int) -> bool:
         """Let go of what has left the history of up to `limit` customers; return whether more are left."""
+
+    def keeps_due(self, now_ms: int) -> bool:
+        """Whether `keep` has something to look at."""
+
+    def keep(self, now_ms: int, limit: int) -> bool:
+        """Keep what questions about everybody ask for of about `limit` customers; return whether more are left. Nothing is written."""
 
     def take(self) -> Step | None:
         """Return what was decided since the last step, None when nothing was and no offset moved."""

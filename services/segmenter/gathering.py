@@ -31,6 +31,7 @@ class Gathering:
     def keep(self, key: bytes, slot: Slot, fact: Fact) -> None:
         """Add a fact to a customer's history."""
         slot.events += 1
+        slot.touch()
         added = self._added.get(key)
         if added is None:
             self._added[key] = [fact]
@@ -64,6 +65,7 @@ class Gathering:
             slot.newest[number] = newest(part)
             slot.chunks[number] = self._step.rows[chunk_key(key, number)] = chunk_of(part)
         slot.events = len(facts)
+        slot.touch()
         self._dirty[key] = slot
 
     def drop(self, key: bytes, slot: Slot) -> None:
@@ -95,6 +97,7 @@ class Gathering:
 
     def project(self, key: bytes, slot: Slot) -> None:
         """Write a customer's row, and show it anew to those who read."""
+        slot.touch()
         self._dirty[key] = slot
         self._touched[key] = None
 

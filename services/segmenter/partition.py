@@ -27,6 +27,8 @@ from schemas.reading import check_admission
 from schemas.topics import Topics
 from schemas.transitions import Cause, Transition
 from services.segmenter import reach
+from services.segmenter.columns.keeping import Keeping
+from services.segmenter.columns.table import Table
 from services.segmenter.dropping import Dropping
 from services.segmenter.engine.decisions import CLOCK, DEFINITION, Customer
 from services.segmenter.engine.live import Live
@@ -86,6 +88,7 @@ class Partition:
         self._standings = Standings(number)
         self._sweeping = Sweeping(self)
         self._dropping = Dropping(self)
+        self._columns = Keeping(self)
 
     # ---- what the owner reads
 
@@ -227,6 +230,7 @@ class Partition:
         """Let go of all customers: a collector that was told to leave them alone would keep them."""
         for held in (self._slots, self._lives, self._stale, self._pending, self._deadlines):
             held.clear()
+        self._columns.close()
 
     # ---- records
 
@@ -387,6 +391,7 @@ class Partition:
         customer = slot.customer = Customer(tenant, customer_id, row, Live(plan, _nothing, now_ms))
         self._standings.waits(key, row)
         self._gathering.project(key, slot)
+        self._columns.meet(key, slot)
         return slot, customer
 
     def _seen(self, key: bytes, slot: Slot, fact: Fact) -> str:
@@ -434,6 +439,7 @@ class Partition:
         else:
             customer, out = self._open(key, slot, entry.tenant, entry.customer_id, now_ms)
             outcome = "applied" if listed(customer.row, entry) else "duplicate"
+            slot.touch()
             if outcome == "applied":
                 customer.decide([compiled], now_ms, now_ms, cause, out)
         if outcome == "applied":
@@ -592,6 +598,19 @@ class Partition:
         """Let go of what has left the history of up to `limit` customers; return whether more are left. Work for idle moments."""
         self._moved_to(now_ms)
         return self._dropping.work(now_ms, limit)
+
+    def keeps_due(self, now_ms: int) -> bool:
+        """Whether `keep` has something to look at."""
+        return self._columns.due(now_ms)
+
+    def keep(self, now_ms: int, limit: int) -> bool:
+        """Keep the values of about `limit` customers side by side; return whether more are left. Work for idle moments that writes nothing."""
+        self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
+        return self._columns.work(now_ms, limit)
+
+    def table(self, tenant: str) -> Table | None:
+        """Return what is kept of a tenant's customers side by side, None where questions must look at each of them."""
+        return self._columns.table(tenant)
 
     @staticmethod
     def _has_members(slot: Slot) -> bool:

@@ -35,6 +35,9 @@ class Limits:
     live_customers: int = 20_000
     live_facts: int = 1_000_000_000
     events_per_customer: int = 50_000
+    column_bytes: int = 64 << 20
+    column_customers: int = 200
+    """Fewer of a tenant are looked at one by one as quickly."""
 
 
 class News:

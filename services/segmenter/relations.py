@@ -329,6 +329,7 @@ class Relations:
         if slot.row is not None:
             self.removed.setdefault(key, slot)
         partition._dead(key)
+        partition._columns.part(key, slot)
         for held in (partition._slots, partition._pending, partition._stale):
             held.pop(key, None)
 

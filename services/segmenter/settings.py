@@ -53,6 +53,9 @@ class SegmenterSettings(CommonSettings):
     segmenter_projection_pause_ms: float = Field(5.0, ge=0, description="Rest between two writes to Redis, so that they gather rows.")
     segmenter_live_customers: int = Field(40_000, ge=1, description="Customers of a partition that are kept decoded.")
     segmenter_live_facts: int = Field(250_000, ge=1, description="Events of those, all together: the more each has, the fewer they are.")
+    segmenter_column_bytes: int = Field(
+        64 << 20, ge=0, description="Bytes of a partition's columns, by which previews count without looking at everybody; 0 for none."
+    )
     segmenter_events_per_customer: int = Field(50_000, ge=1, description="Kept events of one customer; beyond it they are set aside.")
     segmenter_history_months: int = Field(25, ge=1, le=240, description="How long a customer's events are kept.")
 

@@ -16,12 +16,26 @@ JOIN_AT: Final = 16
 """A chunk of so many facts is left as it is; smaller ones are joined once there are as many of them."""
 
 
+FREE: Final = 0
+TOUCHED: Final = 1
+TOLD: Final = 2
+"""Nobody is at a place; somebody of whom something has changed; somebody whose values are kept as far as their columns say."""
+
+
+class Marks:
+    """What is known of the places at which a tenant's customers have their values in columns: one byte for each."""
+
+    def __init__(self, size: int) -> None:
+        self.states = bytearray(size)
+
+
 class Slot:
     """A customer at rest: the encoded row and history, the deadline, and the live state while it is remembered.
 
     `loose` are the numbers of the chunks that have not been joined yet, `next_chunk` the number of the next one. `newest`: the
     instant of the latest fact of each chunk, where it is known. `turn`: while restoring, how often everybody's `until` was known to be
     right before the latest record of this customer. `counted`: as how many facts the live state counts among those remembered.
+    `marks` and `place`: where the customer's values are kept in columns, if anywhere.
     """
 
     def __init__(self) -> None:
@@ -36,6 +50,14 @@ class Slot:
         self.turn = 0
         self.counted = 0
         self.customer: Any = None
+        self.marks: Marks | None = None
+        self.place = 0
+
+    def touch(self) -> None:
+        """Note that a fact, or what was decided, makes values that are kept of the customer doubtful."""
+        marks = self.marks
+        if marks is not None:
+            marks.states[self.place] = TOUCHED
 
     def history(self, since_ms: int, *, items: bool) -> list[Brief]:
         """Return the written facts; chunks that end before an instant are left out."""

@@ -2,7 +2,7 @@
 
 Order of a step: change in memory, one transaction, acknowledgement to Faust, projection. Whatever is pending when a transaction
 ends goes into the next one, so groups form by themselves under load. Live records come first, then deadlines, then backfill,
-then ranks, then refreshes, then what has left the history; these four never hold a live record up for more than a slice.
+then ranks, then refreshes, then what has left the history, then columns; these five never hold a live record up for more than a slice.
 
 Invariants: every record is applied exactly once, those of a tenant in the order of their topic; memory is ahead of Kafka by at most
 one step; any failure ends the process, for memory is then of no use and a successor reads the truth.
@@ -135,8 +135,8 @@ class Pump:
         self._refresh_next_s = 0.0
         self._next_commit_s = 0.0
         self._came_s = -_QUIET_S
-        self._tick_pace, self._sweep_pace, self._rank_pace, self._refresh_pace, self._drop_pace = (
-            Pace(settings.segmenter_background_slice_ms) for _ in range(5)
+        self._tick_pace, self._sweep_pace, self._rank_pace, self._refresh_pace, self._drop_pace, self._keep_pace = (
+            Pace(settings.segmenter_background_slice_ms) for _ in range(6)
         )
         self._decide_pace = Pace(_DECIDE_MS)
         self._shared_until_s = 0.0
@@ -276,13 +276,22 @@ class Pump:
                 await self._commit()
 
     def _idle_work(self) -> bool:
-        return self._swept_at != self._around.definitions.catalog.offset or self.core.ranks_due > 0 or self._refreshes() or self._drops()
+        return (
+            self._swept_at != self._around.definitions.catalog.offset
+            or self.core.ranks_due > 0
+            or self._refreshes()
+            or self._drops()
+            or self._keeps()
+        )
 
     def _refreshes(self) -> bool:
         return self.core.stale > 0 and (not self._around.behind or time.perf_counter() >= self._refresh_next_s)
 
     def _drops(self) -> bool:
         return not self._around.behind and self.core.drops_due(self._around.now_ms())
+
+    def _keeps(self) -> bool:
+        return not self._around.behind and self.core.keeps_due(self._around.now_ms())
 
     def _more_to_do(self) -> bool:
         return bool(self._turns) or self._idle_work() or self.core.next_deadline_ms() <= self._around.now_ms()
@@ -390,6 +399,11 @@ class Pump:
                     limit = self._drop_pace.limit
                     with self._slice(self._drop_pace) as units:
                         if core.drop(now_ms, limit):
+                            units.append(limit)
+                elif self._keeps():
+                    limit = self._keep_pace.limit
+                    with self._slice(self._keep_pace) as units:
+                        if core.keep(now_ms, limit):
                             units.append(limit)
                 await asyncio.sleep(0)
             spent_s = self._computed_s - since_s

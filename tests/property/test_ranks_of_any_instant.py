@@ -170,6 +170,9 @@ def test_a_preview_of_any_rank_says_who_will_be_in(world: World, partitions: int
         pair.accept(document)
     if data.draw(st.booleans()):
         pair.fleet.rest()
+    if data.draw(st.booleans()):
+        for part in pair.fleet.parts:
+            part.keep()
     replaced: Json | None = data.draw(st.sampled_from([None, *(one for one in saved if not one.get("tier"))]))
     if replaced is not None and replaced["id"] in json.dumps(last["rule"]):
         replaced = None

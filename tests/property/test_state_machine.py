@@ -161,6 +161,8 @@ class Machine(RuleBasedStateMachine):
         simulation = self.both.simulation
         if not self.both.fits(shown):
             return
+        # Values of some, of everybody or of nobody are kept side by side.
+        simulation.partition.keep(simulation.now_ms, (1, 3, 1_000)[self.count % 3])
         found: Previewed = ask(simulation, Preview(exact_json(shown["rule"]), replaced), Previewed)
         before, known = simulation.members(segment_id), len(simulation.memberships())
         assert self.both.put(shown)

@@ -164,6 +164,14 @@ class CountingPartition:
         """Return False."""
         return False
 
+    def keeps_due(self, now_ms: int) -> bool:
+        """Return False: nobody asks about everybody."""
+        return False
+
+    def keep(self, now_ms: int, limit: int) -> bool:
+        """Return False."""
+        return False
+
     def rank(self, now_ms: int, limit: int) -> None:
         """Do nothing: it compares nobody."""
 

@@ -70,7 +70,7 @@ class Simulation:
         self.tenant = tenant["id"]
         self.now_ms = now_ms
         self.number, partitions, self.catalog = Among(0, 1, Catalog()) if among is None else among
-        self.limits, self.history = Limits(partitions, live_customers=live_customers), history
+        self.limits, self.history = Limits(partitions, live_customers=live_customers, column_customers=0), history
         self.changelog: dict[bytes, bytes] = {}
         self._moves: list[bytes] = []
         self.transitions: list[dict[str, Any]] = []
@@ -175,6 +175,10 @@ class Simulation:
         """Apply events now, as one run of the topic."""
         self._apply("checkouts", [json.dumps({**event, "tenant": self.tenant}).encode() for event in events])
 
+    def hold(self, *events: Mapping[str, Any]) -> None:
+        """Apply events now, and leave undecided what they change until the next step."""
+        self._take_in("checkouts", [json.dumps({**event, "tenant": self.tenant}).encode() for event in events])
+
     def post_raw(self, *documents: bytes) -> None:
         """Apply records whose values are these bytes."""
         self._apply("checkouts", list(documents))
@@ -187,14 +191,18 @@ class Simulation:
     def _apply(self, topic: str, values: list[bytes], *, dies: bool = False) -> None:
         if not values:
             return
-        start = max(self._ends.get(topic, 0), self.partition.offsets.get(topic, 0))
-        self._ends[topic] = start + len(values)
-        records = [Written(start + i, None, value) for i, value in enumerate(values)]
-        self.partition.apply(topic, records, self.now_ms)
+        records = self._take_in(topic, values)
         if dies:
             self.restart()
             self.partition.apply(topic, records, self.now_ms)
         self._write()
+
+    def _take_in(self, topic: str, values: list[bytes]) -> list[Written]:
+        start = max(self._ends.get(topic, 0), self.partition.offsets.get(topic, 0))
+        self._ends[topic] = start + len(values)
+        records = [Written(start + i, None, value) for i, value in enumerate(values)]
+        self.partition.apply(topic, records, self.now_ms)
+        return records
 
     def pass_to(self, now_ms: int) -> None:
         """Let time pass, looking at each deadline when it comes."""
@@ -234,6 +242,11 @@ class Simulation:
         while self.partition.drop(self.now_ms, 100):
             pass
         self._write()
+
+    def keep(self) -> None:
+        """Keep side by side what can be kept of everybody."""
+        while self.partition.keep(self.now_ms, 100):
+            pass
 
     def _write(self) -> Step | None:
         step = self.partition.take()

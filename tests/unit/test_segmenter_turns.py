@@ -52,6 +52,10 @@ class Sweeping:
         """Nothing is too old."""
         return False
 
+    def keeps_due(self, now_ms: int) -> bool:
+        """Nobody asks."""
+        return False
+
     def waits_for(self, topic: str, records: Any) -> int:
         """Return nothing."""
         return 0

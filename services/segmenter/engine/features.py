@@ -27,6 +27,8 @@ class Feature:
         self.index = index
         self.reader = reader
         self.tests = tests
+        self.key: Any = None
+        """What is asked, by whatever plan, for as long as it is counted from the same instant."""
         self.score = -1
         self.missing = self._mask(None)
 
@@ -116,6 +118,10 @@ class RankedFeature(Feature):
         high = points[rank] if rank < len(points) else None
         return Verdict(self._answers[bit][rank], self.reader.until(state, at_ms, value, low, high))
 
+    def regions(self, bit: int) -> tuple[list[int], list[bool]]:
+        """Return the points at which one condition can change its answer as the value rises, and the answers between them, lowest first."""
+        return self._points[bit], self._answers[bit]
+
     def judged(self, state: State, at_ms: int, value: Any) -> tuple[int, int]:
         """Return the mask and its bound."""
         mask, until_ms, _ = self._region(state, at_ms, value)
@@ -168,6 +174,11 @@ class FractionFeature(Feature):
         cuts = sorted({cut for found in tests.values() for cut in _fraction_cuts(found)})
         self.boundaries: list[tuple[int, int, bool]] = [(cut.numerator, cut.denominator, above) for cut, above in cuts]
         self.masks = [self._mask(value) for value in _representatives(cuts)]
+
+    def regions(self, bit: int) -> tuple[list[tuple[Fraction, bool]], list[bool]]:
+        """Return where one condition can change its answer as the value rises, as `boundaries` are, and the answers between, lowest first."""
+        cuts = sorted(set(_fraction_cuts(self.tests[bit])))
+        return cuts, [self.tests[bit].passes(value) for value in _representatives(cuts)]
 
     def judged(self, state: State, at_ms: int, value: Any) -> tuple[int, int]:
         """Return the mask and its bound."""

@@ -179,8 +179,12 @@ class DaysReader(Reader):
 
     def value(self, state: State, at_ms: int) -> Any:
         """Return the whole days since the event, None without one."""
-        event_ms = self._event(state.series[self.series].times, at_ms)
+        event_ms = self.event_ms(state, at_ms)
         return None if event_ms < 0 else (at_ms - event_ms) // DAY_MS
+
+    def event_ms(self, state: State, at_ms: int) -> int:
+        """Return the instant of the event that days are counted from, -1 without one."""
+        return self._event(state.series[self.series].times, at_ms)
 
     def until(self, state: State, at_ms: int, value: Any, low: int | None, high: int | None) -> int:
         """Return when the days reach `high`, or the event leaves the window, or another enters."""

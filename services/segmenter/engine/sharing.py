@@ -121,8 +121,9 @@ class Sharing:
 
     def finish(self) -> None:
         """Turn the drafts into features, now that each has all its tests."""
-        for draft in self._drafts.values():
+        for key, draft in self._drafts.items():
             feature = _feature(len(self.features), draft)
+            feature.key = key, _beginning(draft.reader)
             draft.feature = feature
             self.features.append(feature)
             if draft.scored:
@@ -251,6 +252,15 @@ class Sharing:
 
 def _counted(matcher: Matcher) -> Metric:
     return Metric("count", matcher.event, Kind.INTEGER, matcher.name, None, matcher.where)
+
+
+def _beginning(reader: Reader) -> Any:
+    """Return from when on a reader counts what no time ends; what it reads otherwise is in its key."""
+    if isinstance(reader, RatioReader):
+        return _beginning(reader.numerator), _beginning(reader.denominator)
+    if isinstance(reader, (CountReader, SumReader, AverageReader, DaysReader, ValuesReader, SequenceReader)):
+        return reader.window.since_ms
+    return None
 
 
 def _feature(index: int, draft: _Draft) -> Feature:

@@ -14,6 +14,7 @@ from schemas.catalog import Segment
 from schemas.errors import RollcallError
 from schemas.partitions import record_key
 from schemas.questions import Asked
+from services.segmenter.columns.table import Table
 from services.segmenter.plans import Plans
 from services.segmenter.questions.person import Person
 
@@ -35,6 +36,9 @@ class People(Protocol):
 
     def ranks_known(self, tenant: str) -> Iterable[str]:
         """Return the names of the ranks of which it is known where they end."""
+
+    def table(self, tenant: str) -> Table | None:
+        """Return what is kept of a tenant's customers side by side, None where each must be looked at."""
 
     def person(self, key: bytes) -> Person | None:
         """Return a customer to look at, None for one who is not known."""
@@ -105,7 +109,7 @@ class OfEveryone(Inquiry):
 
     def steps(self) -> Iterator[int]:
         """Look at everyone who is known when it begins and still then."""
-        keys, prefix, passed = self.people.keys(), record_key(self.tenant, ""), 0
+        keys, prefix, passed = self.keys(), record_key(self.tenant, ""), 0
         for key in keys:
             if not key.startswith(prefix):
                 passed += 1
@@ -113,6 +117,10 @@ class OfEveryone(Inquiry):
                     yield 1
             elif (person := self.people.person(key)) is not None:
                 yield from self.look(person)
+
+    def keys(self) -> Iterable[bytes]:
+        """Return the record keys of all who are to be looked at, among others."""
+        return self.people.keys()
 
     def look(self, person: Person) -> Iterator[int]:
         """Take notice of one customer."""

@@ -44,6 +44,11 @@ class Person:
         return any(text in chunk for chunk in self._slot.chunks.values()) or self._slot.events > sum(map(facts_of, self._slot.chunks.values()))
 
     @property
+    def place(self) -> int:
+        """Where the customer's values are kept in columns, -1 if nowhere."""
+        return -1 if self._slot.marks is None else self._slot.place
+
+    @property
     def revision(self) -> int:
         """The definitions offset under which every segment was decided."""
         return self._slot.revision
