@@ -41,5 +41,6 @@ def _control(name: str) -> Refusal:
 
 def _refusal(document: bytes | memoryview, error: Exception) -> Refusal:
     found = misread(document, Event, error)
-    unknown = found.pointer == "/type" and str(error).startswith("Invalid value")
-    return Refusal(found.detail, pointer=found.pointer, reason="unknown_type") if unknown else found
+    if found.pointer == "/type" and str(error).startswith("Invalid value"):
+        return Refusal(found.detail, pointer=found.pointer, reason="unknown_type")
+    return found

@@ -19,6 +19,7 @@ _PLACE: Final = re.compile(r" - at `\$(.*)`$")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _NAMED: Final = re.compile(r"(missing required|contains unknown) field `(.*?)`")
 _ESCAPE: Final = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 _plain: Final = msgspec.json.Decoder(float_hook=Decimal)
 _NULL: Final = "null"
 _SIZED: Final = (str, list, dict)
@@ -43,9 +44,7 @@ def malformed(document: bytes, error: Exception) -> Refusal:
 
 def unfitting(message: str, expected: Any, document: Any) -> Refusal:
     """Say what does not fit: `message` is the decoder's, `expected` the type it was to read, `document` what stands there."""
-    place = _PLACE.search(message)
-    steps = [name or index for name, index in _STEP.findall(place.group(1))] if place else []
-    pointer = "".join("/" + pointer_token(step) for step in steps)
+    pointer, steps = _place_of(message)
     kind, value = inspect.type_info(expected), document
     for step in steps:
         kind, value = _member(kind, value, step), _value(value, step)
@@ -57,7 +56,7 @@ def unfitting(message: str, expected: Any, document: Any) -> Refusal:
         return Refusal(f"unknown name {shown(name)}; here: {known}", pointer=here)
     right = _said(kind)
     if right is None:
-        return Refusal((message[: place.start()] if place else message)[:300], pointer=pointer)
+        return Refusal(_PLACE.sub("", message)[:300], pointer=pointer)
     size = f"; it has {len(value)}" if isinstance(value, _SIZED) and _bounded(kind, value) else ""
     return Refusal(f"{shown(value)} is not {right}{size}", pointer=pointer)
 
@@ -73,7 +72,25 @@ def misread(content: bytes | memoryview, expected: Any, error: Exception) -> Ref
         found = None  # a number that no type holds; the message says so
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError) as broken:
         return malformed(document, broken)
-    return unfitting(str(error), expected, found)
+    message = str(error)
+    if found is not None:
+        # Of a name that is given twice the last counts, but the decoder tells of the first: then that is what is wrong.
+        try:
+            msgspec.json.decode(_encode(found), type=expected)
+        except msgspec.ValidationError as again:
+            message = str(again)
+        else:
+            pointer, steps = _place_of(message)
+            name = steps[-1] if steps else ""
+            return Refusal(f"{shown(name)} is given more than once, and once wrongly; give each name once", pointer=pointer)
+    return unfitting(message, expected, found)
+
+
+def _place_of(message: str) -> tuple[str, list[str]]:
+    """Return the place of which the decoder speaks, as a JSON Pointer and step by step."""
+    place = _PLACE.search(message)
+    steps = [name or index for name, index in _STEP.findall(place.group(1))] if place else []
+    return "".join("/" + pointer_token(step) for step in steps), steps
 
 
 def _not_utf8(document: bytes) -> int | None:

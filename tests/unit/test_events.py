@@ -197,6 +197,21 @@ def test_not_utf8_names_the_byte() -> None:
     assert caught.value.detail == f"broken JSON: not UTF-8 at byte {document.index(0xFF)}"
 
 
+@pytest.mark.parametrize(
+    ("repeated", "store_id"),
+    [('"store_id":"a","store_id":"b"', "b"), (r'"store_id":"a","store\u005fid":"b"', "b"), ('"store_id":5,"store_id":"b"', None)],
+)
+def test_of_a_name_that_is_given_twice_the_last_counts(repeated: str, store_id: str | None) -> None:
+    """Both must be right: what is wrong in one of them is not made good by the other."""
+    document = json.dumps({**VISIT, "store_id": ""}).replace('"store_id": ""', repeated).encode()
+    if store_id is None:
+        with pytest.raises(Refusal, match='"store_id" is given more than once') as caught:
+            decode_event(document)
+        assert caught.value.pointer == "/store_id"
+    else:
+        assert Facts("EUR").of(decode_event(document)).body == (store_id,)
+
+
 def test_unknown_fields_are_ignored() -> None:
     """A till may send more than is asked for; it is not kept."""
     event = decode_event(json.dumps({**VISIT, "weather": {"sky": ["grey"]}}).encode())
