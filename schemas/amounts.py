@@ -9,6 +9,8 @@ import re
 from decimal import Decimal
 from typing import Final
 
+from msgspec import Raw
+
 from schemas.errors import Refusal, shown
 
 MICRO: Final = 6
@@ -37,11 +39,11 @@ def parse_scaled(raw: bytes, exponent: int, pointer: str = "") -> int:
     # A JSON number may have an exponent (a stripped BigDecimal writes 1E+2); it is written out and read like any other.
     match = _PLAIN.fullmatch(f"{Decimal(raw.decode()):f}".encode() if _EXPONENT.fullmatch(raw) else raw)
     if match is None or (raw[:1] == b'"') != (raw[-1:] == b'"'):
-        raise Refusal(f"{shown(raw.decode(errors='replace'))} is not a decimal number like 12.50", pointer=pointer, reason="amount")
+        raise Refusal(f"{shown(Raw(raw))} is not a decimal number like 12.50", pointer=pointer, reason="amount")
     sign, whole, fraction = match.groups()
     kept = (fraction or b"").rstrip(b"0")
     if len(kept) > exponent:
-        raise Refusal(f"{shown(raw.decode())} has more decimals than the {exponent} that it can have", pointer=pointer, reason="amount")
+        raise Refusal(f"{shown(Raw(raw))} has more decimals than the {exponent} that it can have", pointer=pointer, reason="amount")
     scaled = int(whole + kept.ljust(exponent, b"0"))
     return -scaled if sign else scaled
 

@@ -18,7 +18,7 @@ from schemas.definitions import AttributePut, Definition, EndpointRecord, KeyPut
 from schemas.dependencies import ordered
 from schemas.endpoints import Endpoint
 from schemas.endpoints import fold as fold_endpoint
-from schemas.errors import Refusal
+from schemas.errors import Refusal, shown
 from schemas.lifetimes import NOTHING, Lifetime
 from schemas.outcomes import Conflict, Outcome
 from schemas.rule_context import RuleContext
@@ -148,7 +148,7 @@ class Catalog:
             self._tenant(record)
             return
         if record.tenant not in self.tenants:
-            raise Conflict(404, f"no tenant {record.tenant!r}")
+            raise Conflict(404, f"no tenant {shown(record.tenant)}")
         if isinstance(record, KeyPut):
             self._key(record)
         elif isinstance(record, KeyRevoked):
@@ -168,7 +168,7 @@ class Catalog:
         if record.tenant in self.tenants:
             raise Conflict(409, f"tenant {record.tenant} exists")
         if record.timezone not in _ZONES:
-            raise Refusal(f"{record.timezone!r} is no IANA time zone, like Europe/Paris", pointer="/timezone")
+            raise Refusal(f"{shown(record.timezone)} is no IANA time zone, like Europe/Paris", pointer="/timezone")
         self.tenants[record.tenant] = Tenant(record.tenant, record.timezone, record.currency, record.country, record.salt)
         self.revisions[record.tenant] = 0
         shelf = self._shelves[record.tenant] = Shelf()

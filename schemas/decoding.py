@@ -5,19 +5,15 @@ Whatever cannot be read is an answer, never a crash: broken JSON, bytes that are
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
 
-from schemas.errors import Refusal, pointer_token
-from schemas.events import MAX_EVENT_BYTES, TYPES, CustomerMerge, Event, has_control
+from schemas.errors import Refusal
+from schemas.events import MAX_EVENT_BYTES, CustomerMerge, Event, has_control
+from schemas.faults import misread
 
 _decoder: Final = msgspec.json.Decoder(Event)
-_PLACE: Final = re.compile(r" - at `\$(.*)`$")
-_MISSING: Final = re.compile(r"missing required field `(.*?)`")
-_UNKNOWN_TYPE: Final = re.compile(r"Invalid value '(.*)'$")
-_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
 def decode_event(document: bytes | memoryview) -> Event:
@@ -26,14 +22,8 @@ def decode_event(document: bytes | memoryview) -> Event:
         raise Refusal(f"an event has at most {MAX_EVENT_BYTES} bytes, this one has {len(document)}", reason="too_large")
     try:
         event = _decoder.decode(document)
-    except msgspec.ValidationError as error:
-        raise _refusal(str(error)) from None
-    except msgspec.DecodeError as error:
-        raise Refusal(str(error), reason="malformed") from None
-    except UnicodeDecodeError:
-        raise Refusal(f"not UTF-8 at byte {_first_bad_byte(bytes(document))}", reason="malformed") from None
-    except RecursionError:
-        raise Refusal("nested too deeply; an event has four levels at most", reason="malformed") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _refusal(document, error) from None
     event_id: str = event.event_id
     if not event_id.isprintable() and has_control(event_id):
         raise _control("event_id")
@@ -49,25 +39,8 @@ def _control(name: str) -> Refusal:
     return Refusal(f"{name} must not contain control characters", pointer=f"/{name}")
 
 
-def _first_bad_byte(document: bytes) -> int:
-    try:
-        document.decode()
-    except UnicodeDecodeError as error:
-        return error.start
-    return 0
-
-
-def pointer_of(path: str) -> str:
-    """Turn msgspec's path `.items[0].amount` into the JSON Pointer `/items/0/amount`."""
-    return "".join("/" + pointer_token(name or index) for name, index in _STEP.findall(path))
-
-
-def _refusal(message: str) -> Refusal:
-    place = _PLACE.search(message)
-    pointer = pointer_of(place.group(1)) if place else ""
-    detail = message[: place.start()] if place else message
-    if missing := _MISSING.search(detail):
-        return Refusal(f"{missing.group(1)} is missing", pointer=f"{pointer}/{missing.group(1)}", reason="missing_field")
-    if pointer == "/type" and (unknown := _UNKNOWN_TYPE.search(detail)):
-        return Refusal(f"unknown event type {unknown.group(1)!r}; one of {', '.join(map(str, TYPES))}", pointer="/type", reason="unknown_type")
-    return Refusal(detail[:300], pointer=pointer)
+def _refusal(document: bytes | memoryview, error: Exception) -> Refusal:
+    found = misread(document, Event, error)
+    if found.pointer == "/type" and str(error).startswith("Invalid value"):
+        return Refusal(found.detail, pointer=found.pointer, reason="unknown_type")
+    return found

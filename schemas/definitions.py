@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from schemas.errors import Refusal
 from schemas.events import Tenant
@@ -72,6 +72,15 @@ class Tier(Struct, frozen=True, forbid_unknown_fields=True):
 
     family: Annotated[str, Meta(pattern=SEGMENT_ID_PATTERN, description="What the segments that exclude each other are called together.")]
     level: Annotated[int, Meta(ge=0, le=MAX_LEVEL, description="The greater, the higher.")]
+
+
+class Around(Struct, frozen=True):
+    """What stands around the rule of a segment that is not saved yet. What is unset is as it was; None takes it away."""
+
+    tier: Tier | UnsetType | None = UNSET
+    min_stay: str | UnsetType | None = UNSET
+    starts_at_ms: int | UnsetType | None = UNSET
+    ends_at_ms: int | UnsetType | None = UNSET
 
 
 class SegmentPut(Struct, tag_field="record", tag="segment", kw_only=True):

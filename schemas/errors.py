@@ -5,8 +5,11 @@ A `Refusal` is an answer, not a crash: over HTTP it becomes a 4xx, from Kafka a 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
+from typing import Final
+
+import msgspec
 
 
 class RollcallError(Exception):
@@ -41,10 +44,16 @@ def pointer_token(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
+_encode: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
+
+
 def shown(value: object, limit: int = 60) -> str:
-    """Quote a value for an error message, cut to `limit` characters."""
-    text = str(value) if isinstance(value, Decimal) else repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """Write a value for an error message as JSON, cut to `limit` characters; what cannot be seen is escaped. `Raw` is JSON already."""
+    if isinstance(value, str):
+        value = value.encode(errors="replace").decode()
+    text = _encode(value).decode(errors="replace")
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    return cut if cut.isprintable() else "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in cut)
 
 
 def listed(names: Iterable[str], limit: int = 40) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from schemas.definitions import Around
 from schemas.errors import Refusal
 from schemas.standings import Cut, Interval, KeptScore, Point
 
@@ -100,6 +101,7 @@ SAMPLE: Final = 10
 class Preview(Struct, tag_field="ask", tag="preview", frozen=True):
     """How many would be in a segment with a rule (JSON, numbers exact), new or the next version of another? Answered by a `Previewed`.
 
+    `around` is what else it would have; its lists are those in force.
     Where ranks end that no live segment asks for, the question tells: `cuts` then has all that the segment depends on, by the rank's
     name, and `at_ms` is the instant that they, and the answer, are of.
     """
@@ -108,6 +110,7 @@ class Preview(Struct, tag_field="ask", tag="preview", frozen=True):
     replaces: str | None = None
     at_ms: int | None = None
     cuts: dict[str, Cut] = {}
+    around: Around = Around()
 
 
 class Previewed(Struct, frozen=True):

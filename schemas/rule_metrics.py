@@ -89,7 +89,7 @@ def _event(node: dict[str, Any], at: str) -> str:
 def _name(node: dict[str, Any], event: str, at: str) -> str | None:
     name = node.get("name")
     if not (isinstance(name, str) if event == "custom" else "name" not in node):
-        raise Refusal("'name' is the custom event's name: required for custom events, and only there", pointer=f"{at}/name")
+        raise Refusal("name is the custom event's name: required for custom events, and only there", pointer=f"{at}/name")
     return name
 
 

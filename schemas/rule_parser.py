@@ -43,12 +43,13 @@ def parse_rule(document: Any, context: RuleContext) -> Rule:
 
     Whether the segments that it refers to exist, and refer back, is asked where definitions are put in order.
     """
-    return _Parser(context).rule(document, "", 1)
+    return _Parser(context, document).rule(document, "", 1)
 
 
 class _Parser:
-    def __init__(self, context: RuleContext) -> None:
+    def __init__(self, context: RuleContext, whole: Any) -> None:
         self.context = context
+        self.whole = whole
         self.seen = 0
         self.cost = 0
 
@@ -58,7 +59,9 @@ class _Parser:
         node = object_of(document, at, "a rule")
         words = [word for word in _WORDS if word in node]
         if len(words) != 1:
-            raise Refusal(f"a rule has exactly one of {', '.join(_WORDS)}; this one has {words or sorted(map(str, node))[:5]}", pointer=at)
+            given: list[str] = [*words] or sorted(node)
+            has = listed([shown(word) for word in given], 5) or "none"
+            raise Refusal(f"a rule has exactly one of {', '.join(_WORDS)}; this one has {has}", pointer=at)
         word = words[0]
         only(node, (word, "op", "value") if word in _COMPARED else (word,), at)
         here = f"{at}/{word}"
@@ -70,7 +73,8 @@ class _Parser:
             return Not(self.rule(node["not"], here, depth + 1))
         self.seen += 1
         if self.seen > MAX_CONDITIONS:
-            raise Refusal(f"a rule has at most {MAX_CONDITIONS} conditions", pointer=at, reason=LIMIT)
+            said = f"a rule has at most {MAX_CONDITIONS} conditions; this one has {_written(self.whole)}"
+            raise Refusal(said, pointer=at, reason=LIMIT)
         condition = self.condition(word, node, at)
         self.spend(cost_of(condition), at)
         return condition
@@ -146,6 +150,20 @@ class _Parser:
         if not 0 < percent <= 100:
             raise Refusal(f"percent is more than 0 and at most 100, not {shown(node['percent'])}", pointer=f"{at}/percent")
         return Rank(metric, order, percent=Decimal(short_text(Decimal(percent))))
+
+
+def _written(whole: Any) -> int:
+    """Count the conditions of a rule that has not been read."""
+    found, left = 0, [whole]
+    while left:
+        node = left.pop()
+        if isinstance(node, list):
+            left += node
+        elif isinstance(node, dict):
+            groups = [node[word] for word in ("all", "any", "not") if word in node]
+            left += groups
+            found += not groups
+    return found
 
 
 def _near(document: Any, at: str) -> Near:

@@ -115,9 +115,10 @@ def object_of(document: Any, at: str, what: str) -> dict[str, Any]:
 
 def list_of(document: Any, at: str, what: str, most: int, least: int = 1) -> list[Any]:
     """Read a list of a size."""
-    if not isinstance(document, list | tuple) or not least <= len(document) <= most:
+    many = isinstance(document, list | tuple)
+    if not many or not least <= len(document) <= most:
         size = f"{least}" if least == most else f"{least} to {most}"
-        raise Refusal(f"a list of {size} {what}, not {shown(document)}", pointer=at)
+        raise Refusal(f"a list of {size} {what}, not {f'of {len(document)}' if many else shown(document)}", pointer=at)
     return list(document)
 
 

@@ -21,6 +21,7 @@ _FIRST_MS: Final = to_ms(datetime.fromisoformat("1970-01-01T00:00:00Z"))
 _LAST_MS: Final = to_ms(datetime.fromisoformat("2200-01-01T00:00:00Z"))
 _REACH_MONTHS: Final = {"last_month": 2, "this_quarter": 3, "this_year": 12, "last_year": 24, **dict.fromkeys(MONTHS, 12)}
 """How far back the windows that are longer than a month can begin: a month's name as far as its last one, a year ago at most."""
+_ONE_OF: Final = "a window is exactly one of last, calendar, or from and to (of which one may be absent)"
 _REACH_DAYS: Final = {"today": 1, "this_week": 7}
 
 
@@ -30,6 +31,9 @@ def read_window(parent: dict[str, Any], parent_at: str, context: RuleContext) ->
         return None
     at = f"{parent_at}/window"
     node = object_of(parent["window"], at, "a window")
+    said = [word for word in ("last", "calendar") if word in node] + ["from and to"] * ("from" in node or "to" in node)
+    if len(said) > 1:
+        raise Refusal(f"{_ONE_OF}; this one has {', '.join(said)}", pointer=at)
     if "last" in node:
         only(node, ("last",), at)
         span = duration(node["last"], f"{at}/last")
@@ -40,7 +44,7 @@ def read_window(parent: dict[str, Any], parent_at: str, context: RuleContext) ->
         return CalendarWindow(_word(node["calendar"], f"{at}/calendar", context))
     only(node, ("last", "calendar", "from", "to"), at)
     if not node:
-        raise Refusal("a window says one of last, calendar, or from and to (one of the two may be absent)", pointer=at)
+        raise Refusal(_ONE_OF, pointer=at)
     first_ms, end_ms = (_end(node[name], f"{at}/{name}", context.timezone) if name in node else None for name in ("from", "to"))
     if first_ms is not None and end_ms is not None and first_ms >= end_ms:
         raise Refusal(f"from comes before to: {shown(node['from'])} is not before {shown(node['to'])}", pointer=f"{at}/to")

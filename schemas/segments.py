@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
-from msgspec import Struct
-from msgspec.structs import replace
+from msgspec import UNSET, Struct
+from msgspec.structs import asdict, replace
 
-from schemas.definitions import SegmentArchived, SegmentPaused, SegmentPut, SegmentRecord, SegmentRestored, SegmentResumed, Tier
+from schemas.definitions import Around, SegmentArchived, SegmentPaused, SegmentPut, SegmentRecord, SegmentRestored, SegmentResumed, Tier
 from schemas.errors import Refusal, listed, shown
 from schemas.instants import Duration
 from schemas.lifetimes import Lifetimes
@@ -30,6 +30,7 @@ from schemas.versions import Version, VersionChange, Versions
 MAX_SEGMENTS: Final = 20_000
 MAX_DEPENDENCIES: Final = 200
 """Segments that one may depend on, directly and through others: what the fold walks through for each record that is saved."""
+_AS_IT_WAS: Final = Around()
 _FAMILY: Final = re.compile(SEGMENT_ID_PATTERN.removesuffix("$"), re.ASCII)
 
 
@@ -197,7 +198,7 @@ class Shelf:
             known = self.segments.get(target)
             if target != candidate.id and (known is None or known.archived):
                 said = "there is no segment" if known is None else "nobody is in the archived segment"
-                raise Conflict(422, f"{said} {target!r}; refer to one that exists", f"/rule{place}")
+                raise Conflict(422, f"{said} {shown(target)}; refer to one that exists", f"/rule{place}")
         self._rankings.check(candidate.id, candidate.rule)
         tier = candidate.tier
         holder = None if tier is None else self._families.get(tier.family, {}).get(tier.level)
@@ -231,11 +232,7 @@ class Shelf:
 
 def saved(offset: int, record: SegmentPut, rule: Rule | None, current: Segment | None) -> Segment:
     """Return the version that a record saves over the current one; raise `Refusal` when what it carries is not right."""
-    if record.tier is not None and not _FAMILY.fullmatch(record.tier.family):
-        raise Refusal(f"{shown(record.tier.family)} is no name of a family; use a-z, 0-9, - and _, at most 64", pointer="/tier/family")
-    if record.starts_at_ms is not None and record.ends_at_ms is not None and record.starts_at_ms >= record.ends_at_ms:
-        raise Refusal("starts_at comes before ends_at", pointer="/ends_at")
-    return Segment(
+    candidate = Segment(
         tenant=record.tenant,
         id=record.segment_id,
         version=record.replaces + 1,
@@ -258,16 +255,33 @@ def saved(offset: int, record: SegmentPut, rule: Rule | None, current: Segment |
         else {name: count for name, count in current.announced.items() if name not in record.resets}
         | {name: count for name, count in record.announces.items() if name in record.resets},
     )
+    return _fitting(candidate)
 
 
-def unsaved(tenant: str, rule: Rule) -> Segment:
-    """Return a segment that has only a rule yet; its id is empty."""
-    return Segment(tenant, "", 1, "", "", rule, offset=0, include_since=0, exclude_since=0, created_ms=0, updated_ms=0)
+def _fitting(candidate: Segment) -> Segment:
+    """Return a segment whose tier and span of life can be; raise `Refusal` for others."""
+    if candidate.tier is not None and not _FAMILY.fullmatch(candidate.tier.family):
+        raise Refusal(f"{shown(candidate.tier.family)} is no name of a family; use a-z, 0-9, - and _, at most 64", pointer="/tier/family")
+    if candidate.starts_at_ms is not None and candidate.ends_at_ms is not None and candidate.starts_at_ms >= candidate.ends_at_ms:
+        raise Refusal("starts_at comes before ends_at", pointer="/ends_at")
+    return candidate
 
 
-def edited(current: Segment, rule: Rule) -> Segment:
-    """Return a segment as it would be with another rule."""
-    return replace(current, version=current.version + 1, rule=rule)
+def unsaved(tenant: str, rule: Rule, around: Around = _AS_IT_WAS) -> Segment:
+    """Return a segment that has only a rule yet, and what stands around it; its id is empty. Raises `Refusal` as `saved` does."""
+    return _with(Segment(tenant, "", 1, "", "", rule, offset=0, include_since=0, exclude_since=0, created_ms=0, updated_ms=0), around)
+
+
+def edited(current: Segment, rule: Rule, around: Around = _AS_IT_WAS) -> Segment:
+    """Return a segment as it would be with another rule, and other things around it. Raises `Refusal` as `saved` does."""
+    return _with(replace(current, version=current.version + 1, rule=rule), around)
+
+
+def _with(segment: Segment, around: Around) -> Segment:
+    changes: dict[str, Any] = {name: value for name, value in asdict(around).items() if value is not UNSET}
+    if changes.get("min_stay") is not None:
+        changes["min_stay"] = duration(changes["min_stay"], "/min_stay")
+    return _fitting(replace(segment, **changes))
 
 
 def archived(offset: int, at_ms: int, current: Segment) -> Segment:

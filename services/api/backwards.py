@@ -1,7 +1,8 @@
 """What is on a topic, the newest first, read backwards from Kafka block by block: transitions as they were decided, among others.
 
-A cursor is, for each partition, the offset before which to go on. A page looks at a bounded number of records, so it may be short,
-or empty, while there is more.
+A cursor is, for each partition, the offset before which to go on. A page looks at a bounded number of records at once, so it may be
+short while there is more. While it has nothing it goes on, for half of the time that it may take: so an empty page is the end, unless
+there is so much of others to be passed over that this takes longer.
 """
 
 from __future__ import annotations
@@ -86,16 +87,21 @@ class Backwards:
 
         Raises `Refused`: 422 for what is no cursor, 503 when Kafka does not answer.
         """
-        tps = [TopicPartition(topic, number) for number in numbers]
+        tps, clock = [TopicPartition(topic, number) for number in numbers], asyncio.get_running_loop().time
+        patience_s = clock() + self._settings.api_feed_timeout_s / 2
         try:
             async with asyncio.timeout(self._settings.api_feed_timeout_s), self._feed.consumer(tenant) as consumer:
                 ends = {tp.partition: end for tp, end in (await consumer.end_offsets(tps)).items()}
                 begins = {tp.partition: begin for tp, begin in (await consumer.beginning_offsets(tps)).items()}
                 places = ends if cursor is None else _places(cursor, list(numbers), ends)
-                blocks = await self._read(consumer, topic, look, places, begins)
+                while True:
+                    found, following = _merged(await self._read(consumer, topic, look, places, begins), places, begins, limit)
+                    if found or following is None or clock() >= patience_s:
+                        break
+                    places = following
         except LOST as error:
             raise unavailable(f"the history cannot be read ({error!r})", 2) from None
-        return _merged(blocks, places, begins, limit)
+        return found, None if following is None else encode_cursor(following)
 
     async def _read(
         self, consumer: AIOKafkaConsumer, topic: str, look: Look, places: dict[int, int], begins: dict[int, int]
@@ -134,8 +140,8 @@ def _look(block: _Block, records: list[Any], look: Look) -> None:
             block.found.append(_Found(at, record.partition, record.offset, shown))
 
 
-def _merged(blocks: dict[int, _Block], places: dict[int, int], begins: dict[int, int], limit: int) -> tuple[list[Any], str | None]:
-    """Return the newest of what was found, and where to go on.
+def _merged(blocks: dict[int, _Block], places: dict[int, int], begins: dict[int, int], limit: int) -> tuple[list[Any], dict[int, int] | None]:
+    """Return the newest of what was found, and where to go on, None at the end. `places` is changed.
 
     What is older than the beginning of a block with more before it waits: something that was decided later may lie there. The
     order within a partition is kept, also where clocks of former owners were ahead.
@@ -152,7 +158,7 @@ def _merged(blocks: dict[int, _Block], places: dict[int, int], begins: dict[int,
         places[one.partition] = one.offset
     following |= {number: places[number] for number, count in left.items() if count}
     more = any(following[number] > begins[number] for number in following)
-    return taken, encode_cursor(following) if more else None
+    return taken, following if more else None
 
 
 def _places(cursor: str, numbers: list[int], ends: dict[int, int]) -> dict[int, int]:

@@ -18,11 +18,12 @@ from schemas.rule_parser import parse_rule
 from schemas.rule_values import duration
 from schemas.rules import MAX_COST, Rule, canonical
 from schemas.segments import saved
+from services.api.documents import converted
 from services.api.errors import Refused, refused
 from services.api.quotas import check_segment
 from services.api.shapes import SegmentPatch, SegmentReplace
 from services.api.views import instant_or_none, is_customer_id
-from services.api.web import Call, converted
+from services.api.web import Call
 from services.api.writer import Edit, ListName
 
 _LISTS: Final[tuple[ListName, ListName]] = ("include", "exclude")

@@ -6,17 +6,25 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from services.api.shapes import AsOf, Cursor, Instant, Membership, OptionalInstant, RuleJson, Until
+from schemas.definitions import Tier
+from services.api.shapes import AsOf, Cursor, EndsAt, Instant, Membership, MinStay, OptionalInstant, RuleJson, StartsAt, Until
 
 Value = Annotated[Any, Meta(description="In the units of the rule; amounts as decimal strings, null where nothing is known.")]
 HistoryFrom = Annotated[str, Meta(description="Events from before this instant are not kept.", extra_json_schema={"format": "date-time"})]
 
 
 class PreviewBody(Struct, forbid_unknown_fields=True, kw_only=True):
-    """A rule that is not saved yet, as a segment of its own or in place of another's."""
+    """A rule that is not saved yet, as a segment of its own or in place of another's, with what stands around it.
+
+    Of an edit, what is absent is as it was, and null takes it away. Lists are those in force.
+    """
 
     rule: RuleJson
-    replaces: Annotated[str | None, Meta(description="The segment whose next version it would be: its lists, tier and dates stay.")] = None
+    replaces: Annotated[str | None, Meta(description="The segment whose next version it would be.")] = None
+    tier: Tier | UnsetType | None = UNSET
+    min_stay: MinStay | UnsetType = UNSET
+    starts_at: StartsAt | UnsetType = UNSET
+    ends_at: EndsAt | UnsetType = UNSET
 
 
 class Preview(Struct, kw_only=True):
@@ -105,7 +113,7 @@ class TimelineView(Struct):
 
 
 class HistoryPage(Struct):
-    """Transitions as they were decided, the newest first. A page may be short, even empty, while `next` goes on."""
+    """Transitions as they were decided, the newest first. A page may be short while `next` goes on, and empty where it takes long to find any."""
 
     changes: Annotated[list[Raw], Meta(extra_json_schema={"items": {"$ref": "#/components/schemas/Transition"}})]
     next: Cursor

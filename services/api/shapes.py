@@ -219,7 +219,13 @@ class MembershipAnswer(Struct):
 
     member: bool
     since: Annotated[str | None, Meta(description="Since when; null for someone who is not in.")]
-    until: Until
+    until: Annotated[
+        str | None,
+        Meta(
+            description="When the membership ends if nothing new happens; null where no end is known, and for someone who is not in: when "
+            "he will enter by himself is told by `explain`. At a past instant (`at`) also when someone who was not in entered."
+        ),
+    ]
     version: int
     as_of: AsOf
     at: Annotated[str, Meta(description="The instant asked about; only there for a past one.")] | UnsetType = UNSET

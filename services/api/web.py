@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, unquote
 
@@ -21,10 +20,10 @@ from msgspec import Struct
 from starlette.requests import ClientDisconnect
 
 from schemas.catalog import Catalog, Key
-from schemas.decoding import pointer_of
 from schemas.errors import Refusal, shown
 from services.api.auth import authorize
 from services.api.desk import Desk
+from services.api.documents import decoded
 from services.api.errors import Refused, absent, problem_response, refused
 from services.api.rates import Rate
 from services.kit.limits import RETRY_AFTER_S, Full
@@ -33,8 +32,6 @@ log = logging.getLogger(__name__)
 B = TypeVar("B", bound=Struct)
 
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
-_PLACE: Final = re.compile(r" - at `\$(.*)`$")
-_NAMED: Final = re.compile(r"(missing required|contains unknown) field `(.*?)`")
 _ETAG: Final = re.compile(r'(?:W/)?"[^"]*"|\d+|\*')
 _MOST_PARAMETERS: Final = 20
 _JSON: Final = "application/json"
@@ -137,29 +134,11 @@ class Call:
         return [tag.strip('"') for tag in tags if not tag.startswith("W/")]
 
     async def body(self, type_: type[B], *media_types: str) -> B:
-        """Read the body, exactly: decimals never pass through a float, unknown names are refused with their place.
+        """Read the body, exactly; raises `Refused`.
 
         `media_types` are taken besides application/json.
         """
-        content = await _read(self, media_types)
-        try:
-            return _decoder(type_).decode(content)
-        except msgspec.ValidationError as error:
-            raise refused(_refusal(str(error))) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Refused(400, f"broken JSON: {error}") from None
-        except RecursionError:
-            raise Refused(400, "broken JSON: nested too deeply") from None
-        except (ArithmeticError, ValueError):
-            raise Refused(400, "broken JSON: a number that is beyond all bounds") from None
-
-
-def converted(type_: type[B], document: Any) -> B:
-    """Read a document that is decoded already; raises `Refused` (422) with the place."""
-    try:
-        return msgspec.convert(document, type_)
-    except msgspec.ValidationError as error:
-        raise refused(_refusal(str(error))) from None
+        return decoded(type_, await _read(self, media_types))
 
 
 Handler = Callable[[Call], Coroutine[Any, Any, Response]]
@@ -266,25 +245,3 @@ async def _read(call: Call, media_types: Sequence[str]) -> bytes:
     except TimeoutError:
         raise Refused(408, f"the body did not arrive within {settings.api_body_timeout_s:g} s", {"Connection": "close"}) from None
     return b"".join(parts)
-
-
-_decoders: dict[type[Struct], msgspec.json.Decoder[Any]] = {}
-
-
-def _decoder(type_: type[B]) -> msgspec.json.Decoder[B]:
-    found = _decoders.get(type_)
-    if found is None:
-        found = _decoders[type_] = msgspec.json.Decoder(type_, float_hook=Decimal)
-    return found
-
-
-def _refusal(message: str) -> Refusal:
-    """Turn msgspec's message into a refusal with the place."""
-    place = _PLACE.search(message)
-    pointer = pointer_of(place.group(1)) if place else ""
-    detail = message[: place.start()] if place else message
-    if named := _NAMED.search(detail):
-        missing = named.group(1) == "missing required"
-        detail = f"{named.group(2)} is missing" if missing else f"unknown name {named.group(2)!r}"
-        pointer = f"{pointer}/{named.group(2)}"
-    return Refusal(detail[:300], pointer=pointer)

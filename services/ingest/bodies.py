@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from schemas.errors import RollcallError
+from schemas.faults import malformed
 from services.kit.limits import Budget
 
 JSON_TYPES: Final = ("application/json",)
@@ -160,10 +161,8 @@ class Cutter:
             places: Iterable[Raw] = msgspec.structs.astuple(self._array.decode(body))
         except msgspec.ValidationError:
             raise self._too_many() from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Refused(400, f"broken JSON: {error}") from None
-        except RecursionError:
-            raise Refused(400, "broken JSON: nested too deeply") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Refused(400, malformed(body, error).detail) from None
         return [(index, memoryview(place)) for index, place in enumerate(places) if place is not _ABSENT]
 
     def _too_many(self) -> Refused:

@@ -17,7 +17,7 @@ from typing import Final
 
 from schemas import projection
 from schemas.decoding import decode_event
-from schemas.errors import Refusal
+from schemas.errors import Refusal, shown
 from schemas.facts import MERGE, VOID, Fact
 from schemas.instants import DAY_MS, NEVER
 from schemas.manual import ManualEntry, decode_manual
@@ -286,7 +286,7 @@ class Partition:
             raise Refusal("tenant is missing", pointer="/tenant", reason="missing_field")
         reader = self.plans.facts(tenant)
         if reader is None:
-            raise Refusal(f"no tenant {tenant!r}", pointer="/tenant", reason="unknown_tenant")
+            raise Refusal(f"no tenant {shown(tenant)}", pointer="/tenant", reason="unknown_tenant")
         customer_id: str | None = event.customer_id
         if customer_id is None:
             check_admission(event, reader.of(event).at_ms, now_ms)
@@ -414,7 +414,7 @@ class Partition:
             self._gathering.send_on(topic, home, key, record)
             return "forwarded"
         if entry.tenant not in self.plans.catalog.tenants:
-            raise Refusal(f"no tenant {entry.tenant!r}", pointer="/tenant", reason="unknown_tenant")
+            raise Refusal(f"no tenant {shown(entry.tenant)}", pointer="/tenant", reason="unknown_tenant")
         outcome = self._relations.entry_met(topic, record, entry, now_ms) or self._entry(key, entry, now_ms)
         if entry.announced:
             self._standings.unsettled(self.plans.of(entry.tenant))
@@ -430,7 +430,7 @@ class Partition:
         plan = self.plans.of(entry.tenant)
         compiled = plan.segments.get(entry.segment_id)
         if compiled is None:
-            raise Refusal(f"no segment {entry.segment_id!r}", pointer="/segment_id", reason="unknown_segment")
+            raise Refusal(f"no segment {shown(entry.segment_id)}", pointer="/segment_id", reason="unknown_segment")
         cause = Cause("manual", entry.event_id)
         slot = self._slots.get(key)
         if slot is None and not entry.present:

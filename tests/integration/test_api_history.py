@@ -42,7 +42,7 @@ def decisions(api: Api) -> Decisions:
 
 
 def pages(api: Api, path: str, limit: int, key: str = "all") -> list[dict[str, Any]]:
-    """Read a history to its beginning; no page is longer than asked for, and there is an end."""
+    """Read a history to its beginning; no page is longer than asked for, none that leads on is empty, and there is an end."""
     found: list[dict[str, Any]] = []
     cursor = ""
     for _ in range(500):
@@ -50,6 +50,7 @@ def pages(api: Api, path: str, limit: int, key: str = "all") -> list[dict[str, A
         assert response.status_code == 200, response.text
         page = response.json()
         assert len(page["changes"]) <= limit
+        assert page["changes"] or page["next"] is None
         found += page["changes"]
         if page["next"] is None:
             return found

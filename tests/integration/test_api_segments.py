@@ -186,6 +186,16 @@ def test_a_segment_carries_a_tier_a_stay_and_a_span_of_life(api: Api, projected:
     assert {name: made[name] for name in carried} == carried
     taken = {"id": "tier-other", "name": "x", "tier": {"family": "tiers", "level": 2}}
     assert "tier-gold" in fails(api.call("POST", "/v1/segments", taken), 409, "/tier/level")["detail"]
+    drafts: dict[str, tuple[int, dict[str, Any]]] = {
+        "/tier/level": (409, {"tier": {"family": "tiers", "level": 2}}),
+        "/tier/family": (422, {"tier": {"family": "line\n", "level": 1}}),
+        "/min_stay": (422, {"min_stay": "a week"}),
+        "/starts_at": (422, {"starts_at": "2026-01-01"}),
+        "/ends_at": (422, {"replaces": "tier-gold", "ends_at": "2020-01-01T00:00:00Z"}),
+        "/include": (422, {"include": []}),
+    }
+    for pointer, (status, around) in drafts.items():
+        fails(api.call("POST", "/v1/segments/preview", {"rule": RULE} | around), status, pointer)
     replaced = api.call("PUT", "/v1/segments/tier-gold", {"name": "x", "rule": RULE}, If_Match='"1"').json()
     assert {name: replaced[name] for name in carried} == dict.fromkeys(carried)
     assert api.call("POST", "/v1/segments", taken).status_code == 201

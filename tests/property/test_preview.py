@@ -10,16 +10,18 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.definitions import Around
 from schemas.instants import NEVER
 from schemas.questions import Preview, Previewed
 from services.segmenter.engine.live import Live
 from tests.property.test_language_against_oracle import _APART, Pair
 from tests.support import language
-from tests.support.asking import ask
+from tests.support.asking import around_of, ask
 from tests.support.language import World
 
 Json = dict[str, Any]
 
+_AS_IT_WAS = Around()
 _FLIPS = 20
 _LOOKS = int(os.environ.get("ROLLCALL_TEST_WORLDS", "60"))
 
@@ -29,9 +31,15 @@ def exact(rule: Json) -> Any:
     return json.loads(json.dumps(rule), parse_float=Decimal)
 
 
-def previewed(pair: Pair, rule: Json, replaces: str | None = None) -> Previewed:
+def _raised(segment: Json) -> Json:
+    """A segment with a free level below its own."""
+    tier = segment.get("tier")
+    return segment if tier is None else segment | {"tier": tier | {"level": tier["level"] + 1}}
+
+
+def previewed(pair: Pair, rule: Json, replaces: str | None = None, around: Around = _AS_IT_WAS) -> Previewed:
     """What would be in a segment with a rule."""
-    found: Previewed = ask(pair.simulation, Preview(exact(rule), replaces), Previewed)
+    found: Previewed = ask(pair.simulation, Preview(exact(rule), replaces, around=around), Previewed)
     return found
 
 
@@ -40,28 +48,32 @@ def previewed(pair: Pair, rule: Json, replaces: str | None = None) -> Previewed:
 def test_a_preview_says_what_saving_then_does(world: World, data: st.DataObject) -> None:
     """Of a new segment, and of an edit: who is in is the judge's, who enters and leaves is what the service puts out."""
     pair = Pair(world)
-    *saved, last = world.segments
+    *saved, last = (_raised(segment) for segment in world.segments)
     for segment in saved:
         pair.save(segment)
     for document in world.documents:
         pair.accept(document)
     known = len(pair.simulation.memberships())
-    found = previewed(pair, last["rule"])
-    pair.save({"id": last["id"], "rule": last["rule"]})
+    last = {name: value for name, value in last.items() if name not in ("include", "exclude")}
+    if data.draw(st.booleans()):
+        last["tier"] = {"family": "f", "level": 0}
+    found = previewed(pair, last["rule"], around=around_of(last))
+    pair.save(last)
     members = pair.simulation.members(last["id"])
     assert members == pair.judge.members[last["id"]]
     assert (found.count, found.of, found.enters, found.leaves) == (len(members), known, len(members), 0)
     assert set(found.sample) <= members
     assert len(found.sample) == min(10, len(members))
 
-    target = data.draw(st.sampled_from([segment for segment in world.segments if not segment.get("tier")]))
+    target = data.draw(st.sampled_from([segment for segment in [*saved, last] if not segment.get("tier")] or [last]))
     others = [segment["rule"] for segment in world.segments if "segment" not in json.dumps(segment["rule"])] or [last["rule"]]
     rule = data.draw(st.sampled_from(others))
     if "segment" in json.dumps(rule):
         return  # it might name the segment that is edited
-    edit = (target if target is not last else {"id": last["id"]}) | {"rule": rule}
-    edit = {name: value for name, value in edit.items() if name not in ("include", "exclude")}
-    found = previewed(pair, rule, target["id"])
+    edit = target | {"rule": rule}
+    gone = data.draw(st.sets(st.sampled_from(["min_stay", "starts_at", "ends_at"])))
+    edit = {name: value for name, value in edit.items() if name not in ("include", "exclude", *gone)}
+    found = previewed(pair, rule, target["id"], around_of(edit) if gone else _AS_IT_WAS)
     before, told = pair.simulation.members(target["id"]), len(pair.simulation.transitions)
     pair.simulation.save(edit, replaces=1)
     after = pair.simulation.members(target["id"])

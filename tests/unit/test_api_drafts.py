@@ -15,10 +15,10 @@ from schemas.instants import Duration
 from schemas.rule_context import RuleContext
 from schemas.rule_parser import parse_rule
 from schemas.rules import canonical
+from services.api.documents import converted
 from services.api.drafts import keeps_rule, merged, patched
 from services.api.errors import Refused
 from services.api.shapes import SegmentPatch
-from services.api.web import converted
 
 RULE = parse_rule({"profile": "age", "op": "gte", "value": 20}, RuleContext("UTC"))
 CURRENT = Segment(

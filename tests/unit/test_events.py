@@ -93,6 +93,50 @@ def test_each_mistake_is_refused_with_its_place(change: dict[str, Any], pointer:
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"channel": "fax"}, '"fax" is not one of app, phone, store, web, or null'),
+        ({"type": "chekout"}, '"chekout" is not one of checkout, checkout-void, '),
+        ({"store_id": 7}, "7 is not a text of at most 256 characters, or null"),
+        ({"event_id": "x" * 65}, "is not a text of 1 to 64 characters; it has 65"),
+        ({"items": [5]}, "5 is not an object"),
+        ({"items": [{"brand": True}]}, "true is not a text of at most 256 characters, or null"),
+        ({"items": [{}] * 501}, "is not a list of at most 500 members; it has 501"),
+        ({"points_earned": "5"}, '"5" is not a whole number from 0 to 1000000000000000, or null'),
+        ({"import": None}, "null is not true or false"),
+        ({"total": "abc"}, '"abc" is not a decimal number like 12.50'),
+        ({"total": None}, "null is not a decimal number"),
+        ({"currency": "eur"}, '"eur" is not a text like ^[A-Z]{3}$, or null'),
+    ],
+)
+def test_a_refusal_says_what_is_there_and_what_would_have_been_right(change: dict[str, Any], said: str) -> None:
+    """In the words of those who write JSON, not of the parser."""
+    with pytest.raises(Refusal) as caught:
+        Facts("EUR").of(decode_event(json.dumps(CHECKOUT | change).encode()))
+    assert said in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (b"", "there is nothing"),
+        (b'{"type":"visit"', "it ends too early"),
+        (b'{"type":"visit","event_id":"a\xff"}', "not UTF-8 at byte 29"),
+        (rb'{"type":"visit","event_id":"\\u\ud800"}', r"\ud800 at byte 31 is half a character"),
+        (rb'{"type":"visit","event_id":"\ud83d\ude00\udc00', r"\udc00 at byte 40 is half a character"),
+        (rb'{"type":"visit","event_id":"\ud83dx', r"\ud83d at byte 28 is half a character"),
+        (b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_broken_json_is_told_with_its_byte(document: bytes, said: str) -> None:
+    """What is wrong, and where from the start of the document."""
+    with pytest.raises(Refusal) as caught:
+        decode_event(document)
+    assert caught.value.detail.startswith("broken JSON: ")
+    assert said in caught.value.detail
+
+
+@pytest.mark.parametrize(
     "document",
     [
         b"",
@@ -150,7 +194,22 @@ def test_not_utf8_names_the_byte() -> None:
     document = json.dumps({**VISIT, "store_id": "ab"}).encode().replace(b'"ab"', b'"a\xff"')
     with pytest.raises(Refusal) as caught:
         decode_event(document)
-    assert caught.value.detail == f"not UTF-8 at byte {document.index(0xFF)}"
+    assert caught.value.detail == f"broken JSON: not UTF-8 at byte {document.index(0xFF)}"
+
+
+@pytest.mark.parametrize(
+    ("repeated", "store_id"),
+    [('"store_id":"a","store_id":"b"', "b"), (r'"store_id":"a","store\u005fid":"b"', "b"), ('"store_id":5,"store_id":"b"', None)],
+)
+def test_of_a_name_that_is_given_twice_the_last_counts(repeated: str, store_id: str | None) -> None:
+    """Both must be right: what is wrong in one of them is not made good by the other."""
+    document = json.dumps({**VISIT, "store_id": ""}).replace('"store_id": ""', repeated).encode()
+    if store_id is None:
+        with pytest.raises(Refusal, match='"store_id" is given more than once') as caught:
+            decode_event(document)
+        assert caught.value.pointer == "/store_id"
+    else:
+        assert Facts("EUR").of(decode_event(document)).body == (store_id,)
 
 
 def test_unknown_fields_are_ignored() -> None:

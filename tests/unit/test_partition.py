@@ -48,8 +48,7 @@ def test_every_record_has_one_outcome_and_they_add_up_to_the_offsets(shop: Simul
         "dead_lettered/future": 1,
         "dead_lettered/too_late": 1,
         "dead_lettered/amount": 1,
-        "dead_lettered/malformed": 3,
-        "dead_lettered/invalid": 1,
+        "dead_lettered/malformed": 4,
         "dead_lettered/unknown_type": 1,
         "dead_lettered/missing_field": 1,
     }

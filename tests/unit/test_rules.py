@@ -73,7 +73,13 @@ def window_of(window: Any, context: RuleContext = PARIS) -> Any:
     ("document", "pointer", "advice"),
     [
         ({"metrics": COUNT}, "", "exactly one of all, any, not, metric, profile, near, sequence, segment, rank"),
-        ({"segment": "a", "near": {}}, "", "exactly one of"),
+        ({"segment": "a", "near": {}}, "", 'rank; this one has "near", "segment"'),
+        ({}, "", "this one has none"),
+        (None, "", "a rule is an object, not null"),
+        ({"profile": "age", "op": "gte", "value": True}, "/value", "true is not a number of at most 18 digits"),
+        ({"profile": "age", "op": "in", "value": [1] * 1_001}, "/value", "a list of 1 to 1000 values, not of 1001"),
+        ({"all": [{"segment": "a"}] * 201}, "/all", "a list of 1 to 200 rules, not of 201"),
+        (at_least_one({**COUNT, "where": [{}] * 21}), "/metric/where", "a list of 0 to 20 filters, not of 21"),
         ({"segment": "a", "op": "eq"}, "/op", "here: segment"),
         ({"segment": 7}, "/segment", "a-z, 0-9"),
         ({"segment": "Gold"}, "/segment", "a-z, 0-9"),
@@ -87,7 +93,7 @@ def window_of(window: Any, context: RuleContext = PARIS) -> Any:
         (at_least_one({**COUNT, "name": None}), "/metric/name", "only there"),
         (at_least_one({"measure": "count", "event": "custom", "name": None}), "/metric/name", "required for custom events"),
         (windowed({}), "/metric/window", "last, calendar, or from and to"),
-        (windowed({"last": "P3M", "calendar": "may"}), "/metric/window/calendar", "here: last"),
+        (windowed({"last": "P3M", "calendar": "may"}), "/metric/window", "exactly one of last, calendar, or from and to"),
         (windowed({"last": "3 months"}), "/metric/window/last", "ISO 8601"),
         (windowed({"last": "P26M"}), "/metric/window/last", "25 months"),
         (windowed({"last": "P3Y"}), "/metric/window/last", "25 months"),
@@ -167,6 +173,13 @@ def test_what_is_refused_names_the_place_and_what_would_have_been_right(document
     with pytest.raises(Refusal) as deeper:
         parse({"all": [{"profile": "consent", "op": "exists"}, {"not": document}]})
     assert deeper.value.pointer == f"/all/1/not{pointer}", "seen from a group, the place is deeper by the way to it"
+
+
+def test_too_many_conditions_are_counted() -> None:
+    """Also where no single group has too many: how many there are, and how many may be."""
+    with pytest.raises(Refusal) as refused:
+        parse({"any": [{"all": [{"segment": "a"}] * 101}, {"not": {"all": [{"profile": "consent", "op": "exists"}] * 120}}]})
+    assert refused.value.detail == "a rule has at most 200 conditions; this one has 221"
 
 
 @pytest.mark.parametrize("shown", RULES.values(), ids=RULES)

@@ -14,8 +14,8 @@ from schemas.errors import Refusal
 from schemas.rule_context import PROPERTIES, RuleContext
 from schemas.rule_parser import parse_rule
 from schemas.vocabulary import ATTRIBUTE_RANGES, ATTRIBUTES, CHOICES, DERIVED_ATTRIBUTES, EVENT_FIELDS, FIELD_RANGES, Kind
+from services.api.documents import converted
 from services.api.shapes import SegmentCreate
-from services.api.web import converted
 from tests.oracle import clock, model
 from tests.oracle.examples import NOON, PARIS, sale
 from tests.support.fleet import Fleet

@@ -141,7 +141,8 @@ ROUTES: Final = (
             "member": True, "since": _SINCE, "until": _UNTIL, "version": 1, "as_of": AS_OF,
         })},
         "customers",
-        "503 while a backfill has not come to this customer: then it cannot be known. With `at` it is answered from history with what is "
+        "503 while a backfill has not come to this customer: then it cannot be known. `until` is of a membership: of someone who is not in "
+        "ask `explain` when he will enter. With `at` it is answered from history with what is "
         "known today, also for a segment that was saved later. Of one that depends on a rank `until` is told up to now by what others "
         f"did, and beyond as if ranks stood still. Beyond {MOST_FACTS:,} events of the tenant the instant alone is told (`instant_only`): "
         "`since` and `until` are null, and it is 422 where a rank starts a `min_stay`.",

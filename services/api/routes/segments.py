@@ -99,7 +99,7 @@ def _seen(call: Call) -> Segment:
 
 def _same_id(segment_id: str | None, current: Segment) -> None:
     if segment_id not in (None, current.id):
-        raise Refused(422, f"the id of a segment stays {current.id!r}", pointer="/id")
+        raise Refused(422, f"the id of a segment stays {shown(current.id)}", pointer="/id")
 
 
 async def _save(call: Call, draft: Draft, status: int) -> Response:

@@ -86,7 +86,9 @@ class Previewing(OfEveryone):
 def draft_of(inquiry: Inquiry, asked: Preview) -> Segment:
     """Return the segment that a preview is about."""
     rule = parse_rule(asked.rule, inquiry.people.plans.catalog.rule_context(inquiry.tenant))
-    return unsaved(inquiry.tenant, rule) if asked.replaces is None else edited(inquiry.segment(asked.replaces), rule)
+    if asked.replaces is None:
+        return unsaved(inquiry.tenant, rule, asked.around)
+    return edited(inquiry.segment(asked.replaces), rule, asked.around)
 
 
 def drafted(plan: Plan, person: Person, at_ms: int) -> Live:

@@ -138,7 +138,7 @@ class Replay:
             raise Refusal("tenant is missing", pointer="/tenant", reason="missing_field")
         tenant = self._catalog.tenants.get(event.tenant)
         if tenant is None:
-            raise Refusal(f"no tenant {event.tenant!r}", pointer="/tenant", reason="unknown_tenant")
+            raise Refusal(f"no tenant {shown(event.tenant)}", pointer="/tenant", reason="unknown_tenant")
         check_admission(event, Facts(tenant.currency).of(event).at_ms, self._now_ms())
         key = None if event.customer_id is None else record_key(event.tenant, event.customer_id)
         topic = self._topics.family(str(type(event).__struct_config__.tag))
