@@ -106,7 +106,7 @@ def test_letters_are_listed_shown_repaired_and_sent_again(settings: CommonSettin
     assert "0/0 is left: /: " in command(settings, "replay", "0/0", status=1)[1]
     wrong = tmp_path / "wrong.json"
     wrong.write_text(json.dumps(VISIT | {"tenant": "nobody"}))
-    assert "/tenant: no tenant 'nobody'" in command(settings, "replay", "0/0", "--with", str(wrong), status=1)[1]
+    assert '/tenant: no tenant "nobody"' in command(settings, "replay", "0/0", "--with", str(wrong), status=1)[1]
     assert records(settings, "visits") == []
     repaired = json.dumps(VISIT).encode() + b"\n"
     partition = partition_of(record_key("t", "718"), PARTITIONS)
@@ -123,7 +123,7 @@ def test_letters_are_listed_shown_repaired_and_sent_again(settings: CommonSettin
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("show", "x"), "'x' is no place of a dead letter"),
+        (("show", "x"), '"x" is no place of a dead letter'),
         (("show", "9/0"), "there is no partition 9"),
         (("show", "0/7"), "begins at 0 and ends before 2 in partition 0"),
         (("show", "1/1"), "the end of a transaction stands there"),
