@@ -187,6 +187,7 @@ class Simulation:
         """Do what merges and erasures have this partition tell itself, until nothing is left; one that dies does each a second time."""
         while self._moves:
             self._apply(TOPICS.moves, [self._moves.pop(0)], dies=dies)
+        self.rank()  # a move may be the last of what a replaced list waited for
 
     def _apply(self, topic: str, values: list[bytes], *, dies: bool = False) -> None:
         if not values:
