@@ -35,7 +35,7 @@ class ApiSettings(WebhookSettings):
     api_questions_per_s: float = Field(
         200.0, gt=0, description="Questions for segmenters per second of one key; one that looks at everybody costs 5. Beyond it 429."
     )
-    api_time_share: float = Field(0.25, gt=0, le=1, description="Part of a process's time for a tenant's requests while others ask.")
+    api_time_share: float = Field(0.5, gt=0, le=1, description="Part of a process's time for a tenant's requests while others ask.")
     api_burst_s: float = Field(10.0, gt=0, description="After a pause a key may do at once what it may otherwise do in so many seconds.")
     api_segments: int = Field(10_000, ge=1, le=20_000, description="Segments of a tenant that are not archived; more is 422.")
     api_rules_cost: int = Field(
