@@ -51,7 +51,10 @@ def shown(value: object, limit: int = 60) -> str:
     """Write a value for an error message as JSON, cut to `limit` characters; what cannot be seen is escaped. `Raw` is JSON already."""
     if isinstance(value, str):
         value = value.encode(errors="replace").decode()
-    text = _encode(value).decode(errors="replace")
+    try:
+        text = _encode(value).decode(errors="replace")
+    except RecursionError:
+        return "what is nested too deeply"  # just read, a few calls further up
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     return cut if cut.isprintable() else "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in cut)
 

@@ -77,6 +77,8 @@ def misread(content: bytes | memoryview, expected: Any, error: Exception) -> Ref
         # Of a name that is given twice the last counts, but the decoder tells of the first: then that is what is wrong.
         try:
             msgspec.json.decode(_encode(found), type=expected)
+        except RecursionError as deep:
+            return malformed(document, deep)
         except msgspec.ValidationError as again:
             message = str(again)
         else:

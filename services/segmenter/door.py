@@ -81,10 +81,13 @@ class Door:
 
     async def _part(self, pump: Pump, asked: Asked) -> Part | None:
         """Return what a partition answers, None when it is lost meanwhile."""
+        shares = self._around.shares
+        # Some are answered as soon as they are asked: whoever rests does so before, and others have their turn between two partitions.
+        await asyncio.sleep(shares.questions_rest_s(asked.tenant, time.perf_counter()))
         core, now_ms = pump.core, self._around.now_ms()
         if core.clock_ms > now_ms:
             raise Unknowable(f"the clock is {core.clock_ms - now_ms} ms behind the last decision")
-        shares, since_s = self._around.shares, time.perf_counter()
+        since_s = time.perf_counter()
         inquiry = core.inquiry(asked, now_ms)
         shares.answered(asked.tenant, time.perf_counter() - since_s, time.perf_counter())
         pace = Pace(self._around.settings.segmenter_background_slice_ms)
@@ -104,7 +107,7 @@ class Door:
 
     def _busy(self, now_ms: int) -> bool:
         """Whether anything live waits: the pumps share one thread."""
-        return any(pump.pending or pump.core.next_deadline_ms() <= now_ms for pump in self._ownership.pumps)
+        return any(pump.waited_for or pump.core.next_deadline_ms() <= now_ms for pump in self._ownership.pumps)
 
 
 def advertised(settings: SegmenterSettings, addresses: Sequence[Any]) -> str:

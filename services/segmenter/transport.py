@@ -66,8 +66,17 @@ class Flow(FlowControlEvent):
         self._resume.set()
 
 
+class _Look:
+    """One look for what was fetched. `alone`: no other has been under way beside it."""
+
+    alone = True
+
+
 class InputThread(driver.AIOKafkaConsumerThread):
     """The thread that the group's aiokafka consumer lives in."""
+
+    _looks: tuple[_Look, ...] = ()
+    """Those under way. After a rebalance Faust begins a new one while the one before may not have ended, whose result nobody takes."""
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         settings = cast(Transport, transport).settings
@@ -96,16 +105,25 @@ class InputThread(driver.AIOKafkaConsumerThread):
     ) -> Any:
         """Return a `Run` for each partition whose position moved, also when there was nothing but markers."""
         active_partitions = set(active_partitions)  # the other thread changes it
+        look = _Look()
+        self._looks = (*self._looks, look)
+        if len(self._looks) > 1:
+            for other in self._looks:
+                other.alone = False
         before = self._positions(consumer, active_partitions)
         spare_copies(consumer)
-        fetched = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        try:
+            fetched = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        finally:
+            self._looks = tuple([other for other in self._looks if other is not look])
         runs: dict[TP, Run] = {}
         for tp, end in self._positions(consumer, active_partitions).items():
             start = before.get(tp)
             # A seek in the middle may bring the position back to where it was, having consumed records, or nothing but markers.
             # Seen from start to end nothing has moved then; only the cursor tells that this is not where we should be.
             if end != start or fetched.get(tp) or self._own.cursor(tp) not in (None, end):
-                runs[tp] = Run(-1 if start is None else start, end, fetched.get(tp, []))
+                # What moved beside another look may have been taken by that one: it must not pass for a run of markers.
+                runs[tp] = Run(start if start is not None and look.alone else -1, end, fetched.get(tp, []))
         return runs
 
     @property

@@ -182,6 +182,11 @@ class Pump:
         return self._turns.pending
 
     @property
+    def waited_for(self) -> bool:
+        """Whether records wait of a tenant who does not rest."""
+        return self._live_rest_s() <= 0
+
+    @property
     def pending_bytes(self) -> int:
         """How many bytes of records are held, those being committed among them."""
         return self._turns.size_bytes + self._done_bytes
@@ -221,7 +226,7 @@ class Pump:
     def _room(self) -> None:
         behind, settings = self._around.behind, self._around.settings
         held = max(self.pending / settings.segmenter_pending_records, self.pending_bytes / settings.segmenter_pending_bytes)
-        if self._turns:
+        if self.waited_for:
             behind.add(self.core.number)
         else:
             behind.discard(self.core.number)
@@ -374,8 +379,7 @@ class Pump:
                 with self._slice(self._tick_pace) as units:
                     units.append(core.tick(now_ms, self._tick_pace.limit))
                 await asyncio.sleep(0)
-            waited_for = self._done or self._live_rest_s() <= 0
-            if self._computed_s - since_s > (beside_s if waited_for else self._behind_s()):
+            if self._computed_s - since_s > (beside_s if self._done or self.waited_for else self._behind_s()):
                 return
 
     async def _background(self, beside_s: float) -> None:

@@ -274,3 +274,26 @@ def test_nothing_is_known_before_anybody_was_given_a_place() -> None:
     simulation = shop()
     simulation.partition._columns = Keeping(simulation.partition)
     assert simulation.partition.table("demo") is None
+
+
+def worked_off(inquiry: Any) -> Previewed:
+    """Work on a question to its end, a unit at a time."""
+    while inquiry.work(1):
+        pass
+    found: Previewed = inquiry.answer()
+    return found
+
+
+def test_a_preview_is_as_of_the_instant_it_was_asked_at_whatever_comes_while_it_is_worked_on() -> None:
+    """Somebody's event leaves, and somebody buys, before they are looked at: neither counts, for both came later."""
+    simulation = shop(column_bytes=0)
+    simulation.save({"id": "lately", "rule": LATELY})
+    question = Asked("demo", {0: 1}, Preview(LATELY))
+    under_way = simulation.partition.inquiry(question, simulation.now_ms)
+    simulation.pass_to(NOW + DAY_MS)
+    assert worked_off(under_way).count == 3
+    under_way = simulation.partition.inquiry(question, simulation.now_ms)
+    simulation.now_ms += 3_000
+    simulation.post(event(9, "c0") | {"occurred_at": iso(simulation.now_ms)})
+    assert worked_off(under_way).count == 0
+    assert ask(simulation, Preview(LATELY, None, NOW), Previewed).count == 3

@@ -64,7 +64,7 @@ class Owned:
     """The pump of one partition, and the ownership of a worker that has it."""
 
     def __init__(self, core: Core) -> None:
-        self.core, self.pending = core, 0
+        self.core, self.waited_for = core, False
         self.lost = False
 
     @property
@@ -112,16 +112,16 @@ async def door(owned: Owned, now_ms: int = 1_000, **settings: Any) -> AsyncItera
 
 async def test_while_live_records_wait_a_question_has_a_fifth_of_the_time() -> None:
     """With records waiting most of the time passes between the slices; without, hardly any."""
-    for pending in (0, 1):
+    for waited_for in (False, True):
         core = Core(30)
         owned = Owned(core)
-        owned.pending = pending
+        owned.waited_for = waited_for
         async with door(owned) as post:
             since_s = time.perf_counter()
             response = await post()
             elapsed_s = time.perf_counter() - since_s
         assert bytes(decode_answered(response.content).parts[0].answer) == b'{"count":7}'
-        if pending:
+        if waited_for:
             # The last slice has nothing to wait for.
             assert elapsed_s >= 4.5 * core.inquiries[0].spent_s * 29 / 30
 

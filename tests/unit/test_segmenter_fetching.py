@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -69,6 +70,36 @@ async def test_a_seek_that_ends_where_the_fetch_began_is_noticed(records: list[A
 async def test_markers_alone_move_the_cursor() -> None:
     """A fetch of markers only is a run without records that starts at the cursor, so nothing is fetched twice."""
     assert await fetch(cursor=100, position=100, moves=[101], records=[]) == {TP_0: Run(100, 101, [])}
+
+
+async def test_what_another_look_has_taken_is_no_run_of_markers() -> None:
+    """After a rebalance two looks may be under way, and nobody takes what the former finds: neither may be believed to have seen all."""
+    state = SimpleNamespace(_position=100)
+    taken, waiting = asyncio.Event(), asyncio.Event()
+
+    class Both(Fetcher):
+        async def fetched_records(self, *_: Any, **__: Any) -> dict[TP, list[Any]]:
+            if not waiting.is_set():
+                waiting.set()
+                await taken.wait()
+                return {}
+            state._position = 103
+            taken.set()
+            return {TP_0: [object()] * 3}
+
+    aiokafka = SimpleNamespace(
+        _closed=False,
+        _fetcher=Both(state, [], []),
+        _subscription=SimpleNamespace(subscription=SimpleNamespace(assignment=SimpleNamespace(_tp_state={TP_0: state}))),
+    )
+    thread = InputThread.__new__(InputThread)
+    thread.consumer = SimpleNamespace(flow_active=True, cursor=lambda _: 100)  # type: ignore[assignment]
+    waits, takes = await asyncio.gather(*(thread._fetch_records(aiokafka, {TP_0}, 1.0) for _ in range(2)))
+    assert (waits[TP_0].end, waits[TP_0].records) == (103, [])
+    assert waits[TP_0].start != 100, "what the other has taken would be passed over"
+    assert takes[TP_0].start != 100
+    state._position = 100
+    assert (await thread._fetch_records(aiokafka, {TP_0}, 1.0))[TP_0].start == 100
 
 
 async def test_nothing_new_is_no_run() -> None:

@@ -31,6 +31,8 @@ _MOST_CODES: Final = 4_096
 """Distinct texts, dates, lists or places that a column tells apart."""
 _MOST_STEPS: Final = 8
 """Points of a condition that are held against all values one after the other; more are found by bisection."""
+_MOST_CUTS: Final = 4
+"""Cuts that fractions are held against, one after the other: beyond, a condition is looked at customer by customer."""
 _BISECTED: Final = 1 << 62
 """Points beyond are no numbers that are kept."""
 
@@ -194,7 +196,8 @@ class FractionColumn(Column):
     def answers(self, feature: Feature, bit: int, at_ms: int) -> Answers:
         """Return what a condition says, nothing where it asks for more digits than are compared exactly."""
         assert isinstance(feature, FractionFeature)
-        if any(cut.denominator >= _WIDEST or not -_WIDEST < cut.numerator < _WIDEST for cut, _ in feature.regions(bit)[0]):
+        cuts = feature.regions(bit)[0]
+        if len(cuts) > _MOST_CUTS or any(cut.denominator >= _WIDEST or not -_WIDEST < cut.numerator < _WIDEST for cut, _ in cuts):
             nowhere = np.zeros(len(self.values), np.bool_)
             return Answers(nowhere, nowhere)
         return super().answers(feature, bit, at_ms)

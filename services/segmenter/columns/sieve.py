@@ -20,6 +20,8 @@ from services.segmenter.engine.readers import State
 from services.segmenter.engine.tree import Leaf, Node
 from services.segmenter.slots import FREE, TOLD
 
+_MOST_LEAVES: Final = 32
+"""Conditions that are held against columns; all of it is one piece of work, so it must be quick."""
 _NOBODY: Final = State([])
 
 
@@ -34,6 +36,7 @@ class Sieve:
         """`cuts_told`: where ranks end is told with the question, so memberships that depend on them may be others than those decided."""
         self._table, self._at_ms, self._cuts_told = table, at_ms, cuts_told
         self._features: dict[int, tuple[Column, Feature]] = {}
+        self._leaves = 0
         states = table.states()
         self._nowhere = np.zeros(len(states), np.bool_)
         yes, no = Answers(self._nowhere, ~self._nowhere) if compiled.tree is None else self._node(compiled.tree)
@@ -76,7 +79,8 @@ class Sieve:
         if leaf.member_of:
             return self._member(leaf.member_of)
         column = None if leaf.feature is None or isinstance(leaf.condition, Rank) else self._table.column(leaf.feature)
-        if column is None or leaf.feature is None:
+        self._leaves += 1
+        if column is None or leaf.feature is None or self._leaves > _MOST_LEAVES:
             return Answers(self._nowhere, self._nowhere)
         self._features[leaf.feature.index] = column, leaf.feature
         return column.answers(leaf.feature, leaf.bit, self._at_ms)

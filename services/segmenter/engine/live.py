@@ -56,6 +56,8 @@ class Live(State):
         """The instants of the voids of each receipt, by (receipt, store)."""
         self.cut: dict[int, int] = {}
         """The series that lack events from before an instant, since nobody asks for those, and that instant."""
+        self.seen_ms = at_ms
+        """The latest instant that the bits are as of, or at which a fact was taken in."""
         places = None if former is None else plan.places_in(former.plan)
         if former is None or places is None:
             self._learn(history, at_ms)
@@ -70,7 +72,7 @@ class Live(State):
         self.truth = 0
         if self.ids or plan.blank_masks is None:
             self.masks = [0] * size
-            heritage: list[Heritage | None] = [] if former is None or places is None else plan.heritage(former.plan)
+            heritage: list[Heritage | None] = [] if former is None or places is None or former.seen_ms > at_ms else plan.heritage(former.plan)
             for feature in plan.features:
                 if former is None or not heritage or not self._inherit(feature, heritage[feature.index], former, at_ms):
                     self._observe(feature, at_ms)
@@ -176,6 +178,7 @@ class Live(State):
         """
         event_id: str = fact.event_id
         self.ids.add(event_id)
+        self.seen_ms = now_ms
         number: int = fact.type
         if number == PROFILE:
             if self._profile_fact(fact, now_ms):
@@ -234,6 +237,7 @@ class Live(State):
     def pass_to(self, at_ms: int) -> int:
         """Let time pass to an instant, no later than `soonest_ms`; return the bits that flipped."""
         before = self.truth
+        self.seen_ms = at_ms
         features = self.plan.features
         if self.ahead and self.ahead[0].at_ms <= at_ms:
             due = [fact for fact in self.ahead if fact.at_ms <= at_ms]

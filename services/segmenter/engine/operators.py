@@ -44,6 +44,7 @@ class Test:
         self.op = op
         self.threshold = threshold
         self._code: int = _CODES[op]
+        self._members: Any = frozenset(threshold) if self._code in (_IN, _NOT_IN) else None
 
     def passes(self, value: Any) -> bool:
         """Return whether the operator holds of a value."""
@@ -67,9 +68,9 @@ class Test:
         if code == _BETWEEN:
             return bool(threshold[0] <= value <= threshold[1])
         if code == _IN:
-            return _in(value, threshold)
+            return _in(value, self._members)
         if code == _NOT_IN:
-            return not _in(value, threshold)
+            return not _in(value, self._members)
         if code == _CONTAINS:
             return bool(threshold in value)
         return bool(value.startswith(threshold))
