@@ -110,6 +110,20 @@ async def test_what_can_wait_is_committed_while_records_rest() -> None:
     await scene.pump.close()
 
 
+async def test_nobody_is_held_up_by_records_that_rest() -> None:
+    """What waits for quiet, and questions, need not wait: the process is idle."""
+    scene = Scene()
+    await scene.start()
+    assert scene.around.behind == {0}
+    await scene.applied(1)
+    async with asyncio.timeout(10):
+        while scene.around.behind:
+            await asyncio.sleep(0)
+    assert scene.pump.pending == 2
+    assert not scene.pump.waited_for
+    await scene.pump.close()
+
+
 async def test_nobody_rests_where_reading_has_paused() -> None:
     """Whoever's records are read next may lie behind them, and would wait for the rest as well."""
     scene = Scene(segmenter_pending_records=2)

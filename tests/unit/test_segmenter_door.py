@@ -90,9 +90,10 @@ Post = Callable[..., Any]
 
 
 @asynccontextmanager
-async def door(owned: Owned, now_ms: int = 1_000, **settings: Any) -> AsyncIterator[Post]:
+async def door(owned: Owned, now_ms: int = 1_000, before: Callable[[Surroundings], None] = lambda _: None, **settings: Any) -> AsyncIterator[Post]:
     """Serve a door; give what posts a question to it."""
     around = Surroundings(SegmenterSettings.model_validate(settings), cast(Any, Definitions()), Metrics(CollectorRegistry()), lambda: now_ms)
+    before(around)
 
     async def nothing() -> tuple[int, dict[str, Any]]:
         return 200, {}
@@ -108,6 +109,23 @@ async def door(owned: Owned, now_ms: int = 1_000, **settings: Any) -> AsyncItera
             yield post
     finally:
         await server.cleanup()
+
+
+async def test_what_is_answered_at_once_waits_as_well_for_whoever_rests() -> None:
+    """A question of a single slice, by a tenant who has had more than its share while another one is there."""
+    until_s: list[float] = []
+
+    def had_much(around: Surroundings) -> None:
+        now_s, shares = time.perf_counter(), around.shares
+        shares.sent("quiet", now_s)
+        while shares.questions_rest_s("demo", now_s) < 0.3:
+            shares.answered("demo", 0.01, now_s)
+        until_s.append(now_s + shares.questions_rest_s("demo", now_s))
+
+    async with door(Owned(Core(1)), before=had_much) as post:
+        response = await post()
+        assert time.perf_counter() >= until_s[0] - 0.01
+    assert bytes(decode_answered(response.content).parts[0].answer) == b'{"count":7}'
 
 
 async def test_while_live_records_wait_a_question_has_a_fifth_of_the_time() -> None:
