@@ -8,7 +8,8 @@ the partition, and committed offsets are a hint for those who watch lag.
 Invariant: the records of a partition reach the agent as one contiguous run from its progress on (or from the earliest record,
 where nothing was ever applied). `_cursor` is the position that the next run must start at; aiokafka's own positions tell
 where a run starts and ends, transaction markers and expired records included, so a run that does not fit is recognised for
-certain, dropped, and fetched again.
+certain, dropped, and fetched again. So is whatever was found while a partition was sought or another look was under way: then positions
+do not tell what was read.
 """
 
 from __future__ import annotations
@@ -67,9 +68,9 @@ class Flow(FlowControlEvent):
 
 
 class _Look:
-    """One look for what was fetched. `alone`: no other has been under way beside it."""
+    """One look for what was fetched. `disturbed`: what moved meanwhile may have been moved by a seek, or taken by another look."""
 
-    alone = True
+    disturbed = False
 
 
 class InputThread(driver.AIOKafkaConsumerThread):
@@ -108,8 +109,7 @@ class InputThread(driver.AIOKafkaConsumerThread):
         look = _Look()
         self._looks = (*self._looks, look)
         if len(self._looks) > 1:
-            for other in self._looks:
-                other.alone = False
+            self._disturb()
         before = self._positions(consumer, active_partitions)
         spare_copies(consumer)
         try:
@@ -122,9 +122,17 @@ class InputThread(driver.AIOKafkaConsumerThread):
             # A seek in the middle may bring the position back to where it was, having consumed records, or nothing but markers.
             # Seen from start to end nothing has moved then; only the cursor tells that this is not where we should be.
             if end != start or fetched.get(tp) or self._own.cursor(tp) not in (None, end):
-                # What moved beside another look may have been taken by that one: it must not pass for a run of markers.
-                runs[tp] = Run(start if start is not None and look.alone else -1, end, fetched.get(tp, []))
+                # Where something else has moved the position, what lies between must not pass for a run of markers.
+                runs[tp] = Run(-1 if start is None or look.disturbed else start, end, fetched.get(tp, []))
         return runs
+
+    async def _seek_wait(self, consumer: AIOKafkaConsumer, partitions: Mapping[TP, int]) -> None:
+        self._disturb()
+        await super()._seek_wait(consumer, partitions)
+
+    def _disturb(self) -> None:
+        for look in self._looks:
+            look.disturbed = True
 
     @property
     def _own(self) -> Consumer:

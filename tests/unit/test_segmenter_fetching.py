@@ -102,6 +102,34 @@ async def test_what_another_look_has_taken_is_no_run_of_markers() -> None:
     assert (await thread._fetch_records(aiokafka, {TP_0}, 1.0))[TP_0].start == 100
 
 
+async def test_what_a_seek_has_passed_over_is_no_run_of_markers() -> None:
+    """Sought forward in the middle of a look that finds nothing, by whom another seek may follow: what lies between was never read."""
+    state, position = SimpleNamespace(_position=100), TP_0
+
+    class Sought(Fetcher):
+        async def fetched_records(self, *_: Any, **__: Any) -> dict[TP, list[Any]]:
+            await thread._seek_wait(aiokafka, {position: 103})
+            return {}
+
+    async def there(tp: TP) -> int:
+        return int(state._position)
+
+    aiokafka: Any = SimpleNamespace(
+        _closed=False,
+        _fetcher=Sought(state, [], []),
+        _subscription=SimpleNamespace(subscription=SimpleNamespace(assignment=SimpleNamespace(_tp_state={TP_0: state}))),
+        seek=lambda _, offset: setattr(state, "_position", offset),
+        position=there,
+    )
+    thread = InputThread.__new__(InputThread)
+    thread.app = SimpleNamespace(conf=SimpleNamespace(broker_request_timeout=1.0))  # type: ignore[assignment]
+    thread.log = SimpleNamespace(dev=lambda *_: None)  # type: ignore[assignment]
+    thread.consumer = SimpleNamespace(flow_active=True, cursor=lambda _: 100, _read_offset={})  # type: ignore[assignment]
+    found = (await thread._fetch_records(aiokafka, {TP_0}, 1.0))[TP_0]
+    assert (found.end, found.records) == (103, [])
+    assert found.start != 100
+
+
 async def test_nothing_new_is_no_run() -> None:
     """A fetch that brings nothing, from where it should be, says nothing: otherwise an idle worker would seek for ever."""
     assert await fetch(cursor=100, position=100, moves=[], records=[]) == {}
