@@ -29,7 +29,8 @@ _PATIENCE_S: Final = 20.0
 
 _ASKERS: Final = 4
 _ASKED_ONE_BY_ONE: Final = 20_000
-_TRIES: Final = 5
+_LIST_S: Final = 3.0
+"""How long a list may differ: its pages are of different instants, and a row that a window has moved may be there before the marker says so."""
 
 
 class Judge:
@@ -123,14 +124,23 @@ class Judge:
             for segment in SEGMENTS:
                 if segment["id"] in FLEETING:
                     continue
-                for _ in range(_TRIES):
-                    if not (fault := self._list(tenant["id"], segment["id"])):
-                        break
-                else:
-                    self.violations.note(fault)
+                self._agrees(tenant["id"], segment["id"])
+
+    def _agrees(self, tenant: str, segment: str) -> None:
+        fault = ""
+
+        def agrees() -> bool:
+            nonlocal fault
+            fault = self._list(tenant, segment)
+            return not fault
+
+        try:
+            wait_for(agrees, what=f"{tenant}/{segment} to be the judge's", timeout_s=_LIST_S, every_s=0.1)
+        except TimeoutError:
+            self.violations.note(fault)
 
     def _list(self, tenant: str, segment: str) -> str:
-        """Say in what a list or a count differs from the judge; once may be chance, for pages are of different instants."""
+        """Say in what a list or a count differs from the judge; a moment may be chance."""
         scene = self._scene
         count = scene.must(tenant, "GET", f"/v1/segments/{segment}/count")
         at_ms = parse_instant(count["as_of"])
