@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from deploy.local.ports import free_port
 from schemas.definitions import Definition, KeyPut, KeyRevoked, Scope, TenantPut, encode_definition
@@ -62,7 +62,18 @@ class Ingest:
         """Return all records of a topic by partition: key and document, the index being the offset."""
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "none", "enable.auto.commit": False})
         found: dict[int, list[tuple[bytes | None, dict[str, Any]]]] = {p: [] for p in range(PARTITIONS)}
-        ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=20)[1] for p in found}
+        ends: dict[int, int] = {}
+
+        def led() -> bool:
+            """A broker that has just come back takes records of some partitions before it leads the others."""
+            try:
+                ends.update({p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=20)[1] for p in found})
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                    raise
+            return len(ends) == len(found)
+
+        wait_until(led, 20)
         consumer.assign([TopicPartition(topic, p, 0) for p in found])
         while any(len(found[p]) < end for p, end in ends.items()):
             message: Any = consumer.poll(20)
