@@ -10,7 +10,6 @@ import functools
 import gc
 import logging
 import secrets
-import sys
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -47,10 +46,6 @@ _COLLECT: Final = (10_000, 1_000, 100)
 a second. Customers that are restored or come to life hold no cycles: the default of 700 would walk over them all the time, and what
 has lived through one walk is looked at again after a thousand of them."""
 
-_SWITCH_S: Final = 0.0005
-"""What fetches is a thread of its own, and asks for the interpreter a dozen times for each fetch. With the default of five milliseconds that
-took a tenth of a second while there was much to compute."""
-
 
 class Segmenter:
     """A worker: starts, runs until `stop` is called, and hands its partitions over."""
@@ -76,7 +71,6 @@ class Segmenter:
         settings = self.settings
         status = self._status
         gc.set_threshold(*_COLLECT)
-        sys.setswitchinterval(_SWITCH_S)
         server = await serve(
             settings.segmenter_host, settings.segmenter_port, status.readyz, {"/outcomes": status.outcomes},
             posts={PATH: self._door.ask}, most_bytes=MOST_BYTES,

@@ -363,8 +363,8 @@ class Pump:
     def _pass(self) -> None:
         """Note the chunks that are applied whole, and all before them."""
         for chunk in self._turns.passed():
-            # Also over what is no record behind the last one: whoever sent it may have learnt of the end of the topic alone.
-            self.core.pass_to(chunk.topic, chunk.end, {} if chunk.ordered else chunk.sizes)
+            if not chunk.ordered and chunk.records:
+                self.core.pass_to(chunk.topic, chunk.end, chunk.sizes)
             self._done.append(chunk)
             self._done_bytes += chunk.size_bytes
 
