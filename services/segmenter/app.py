@@ -41,10 +41,7 @@ from services.segmenter.writer import Surroundings
 
 log = logging.getLogger(__name__)
 
-_COLLECT: Final = (10_000, 1_000, 100)
-"""What is new is walked over after so many allocations, for some milliseconds; after two hundred thousand nobody has a turn for a tenth of
-a second. Customers that are restored or come to life hold no cycles: the default of 700 would walk over them all the time, and what
-has lived through one walk is looked at again after a thousand of them."""
+_COLLECT_AFTER: Final = 200_000
 
 
 class Segmenter:
@@ -70,7 +67,8 @@ class Segmenter:
         """Work until `stopping` is set. Waits for Kafka at the start, never for Redis."""
         settings = self.settings
         status = self._status
-        gc.set_threshold(*_COLLECT)
+        # Customers that are restored or come to life hold no cycles; the default of 700 allocations would walk over them all the time.
+        gc.set_threshold(_COLLECT_AFTER, 50, 100)
         server = await serve(
             settings.segmenter_host, settings.segmenter_port, status.readyz, {"/outcomes": status.outcomes},
             posts={PATH: self._door.ask}, most_bytes=MOST_BYTES,
