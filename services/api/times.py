@@ -53,4 +53,4 @@ class Times:
         return self._company.rest_s(self._allowance, tenant, self._monotonic_s())
 
     def _took(self, tenant: str, spent_s: float) -> None:
-        self._allowance.took(tenant, spent_s, self._monotonic_s())
+        self._allowance.charge(tenant, spent_s, self._monotonic_s())

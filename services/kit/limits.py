@@ -74,11 +74,12 @@ class RateLimits:
     """A token bucket for each name, `kept` of them at most; beyond that the one unused for longest is full again.
 
     Who asks is let in while the bucket is not empty and is charged in full afterwards, so that what costs more than the burst still
-    passes and is paid for by waiting longer after it.
+    passes and is paid for by waiting longer after it: no longer than `owed_s`.
     """
 
-    def __init__(self, per_s: float, burst: float, kept: int = 10_000) -> None:
+    def __init__(self, per_s: float, burst: float, kept: int = 10_000, owed_s: float = math.inf) -> None:
         self.per_s = per_s
+        self._least = -owed_s * per_s
         self._burst = float(burst)
         self._kept = kept
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
@@ -89,12 +90,15 @@ class RateLimits:
 
     def wait_s(self, name: str, now_s: float) -> int:
         """Return 0 if there is something in the bucket, else after how many whole seconds there will be."""
-        level = self._level(name, now_s)
-        return 0 if level > 0 else max(1, math.ceil(-level / self.per_s))
+        return 0 if self._level(name, now_s) > 0 else max(1, math.ceil(self.rest_s(name, now_s)))
+
+    def rest_s(self, name: str, now_s: float) -> float:
+        """Return after how many seconds what was taken is paid for, 0 if it is."""
+        return max(0.0, -self._level(name, now_s) / self.per_s)
 
     def charge(self, name: str, cost: float, now_s: float) -> None:
         """Take the tokens of what was let in."""
-        self._buckets[name] = (self._level(name, now_s) - cost, now_s)
+        self._buckets[name] = (max(self._least, self._level(name, now_s) - cost), now_s)
         self._buckets.move_to_end(name)
         if len(self._buckets) > self._kept:
             self._buckets.popitem(last=False)

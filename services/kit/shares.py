@@ -12,6 +12,8 @@ from collections import OrderedDict
 from collections.abc import Collection
 from typing import Final
 
+from services.kit.limits import RateLimits
+
 _LATELY_S: Final = 10.0
 """Whoever has come within this time may come again at any moment."""
 _KEPT: Final = 1_000
@@ -20,29 +22,11 @@ _OWED_S: Final = 1.0
 """What was taken is rested for no longer than this: most of it when nobody was in need."""
 
 
-class Allowance:
+class Allowance(RateLimits):
     """`share` of each second for every name, of which `saved_s` may be saved up."""
 
     def __init__(self, share: float, saved_s: float) -> None:
-        self._share, self._saved_s = share, saved_s
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """What each name had left, and when."""
-
-    def took(self, name: str, spent_s: float, now_s: float) -> None:
-        """Count time that a name had."""
-        left_s = max(self._left_s(name, now_s) - spent_s, -_OWED_S * self._share)
-        self._left[name] = left_s, now_s
-        self._left.move_to_end(name)
-        if len(self._left) > _KEPT:
-            self._left.popitem(last=False)
-
-    def rest_s(self, name: str, now_s: float) -> float:
-        """Return for how long a name has nothing left, 0 when it has."""
-        return max(0.0, -self._left_s(name, now_s) / self._share)
-
-    def _left_s(self, name: str, now_s: float) -> float:
-        left_s, at_s = self._left.get(name, (self._saved_s, now_s))
-        return min(self._saved_s, left_s + (now_s - at_s) * self._share)
+        super().__init__(share, saved_s, _KEPT, _OWED_S)
 
 
 class Company:

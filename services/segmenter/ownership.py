@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from services.kit.logs import die
+from services.kit.background import guarded
 from services.segmenter.core import MakePartition
 from services.segmenter.metrics import Metrics
 from services.segmenter.projection import Projector
@@ -77,7 +77,9 @@ class Ownership:
         await asyncio.gather(*(self._close(holding) for holding in lost))
         for number in sorted(numbers - self._holdings.keys()):
             holding = self._holdings[number] = Holding(number, StepWriter(self._around.settings, number))
-            holding.gaining = asyncio.create_task(self._gain(holding), name=f"gain-{number}")
+            holding.gaining = asyncio.create_task(
+                guarded(log, f"partition {number} cannot be restored", functools.partial(self._gain, holding)), name=f"gain-{number}"
+            )
         self._around.metrics.partitions.set(len(self._holdings))
 
     async def park(self) -> None:
@@ -101,15 +103,11 @@ class Ownership:
             pump.wake()
 
     async def _gain(self, holding: Holding) -> None:
-        try:
-            async with self._restoring:
-                await self._restore(holding)
-            if self.open is not None:
-                await self.open(holding.number)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a partition that cannot be gained would stay dark: start again instead
-            die(log, f"partition {holding.number} cannot be restored: {error!r}")
+        # A failure ends the process: a partition that cannot be gained would stay dark.
+        async with self._restoring:
+            await self._restore(holding)
+        if self.open is not None:
+            await self.open(holding.number)
 
     async def _restore(self, holding: Holding) -> None:
         around, since = self._around, time.perf_counter()

@@ -16,6 +16,7 @@ what was written to the changelog since is owed. Where there is none, everything
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -28,7 +29,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from schemas.projection import Keys, decode_marker
 from services.kit import failpoints
-from services.kit.logs import die
+from services.kit.background import Background, guarded
 from services.segmenter.core import PartitionCore
 from services.segmenter.lanes import BATCH_ROWS, Gap, Lane
 from services.segmenter.metrics import Metrics
@@ -52,7 +53,7 @@ class Projector:
         self._keys = Keys(settings.redis_prefix)
         self._lanes: dict[int, Lane] = {}
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._writing = Background(log, "projection")
         self._scripts: list[str] = []
         self._redis: Redis = Redis.from_url(
             settings.redis_url,
@@ -87,7 +88,7 @@ class Projector:
 
     async def start(self) -> None:
         """Begin to write. Redis need not be there yet."""
-        self._task = asyncio.create_task(self._run(), name="projector")
+        self._writing.start(self._run)
 
     async def stop(self, grace_s: float) -> None:
         """Write what is owed, for at most `grace_s`, and end."""
@@ -95,40 +96,34 @@ class Projector:
         while self.reachable and time.monotonic() < until and any(lane.owed and not lane.superseded for lane in self._lanes.values()):
             self._wake.set()
             await asyncio.sleep(0.01)
-        if self._task is not None:
-            tasks = [self._task, *self._looks]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._writing.stop()  # first, for it begins looks
+        for look in self._looks:
+            look.cancel()
+        await asyncio.gather(*self._looks, return_exceptions=True)
         await self._redis.aclose()
 
     async def _run(self) -> None:
         failures = 0
         heartbeat_s = self._settings.segmenter_heartbeat_ms / 1000
-        try:
-            while True:
-                timer = asyncio.get_running_loop().call_later(heartbeat_s, self._wake.set)
-                await self._wake.wait()
-                timer.cancel()
-                self._wake.clear()
-                try:
-                    await self._flush(heartbeat_s)
-                    failures = 0
-                except NoScriptError:
-                    self._restarted()
-                except (RedisError, OSError, TimeoutError) as error:
-                    self.reachable = False
-                    self._metrics.projection_failures.inc()
-                    if failures == 0 or failures % 30 == 0:
-                        log.warning("Redis: %s; trying on", error)
-                    await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
-                    failures += 1
-                    self._wake.set()
-                await asyncio.sleep(self._settings.segmenter_projection_pause_ms / 1000)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a programmer's error: better to start again than to go stale in silence
-            die(log, f"projection: {error!r}")
+        while True:
+            timer = asyncio.get_running_loop().call_later(heartbeat_s, self._wake.set)
+            await self._wake.wait()
+            timer.cancel()
+            self._wake.clear()
+            try:
+                await self._flush(heartbeat_s)
+                failures = 0
+            except NoScriptError:
+                self._restarted()
+            except (RedisError, OSError, TimeoutError) as error:
+                self.reachable = False
+                self._metrics.projection_failures.inc()
+                if failures == 0 or failures % 30 == 0:
+                    log.warning("Redis: %s; trying on", error)
+                await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                failures += 1
+                self._wake.set()
+            await asyncio.sleep(self._settings.segmenter_projection_pause_ms / 1000)
 
     async def _flush(self, heartbeat_s: float) -> None:
         if not self._scripts:
@@ -181,16 +176,13 @@ class Projector:
                 if gap is None:
                     self._rebuilt(lane)
                 else:
-                    task = asyncio.create_task(self._look(lane, gap), name=f"gap-{lane.number}")
+                    task = asyncio.create_task(guarded(log, "projection", functools.partial(self._look, lane, gap)), name=f"gap-{lane.number}")
                     self._looks.add(task)
                     task.add_done_callback(self._looks.discard)
 
     async def _look(self, lane: Lane, gap: Gap) -> None:
         """Find out whose rows Redis may lack; what changes meanwhile is written beside it."""
-        try:
-            changed = await self._changed(lane.number, gap.start, gap.end)
-        except Exception as error:  # noqa: BLE001 - as in `_run`
-            die(log, f"projection: {error!r}")
+        changed = await self._changed(lane.number, gap.start, gap.end)
         if lane.owe(gap, changed):
             if changed is None:
                 self._rebuilt(lane)

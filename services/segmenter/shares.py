@@ -35,7 +35,7 @@ class Shares:
         """Count what a tenant's events took; they may have waited for long."""
         self.sent(tenant, now_s)
         if tenant != OURS:
-            self._events.took(tenant, spent_s, now_s)
+            self._events.charge(tenant, spent_s, now_s)
 
     def events_rest_s(self, tenant: str, now_s: float) -> float:
         """Return for how long a tenant's events rest."""
@@ -45,7 +45,7 @@ class Shares:
 
     def answered(self, tenant: str, spent_s: float, now_s: float) -> None:
         """Count what a tenant's questions took."""
-        self._questions.took(tenant, spent_s, now_s)
+        self._questions.charge(tenant, spent_s, now_s)
 
     def questions_rest_s(self, tenant: str, now_s: float) -> float:
         """Return for how long a tenant's questions rest."""
@@ -55,7 +55,7 @@ class Shares:
 
     def worked(self, spent_s: float, now_s: float) -> None:
         """Count what backfill and the like took."""
-        self._background.took(OURS, spent_s, now_s)
+        self._background.charge(OURS, spent_s, now_s)
 
     def background_rest_s(self, now_s: float) -> float:
         """Return for how long what can wait rests."""

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from services.kit.background import Background
 from services.kit.logs import die
 from services.segmenter.core import PartitionCore
 from services.segmenter.idle import Idle
@@ -140,14 +141,14 @@ class Pump:
         self._idle = Idle(core, slice_ms, self._slice, lambda: around.definitions.catalog.offset, around.behind)
         self._tick_pace = Pace(slice_ms)
         self._decide_pace = Pace(_DECIDE_MS)
-        self._task: asyncio.Task[None] | None = None
+        self._pumping = Background(log, f"partition {core.number}")
 
     # ---- life
 
     async def start(self) -> None:
         """Commit the new epoch, so that no later owner can take the same number, and begin to pump."""
         await self._commit()
-        self._task = asyncio.create_task(self._run(), name=f"pump-{self.core.number}")
+        self._pumping.start(self._run)
 
     async def park(self) -> None:
         """Forget what was not applied yet and return when the step under way is committed. `go` continues."""
@@ -165,9 +166,7 @@ class Pump:
 
     async def close(self) -> None:
         """End the task. What was not committed is for the next owner."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._pumping.stop()
         self._around.behind.discard(self.core.number)
 
     def wake(self) -> None:
@@ -240,20 +239,16 @@ class Pump:
     # ---- the loop
 
     async def _run(self) -> None:
-        try:
-            while True:
-                await self._going_on()
-                await self._gathered()
-                await self._cycle()
-                self._room()
-                if self._more_to_do():
-                    await asyncio.sleep(0)
-                else:
-                    await self._sleep()
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever went wrong, memory and Kafka may differ now
-            die(log, f"partition {self.core.number}: {error!r}")
+        # A failure ends the process: whatever went wrong, memory and Kafka may differ then.
+        while True:
+            await self._going_on()
+            await self._gathered()
+            await self._cycle()
+            self._room()
+            if self._more_to_do():
+                await asyncio.sleep(0)
+            else:
+                await self._sleep()
 
     async def _going_on(self) -> None:
         while not self._going.is_set():
@@ -279,7 +274,7 @@ class Pump:
         if self._idle.due(self._around.now_ms()) and not self._background_rest_s():
             await self._background(beside_s)
             # While live records wait it goes with their transaction: one of its own would cost them more than the work itself.
-            if self._live_rest_s() > 0:
+            if not self.waited_for:
                 await self._commit()
 
     def _more_to_do(self) -> bool:
@@ -392,7 +387,7 @@ class Pump:
                 await asyncio.sleep(0)
             self._around.shares.worked(self._computed_s - since_s - spent_s, time.perf_counter())
             spent_s = self._computed_s - since_s
-            enough = spent_s > (self._behind_s() if self._live_rest_s() > 0 else beside_s) or self._background_rest_s() > 0
+            enough = spent_s > (beside_s if self.waited_for else self._behind_s()) or self._background_rest_s() > 0
             if enough or core.next_deadline_ms() <= self._around.now_ms():
                 return
 

@@ -78,12 +78,12 @@ class Sieve:
     def _leaf(self, leaf: Leaf) -> Answers:
         if leaf.member_of:
             return self._member(leaf.member_of)
-        column = None if leaf.feature is None or isinstance(leaf.condition, Rank) else self._table.column(leaf.feature)
+        feature = leaf.feature
         self._leaves += 1
-        if column is None or leaf.feature is None or self._leaves > _MOST_LEAVES:
+        if feature is None or isinstance(leaf.condition, Rank) or self._leaves > _MOST_LEAVES or (column := self._table.column(feature)) is None:
             return Answers(self._nowhere, self._nowhere)
-        self._features[leaf.feature.index] = column, leaf.feature
-        return column.answers(leaf.feature, leaf.bit, self._at_ms)
+        self._features[feature.index] = column, feature
+        return column.answers(feature, leaf.bit, self._at_ms)
 
     def _member(self, segment_id: str) -> Answers:
         compiled = self._table.plan.segments[segment_id]

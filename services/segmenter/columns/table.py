@@ -122,9 +122,9 @@ class Table:
         self._told.clear()
         left_bytes = self._room_bytes - self._soonest.itemsize - self._row_bounds.itemsize
         before, self._columns = self._columns, {}
-        new = self._asked  # a draft that was saved: what is known of some stays, and a round tells the rest
         for feature in sorted(plan.features, key=lambda feature: -len(feature.tests))[:_MOST_COLUMNS]:
-            column = before.get(feature.key) or new.pop(feature.key, None) or column_for(feature, size)
+            # Of a draft that was saved, what is known of some stays, and a round tells the rest.
+            column = before.get(feature.key) or self._asked.pop(feature.key, None) or column_for(feature, size)
             if column is None or column.cell_bytes > left_bytes:
                 continue
             if feature.key not in before:
