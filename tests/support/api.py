@@ -108,8 +108,9 @@ def serving(settings: ApiSettings) -> Iterator[Api]:
     client = httpx.Client(timeout=30)
     api = Api(f"http://127.0.0.1:{port}", settings, app.desk, client)
     try:
-        # Definitions come last: whoever has read them has a producer as well.
-        wait_until(lambda: thread.is_alive() and api.desk.follower.caught_up and server.started, 60)
+        desk = api.desk
+        read = (desk.follower, desk.erasures, desk.affairs)
+        wait_until(lambda: thread.is_alive() and all(one.caught_up for one in read) and server.started, 60)
         yield api
     finally:
         client.close()

@@ -16,7 +16,7 @@ from deploy.local.ports import HOST, PREFERRED, free_port, is_free, settle
 def taken() -> Iterator[int]:
     """Listen on a port, as another program would."""
     with socket.socket() as listener:
-        listener.bind((HOST, free_port()))
+        listener.bind((HOST, 0))
         listener.listen()
         yield listener.getsockname()[1]
 

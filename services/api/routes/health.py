@@ -56,7 +56,8 @@ async def readiness(desk: Desk) -> Readiness:
         redis, markers = False, [None] * desk.settings.partitions
     absent = [number for number, known in enumerate(markers) if known is None]
     oldest_ms = min((known.marker.as_of_ms for known in markers if known is not None), default=None)
-    states = (("definitions", desk.follower.caught_up), ("kafka", kafka), ("redis", redis), ("projection", not absent))
+    read = {"definitions": desk.follower, "erasures": desk.erasures, "replays": desk.affairs}
+    states = (*((name, one.caught_up) for name, one in read.items()), ("kafka", kafka), ("redis", redis), ("projection", not absent))
     missing = [name for name, there in states if not there]
     desk.metrics.ready.set(not missing)
     desk.metrics.freshness.set(-1 if absent or oldest_ms is None else max(0, desk.now_ms() - oldest_ms) / 1000)
