@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import aiohttp
-from confluent_kafka import Producer
 
 from schemas.partitions import partition_of, record_key
 from schemas.positions import Offsets, decode_position, encode_position
@@ -23,6 +22,7 @@ from schemas.topics import Topics
 from tests.chaos.sight import Sight
 from tests.chaos.stream import Stream
 from tests.chaos.town import Book
+from tests.support.sending import sender
 from tests.support.services import PARTITIONS, now_ms
 
 Json = dict[str, Any]
@@ -46,9 +46,7 @@ class Load:
         self._going, self._stopping = threading.Event(), threading.Event()
         self._batches: deque[tuple[str, list[Json]]] = deque()
         self._open = 0
-        self._producer = Producer(
-            {"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 2, "message.timeout.ms": 300_000, "log_level": 0}
-        )
+        self._producer = sender(bootstrap, linger_ms=2, message_timeout_ms=300_000, log_level=0)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True, name="load")
         self._offsets: dict[str, Offsets] = {tenant: {} for tenant in keys}
         self._lock = threading.Lock()

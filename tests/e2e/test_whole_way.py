@@ -13,6 +13,7 @@ import pytest
 
 from schemas.instants import iso, parse_instant
 from tests.oracle import model
+from tests.support.sending import sender
 from tests.support.services import Stack, now_ms, wait_for
 
 TENANT = {"id": "corner-shop", "timezone": "Europe/Paris", "currency": "EUR", "country": "FR"}
@@ -174,9 +175,7 @@ def test_answers_to_bad_input(shop: Shop) -> None:
 
 def test_the_same_events_straight_to_kafka(shop: Shop) -> None:
     """A foreign client with another partitioner: records in the wrong partition are sent on, and its customers are whole."""
-    from confluent_kafka import Producer  # noqa: PLC0415 - the one test with a foreign client
-
-    producer = Producer({"bootstrap.servers": shop.stack.bootstrap})
+    producer = sender(shop.stack.bootstrap)
     events = [checkout(10_000 + number) | {"customer_id": f"k{number % 7}", "tenant": TENANT["id"]} for number in range(60)]
     for number, event in enumerate(events):
         producer.produce(shop.stack.topics.family(event["type"]), json.dumps(event).encode(), key=event["customer_id"].encode(), partition=number % 4)

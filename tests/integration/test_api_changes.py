@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from schemas.instants import iso
@@ -18,6 +18,7 @@ from schemas.positions import encode_position
 from schemas.transitions import Cause, Transition, encode_transition, transition_id
 from services.api.changes import LOOK_RECORDS
 from tests.support.api import PARTITIONS, Api, fails, installed
+from tests.support.sending import sender
 from tests.support.waiting import wait_until
 
 SEGMENTS = ("gold", "regulars")
@@ -30,7 +31,7 @@ class Decisions:
         self.api, self.random = api, random.Random(7)
         self.seq: dict[tuple[str, str], int] = {}
         self.published: list[Transition] = []
-        self.producer = Producer({"bootstrap.servers": api.settings.kafka, "transactional.id": api.settings.topic_prefix + "decisions"})
+        self.producer = sender(api.settings.kafka, transactional_id=api.settings.topic_prefix + "decisions")
         self.producer.init_transactions(20)
 
     def step(self, tenant: str, customers: list[str], *, abort: bool = False) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from confluent_kafka import Producer
 
 from schemas import deliveries
 from schemas.deliveries import Attempt, Delivery, DispatchProgress, delivery_key
@@ -16,6 +15,7 @@ from schemas.erasures import Erased, encode_erased
 from schemas.identity import hash_of
 from schemas.instants import iso
 from tests.support.api import PARTITIONS, Api, fails, installed
+from tests.support.sending import sender
 from tests.support.waiting import wait_until
 
 NOW_MS = 1_764_000_000_000
@@ -46,7 +46,7 @@ def one(endpoint_id: str, number: int, state: deliveries.State = "pending", *, t
 
 def write(api: Api, partition: int, *states: Delivery, since: int = 0) -> None:
     """Write states and behind them the progress, as a dispatcher does."""
-    producer = Producer({"bootstrap.servers": api.settings.kafka})
+    producer = sender(api.settings.kafka)
     topic = api.settings.topics.deliveries
     for state in states:
         producer.produce(topic, deliveries.encode(state), delivery_key(state.key), partition=partition)
@@ -108,7 +108,7 @@ def test_whoever_was_erased_is_named_by_no_delivery(api: Api) -> None:
     """Neither by an old one nor by one that is pending; what he was told of in a new life is."""
     mine = endpoint(api)
     write(api, 0, one(mine, 1, "cancelled", customer="rosa"), one(mine, 2, customer="rosa"), one(mine, 3, customer="rosa"))
-    producer = Producer({"bootstrap.servers": api.settings.kafka})
+    producer = sender(api.settings.kafka)
     salt = api.desk.follower.catalog.tenants["demo"].salt
     producer.produce(api.settings.topics.erasures, encode_erased(Erased("demo", hash_of(salt, "demo", "rosa"), 2)), partition=0)
     assert producer.flush(20) == 0

@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import Producer
 
 from schemas.affairs import MOST_OPEN
 from schemas.instants import iso
@@ -18,6 +17,7 @@ from schemas.partitions import partition_of, record_key
 from schemas.transitions import Cause, Transition, encode_transition
 from tests.support.api import PARTITIONS, Api, fails, installed, patiently
 from tests.support.receiver import Receiver
+from tests.support.sending import sender
 from tests.support.services import Stack, wait_for
 from tests.support.waiting import wait_until
 
@@ -42,7 +42,7 @@ def stack(api: Api, valkey_url: str, tmp_path: Path) -> Iterator[Stack]:
 
 def announce(api: Api, first: int, count: int, customers: int) -> dict[str, bytes]:
     """Publish transitions of a few customers and return their bytes by id, in order."""
-    producer, written = Producer({"bootstrap.servers": api.settings.kafka, "enable.idempotence": True}), {}
+    producer, written = sender(api.settings.kafka), {}
     for number in range(first, first + count):
         customer, at = f"c{number % customers}", iso(time.time_ns() // 1_000_000)
         transition = Transition(f"trn_{number:04d}", "demo", customer, "s", 1, "entered", at, at, number + 1, Cause("event", "e"), None, [])

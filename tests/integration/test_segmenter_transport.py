@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
 from schemas.partitions import partition_of
+from tests.support.sending import sender
 from tests.support.waiting import wait_until
 from tests.support.workers import PARTITIONS, Load, Workers, caught_up, read_all, verdict
 
@@ -53,9 +53,7 @@ def test_markers_and_aborted_transactions_are_no_gaps(workers: Workers) -> None:
     """
     name = workers.start()
     wait_until(lambda: workers.ready(name), 40)
-    producer = Producer(
-        {"bootstrap.servers": workers.kafka, "transactional.id": f"foreign-{workers.prefix}", "compression.type": "none", "linger.ms": 5}
-    )
+    producer = sender(workers.kafka, transactional_id=f"foreign-{workers.prefix}", compression_type="none", linger_ms=5)
     producer.init_transactions(30)
     sent: Counter[bytes] = Counter()
     topic = workers.topics.events[0]
@@ -104,7 +102,7 @@ def test_a_deadline_is_published_within_100_ms(workers: Workers) -> None:
     """Time alone makes a worker decide and publish, also after a restart in between."""
     first = workers.start()
     wait_until(lambda: workers.ready(first), 40)
-    producer = Producer({"bootstrap.servers": workers.kafka, "acks": "all"})
+    producer = sender(workers.kafka)
     soon, later = int(time.time() * 1000) + 2_000, int(time.time() * 1000) + 20_000
     for index in range(20):
         key = b"demo:%d" % index

@@ -14,7 +14,6 @@ from typing import Any
 
 import httpx
 import uvicorn
-from confluent_kafka import Producer
 
 from deploy.local.ports import free_port
 from schemas.definitions import SCOPES, Definition, KeyRevoked, encode_definition
@@ -23,6 +22,7 @@ from services.api.app import build_app
 from services.api.desk import Desk
 from services.api.settings import ApiSettings
 from tests.support.ingest import key, tenant
+from tests.support.sending import sender
 from tests.support.waiting import wait_until
 
 PARTITIONS = 4
@@ -55,7 +55,7 @@ class Api:
 
     def define(self, *records: Definition | bytes) -> None:
         """Write definitions past the API, and wait until it has read them."""
-        producer = Producer({"bootstrap.servers": self.settings.kafka, "enable.idempotence": True})
+        producer = sender(self.settings.kafka)
         before = self.desk.follower.catalog.offset
         for record in records:
             producer.produce(self.settings.topics.definitions, record if isinstance(record, bytes) else encode_definition(record), partition=0)

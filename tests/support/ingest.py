@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from deploy.local.ports import free_port
 from schemas.definitions import Definition, KeyPut, KeyRevoked, Scope, TenantPut, encode_definition
 from schemas.examples import EVENTS
 from schemas.topics import Topics
+from tests.support.sending import sender
 from tests.support.waiting import wait_until
 
 PARTITIONS = 4
@@ -53,7 +54,7 @@ class Ingest:
 
     def define(self, *records: Definition) -> None:
         """Write definitions as the API does: to the topic."""
-        producer = Producer({"bootstrap.servers": self.bootstrap, "enable.idempotence": True})
+        producer = sender(self.bootstrap)
         for record in records:
             producer.produce(self.topics.definitions, encode_definition(record), partition=0)
         assert producer.flush(20) == 0

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from confluent_kafka import Producer
 
 from schemas.partitions import partition_of, record_key
 from schemas.positions import Offsets, encode_position
 from tests.support.api import PARTITIONS, Api, fails, installed, patiently
+from tests.support.sending import sender
 from tests.support.waiting import wait_until
 
 _ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ class Installation:
             "ROLLCALL_SEGMENTER_SESSION_TIMEOUT_S": "6",
             "ROLLCALL_DATA_DIR": str(folder / "data"),
         }
-        self._producer = Producer({"bootstrap.servers": settings.kafka, "enable.idempotence": True})
+        self._producer = sender(settings.kafka)
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, **environ: str) -> subprocess.Popen[bytes]:

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from deploy.local.ports import free_port
 from schemas.partitions import partition_of
 from schemas.topics import Topics
 from services.kit.kafka import ensure_topics
 from services.segmenter.settings import SegmenterSettings
+from tests.support.sending import sender
 
 PARTITIONS = 6
 SESSION_S = 6.0
@@ -131,16 +132,17 @@ class Load:
         self._random = random.Random(seed)
         self._per_s, self._keys = per_s, keys
         self._topics = [workers.topics.events[i] for i in (0, 1, 3)]
-        self._producer = Producer({"bootstrap.servers": workers.kafka, "acks": "all", "enable.idempotence": True, "linger.ms": 2})
+        self._producer = sender(workers.kafka, linger_ms=2)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.sent: Counter[bytes] = Counter()
+        self.refused: list[str] = []
 
     def send(self, count: int, value: bytes = b"x") -> None:
         """Send `count` records at once."""
         for _ in range(count):
             self._one(value)
-        self._producer.flush()
+        self._ended()
 
     def start(self) -> None:
         """Begin to send."""
@@ -150,7 +152,11 @@ class Load:
         """Stop sending and wait for the acknowledgements."""
         self._stop.set()
         self._thread.join()
+        self._ended()
+
+    def _ended(self) -> None:
         assert self._producer.flush(60) == 0
+        assert not self.refused, self.refused
 
     def _run(self) -> None:
         start, count = time.monotonic(), 0
@@ -164,8 +170,13 @@ class Load:
     def _one(self, value: bytes) -> None:
         number = self._random.randrange(self._keys)
         key = b"%s:%d" % (_TENANTS[number % len(_TENANTS)], number)
-        self.sent[key] += 1
-        self._producer.produce(self._random.choice(self._topics), value, key=key, partition=partition_of(key, PARTITIONS))
+        self._producer.produce(self._random.choice(self._topics), value, key=key, partition=partition_of(key, PARTITIONS), on_delivery=self._told)
+
+    def _told(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None or message.offset() is None:
+            self.refused.append(str(error or "acknowledged without an offset"))
+        else:
+            self.sent[message.key() or b""] += 1
 
 
 def read_all(kafka: str, topic: str, isolation: str = "read_committed") -> list[tuple[int, bytes, bytes | None, int]]:
