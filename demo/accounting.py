@@ -35,23 +35,34 @@ class Line:
 
 
 async def outcomes(client: Client, settings: Settings) -> dict[str, Counts]:
-    """Ask the segmenter for its counters, by topic. Raises `DemoError` when it does not answer for a minute."""
+    """Ask the segmenters for their counters, by topic, of all partitions. Raises `DemoError` when they do not tell for a minute."""
     complaint = ""
     for _ in range(60):
         try:
-            answer = await client.call("GET", settings.outcomes_url)
+            answers = [await client.call("GET", url) for url in settings.outcomes_urls]
         except (aiohttp.ClientError, TimeoutError) as error:
             complaint = str(error) or type(error).__name__
         else:
-            if answer.status == 200:
-                return {topic: _counts(counters) for topic, counters in answer.body["topics"].items()}
-            complaint = answer.detail
+            found = [answer.body for answer in answers if answer.status == 200]
+            told = sorted(number for body in found for number in body["partitions"])
+            # While partitions change hands, nobody tells of them for a moment.
+            if told == list(range(settings.partitions)):
+                return _together(found)
+            complaint = next((answer.detail for answer in answers if answer.status != 200), f"they tell of the partitions {told} only")
         await asyncio.sleep(1)
-    raise DemoError(f"the segmenter does not tell its outcomes: {complaint}", settings.log("segmenter"))
+    raise DemoError(f"the segmenters do not tell their outcomes: {complaint}", settings.log("segmenter"))
 
 
-def _counts(counters: Json) -> Counts:
-    return {name: value for name, value in counters.items() if isinstance(value, int)}
+def _together(bodies: list[Json]) -> dict[str, Counts]:
+    """Add the counters of several segmenters up."""
+    sums: dict[str, Counts] = {}
+    for body in bodies:
+        for topic, counters in body["topics"].items():
+            mine = sums.setdefault(topic, {})
+            for name, value in counters.items():
+                if isinstance(value, int):
+                    mine[name] = mine.get(name, 0) + value
+    return sums
 
 
 async def wait_until_applied(client: Client, settings: Settings, state: State, segment_id: str, bar: EventsBar) -> None:

@@ -26,8 +26,10 @@ class Settings(BaseSettings):
     api_port: int = Field(default=8080, description="Port of services/api.")
     ingest_host: str = Field(default="127.0.0.1", description="Host of services/ingest.")
     ingest_port: int = Field(default=8081, description="Port of services/ingest.")
-    segmenter_host: str = Field(default="127.0.0.1", description="Host of the segmenter's small server, which tells the outcomes.")
+    segmenter_host: str = Field(default="127.0.0.1", description="Host of the segmenters' small servers, which tell the outcomes.")
     segmenter_port: int = Field(default=8082, description="Port of that server.")
+    segmenter_2_port: int = Field(default=0, description="Port of the second segmenter's; 0 where there is one alone.")
+    partitions: int = Field(default=6, description="Into how many partitions the customers are divided.")
     receiver_host: str = Field(default="127.0.0.1", description="Host of the demo's webhook receiver.")
     receiver_port: int = Field(default=8090, description="Port of the demo's webhook receiver.")
     receiver_dir: Path = Field(default=Path(".rollcall/receiver"), description="Where the receiver keeps its secret and its deliveries.")
@@ -44,9 +46,10 @@ class Settings(BaseSettings):
         return f"http://{self.ingest_host}:{self.ingest_port}"
 
     @property
-    def outcomes_url(self) -> str:
-        """Where the segmenter tells what became of every record."""
-        return f"http://{self.segmenter_host}:{self.segmenter_port}/outcomes"
+    def outcomes_urls(self) -> list[str]:
+        """Where the segmenters tell what became of the records of their partitions."""
+        ports = [port for port in (self.segmenter_port, self.segmenter_2_port) if port]
+        return [f"http://{self.segmenter_host}:{port}/outcomes" for port in ports]
 
     @property
     def receiver_url(self) -> str:

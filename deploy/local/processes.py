@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from deploy.local.broker import kafka_spec
 from deploy.local.layout import PROJECT, Layout, contained
@@ -15,13 +16,33 @@ from deploy.local.valkey import valkey_spec
 Table = Callable[[Layout, Mapping[str, str]], Sequence[ProcessSpec]]
 """Gives the processes of an installation, in the order in which they start."""
 
-# The name, which is also that of the setting of its port, and what follows `python -m`.
-_SERVICES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ingest", ("services.ingest",)),
-    ("segmenter", ("services.segmenter",)),
-    ("api", ("services.api", "serve")),
-    ("dispatcher", ("services.api", "dispatch")),
-    ("receiver", ("demo.receiver",)),
+
+class _Service(NamedTuple):
+    """The name, which is also that of the setting of its port, and what follows `python -m`; `kind`: whose settings it has, else its own."""
+
+    name: str
+    module: tuple[str, ...]
+    kind: str = ""
+
+    @property
+    def port(self) -> str:
+        """The name of the setting under which its port is kept."""
+        return f"ROLLCALL_{self.name.upper().replace('-', '_')}_PORT"
+
+    @property
+    def head(self) -> str:
+        """What the names of the settings begin with that it reads."""
+        return f"ROLLCALL_{(self.kind or self.name).upper()}_"
+
+
+# Two segmenters: partitions are shared among them, and a question about everybody is worked on by two cores.
+_SERVICES: tuple[_Service, ...] = (
+    _Service("ingest", ("services.ingest",)),
+    _Service("segmenter", ("services.segmenter",)),
+    _Service("segmenter-2", ("services.segmenter",), "segmenter"),
+    _Service("api", ("services.api", "serve")),
+    _Service("dispatcher", ("services.api", "dispatch")),
+    _Service("receiver", ("demo.receiver",)),
 )
 _SERVERS = ("kafka", "valkey")
 # A segmenter reads its rows back before it is ready.
@@ -36,7 +57,7 @@ def environment(layout: Layout, environ: Mapping[str, str]) -> dict[str, str]:
     settled = settle(layout.ports, environ)
     where = {
         **{name: str(value) for name, value in settled.items()},
-        **{f"ROLLCALL_{name.upper()}_HOST": HOST for name, _ in _SERVICES},
+        **{f"{service.head}HOST": HOST for service in _SERVICES},
         "ROLLCALL_KAFKA": f"{HOST}:{settled['ROLLCALL_KAFKA_PORT']}",
         "ROLLCALL_REDIS_URL": f"redis://{HOST}:{settled['ROLLCALL_REDIS_PORT']}/0",
         "ROLLCALL_RECEIVER_DIR": str(layout.home / "receiver"),
@@ -51,22 +72,22 @@ def environment(layout: Layout, environ: Mapping[str, str]) -> dict[str, str]:
 def table(layout: Layout, environ: Mapping[str, str]) -> list[ProcessSpec]:
     """Give every process of `make up`; the services start once Kafka and Valkey are ready."""
     env = environment(layout, environ)
-    port = {name: int(env[f"ROLLCALL_{name.upper()}_PORT"]) for name in ("kafka", "kafka_controller", "redis", *dict(_SERVICES))}
+    port = {name: int(env[f"ROLLCALL_{name.upper()}_PORT"]) for name in ("kafka", "kafka_controller", "redis")}
     servers = [
         kafka_spec(layout.home / "kafka", port["kafka"], port["kafka_controller"], layout, environ=env),
         valkey_spec(layout.home / "valkey", port["redis"], layout, environ=env),
     ]
     services = [
         ProcessSpec(
-            name=name,
-            argv=(sys.executable, "-m", *module),
-            env=env,
-            ready=http_ready(HOST, port[name]),
+            name=service.name,
+            argv=(sys.executable, "-m", *service.module),
+            env=env | {f"{service.head}PORT": env[service.port]},
+            ready=http_ready(HOST, int(env[service.port])),
             after=_SERVERS,
-            ports={f"ROLLCALL_{name.upper()}_PORT": port[name]},
+            ports={service.port: int(env[service.port])},
             cwd=PROJECT,
             ready_s=_SERVICE_READY_S,
         )
-        for name, module in _SERVICES
+        for service in _SERVICES
     ]
     return servers + services

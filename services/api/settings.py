@@ -24,7 +24,7 @@ class ApiSettings(WebhookSettings):
     api_redis_connections: int = Field(8, ge=1, le=1_000, description="Most connections to Redis.")
     api_feed_consumers: int = Field(4, ge=1, le=64, description="Reads of the change feed at once; others wait for their turn.")
     api_feed_scan: int = Field(20_000, ge=1, description="Most records that one read of the change feed looks at.")
-    api_feed_fetch_bytes: int = Field(256 << 10, ge=16_384, le=16 * _MIB, description="Most that such a read fetches of one partition at once.")
+    api_feed_fetch_bytes: int = Field(32 << 10, ge=16_384, le=16 * _MIB, description="Most that such a read fetches of one partition at once.")
     api_feed_timeout_s: float = Field(5.0, gt=0, description="How long a read of the change feed may take; longer is 503.")
     api_questions: int = Field(64, ge=1, description="Questions that wait for segmenters at once (explain, a past instant, …); beyond it 503.")
     api_question_timeout_s: float = Field(10.0, gt=0, description="How long a segmenter may take to answer; it is asked twice, then 503.")
@@ -36,6 +36,7 @@ class ApiSettings(WebhookSettings):
         200.0, gt=0, description="Questions for segmenters per second of one key; one that looks at everybody costs 5. Beyond it 429."
     )
     api_time_share: float = Field(0.5, gt=0, le=1, description="Part of a process's time for a tenant's requests while others ask.")
+    api_pages_share: float = Field(0.1, gt=0, le=1, description="The same for those that are not about one customer's memberships alone.")
     api_burst_s: float = Field(10.0, gt=0, description="After a pause a key may do at once what it may otherwise do in so many seconds.")
     api_segments: int = Field(10_000, ge=1, le=20_000, description="Segments of a tenant that are not archived; more is 422.")
     api_rules_cost: int = Field(

@@ -81,6 +81,8 @@ class RouteSpec:
     rate: Rate | None = None
     """Which rate of its key a call is charged to; None: reads for GET, writes for all else."""
     cost: float = 1.0
+    quick: bool = False
+    """Whether it looks at one customer's memberships and no more, as apps do on every screen."""
 
     @property
     def charged(self) -> Rate:
@@ -202,8 +204,8 @@ async def answered(desk: Desk, request: Request, spec: RouteSpec, known: frozens
         desk.rates.spend(key, spec.charged, spec.cost)
         call = Call(desk, request, key, catalog, query_of(request.scope["query_string"], known))
         try:
-            await desk.times.turn(key.tenant)
-            return await desk.times.counted(key.tenant, spec.handler(call))
+            await desk.times.turn(key.tenant, quick=spec.quick)
+            return await desk.times.counted(key.tenant, spec.handler(call), quick=spec.quick)
         finally:
             call.done()
     except Refused as error:

@@ -17,7 +17,7 @@ class Shares:
 
     def __init__(self, events: float, questions: float, background: float) -> None:
         self._events, self._questions = Allowance(events, 0.05), Allowance(questions, 1.0)
-        self._background = Allowance(background, 0.05)
+        self._background = Allowance(background, 0.5)
         self._company = Company(self._events)
 
     def sent(self, tenant: str, now_s: float) -> None:

@@ -60,7 +60,7 @@ def test_the_table_starts_services_after_servers(tmp_path: Path) -> None:
     groups = levels(table(layout, dict(os.environ)))
     assert [[spec.name for spec in group] for group in groups] == [
         ["kafka", "valkey"],
-        ["ingest", "segmenter", "api", "dispatcher", "receiver"],
+        ["ingest", "segmenter", "segmenter-2", "api", "dispatcher", "receiver"],
     ]
     assert not layout.jars.exists()
 

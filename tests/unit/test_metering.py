@@ -73,8 +73,8 @@ async def _computing(clock: Clock, seconds: float) -> None:
 
 
 def times(clock: Clock, **settings: Any) -> Times:
-    """The time of an API, half of each second for a tenant."""
-    return Times(ApiSettings(api_time_share=0.5, **settings), clock)
+    """The time of an API, half of each second for a tenant, whatever it asks for."""
+    return Times(ApiSettings(**({"api_time_share": 0.5, "api_pages_share": 0.5} | settings)), clock)
 
 
 async def test_who_had_more_than_a_share_waits_while_others_ask_and_they_do_not() -> None:
@@ -95,6 +95,29 @@ async def test_who_had_more_than_a_share_waits_while_others_ask_and_they_do_not(
         await waiting
 
 
+async def _waits(given: Times, tenant: str, *, quick: bool) -> bool:
+    try:
+        await asyncio.wait_for(given.turn(tenant, quick=quick), 0.02)
+    except TimeoutError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("quick", "each_s", "waiting"), [(False, 0.6, (True, False)), (True, 0.6, (False, False)), (True, 1.2, (True, True))])
+async def test_what_is_not_quick_has_a_part_of_what_a_tenant_has(quick: bool, each_s: float, waiting: tuple[bool, bool]) -> None:  # noqa: FBT001 - a case
+    """Of 1.2 s within 1.8 pages have more than may be saved up and a tenth of the time, and all has less than that and half. Others never wait."""
+    clock = Clock()
+    given = times(clock, api_pages_share=0.1)
+    await given.turn("quiet")
+    await given.turn("loud", quick=quick)
+    await given.counted("loud", _computing(clock, each_s), quick=quick)
+    clock.now_s += 0.6
+    await given.counted("loud", _computing(clock, each_s), quick=quick)
+    await given.turn("quiet")
+    assert (await _waits(given, "loud", quick=False), await _waits(given, "loud", quick=True)) == waiting
+    assert not await _waits(given, "quiet", quick=False)
+
+
 async def test_a_tenants_requests_come_one_after_the_other_and_not_all_at_once() -> None:
     """Those who waited together take it in turns, in the order in which they came."""
     given, order = times(Clock()), list[int]()
@@ -103,10 +126,10 @@ async def test_a_tenants_requests_come_one_after_the_other_and_not_all_at_once()
     async def request(number: int) -> None:
         await given.turn("loud")
         order.append(number)
-        given._took("loud", 0.02)
+        given._took("loud", False, 0.02)
 
     await given.turn("quiet")
-    given._took("loud", 1.02)
+    given._took("loud", False, 1.02)
     since_s = time.perf_counter()
     async with asyncio.timeout(10):
         await asyncio.gather(*(request(number) for number in range(5)))

@@ -134,6 +134,7 @@ ROUTES: Final = (
             "segments": [{"id": "regulars", "name": "Regulars", "version": 1, "since": _SINCE, "until": _UNTIL}],
         })},
         "customers", "An id that was merged answers as the one it was merged into, with `merged_into`.", params=(AFTER,), errors=(404, 422),
+        quick=True,
     ),
     RouteSpec(
         "GET", _PATH + "/{segment_id}", membership, _SCOPE, "Is this customer in this segment?",
@@ -146,7 +147,7 @@ ROUTES: Final = (
         "known today, also for a segment that was saved later. Of one that depends on a rank `until` is told up to now by what others "
         f"did, and beyond as if ranks stood still. Beyond {MOST_FACTS:,} events of the tenant the instant alone is told (`instant_only`): "
         "`since` and `until` are null, and it is 422 where a rank starts a `min_stay`.",
-        params=(AT, AFTER), errors=(404, 422),
+        params=(AT, AFTER), errors=(404, 422), quick=True,
     ),
 )  # fmt: skip
 

@@ -167,23 +167,19 @@ class Extractor:
             return body[place]
         return self._calendar.hour(at_ms) if place == _HOUR else self._calendar.weekday(at_ms)
 
-    def _values(self, at_ms: int, body: tuple[Any, ...], items: Columns) -> list[Any]:
+    def _values(self, at_ms: int, body: tuple[Any, ...], items: Columns) -> tuple[Any, ...]:
         """Return the values of the metric's field in a fact that passes."""
-        found: list[Any] = []
         if self._of_items:
             if not items:
-                return found
+                return ()
             column = items[self._item_place]
             if not self._item_tests:
-                return [value for value in column if value is not None]
-            return [column[place] for place in self._passing(items) if column[place] is not None]
+                return column if _whole(column) else tuple([value for value in column if value is not None])
+            return tuple([column[place] for place in self._passing(items) if column[place] is not None])
         value = None if self._measured is None else self._field(self._measured, at_ms, body)
         if value is None:
-            return found
-        if isinstance(value, (tuple, list)):
-            return list(value)
-        found.append(value)
-        return found
+            return ()
+        return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
 class SumExtractor(Extractor):
@@ -196,10 +192,7 @@ class SumExtractor(Extractor):
         values = self._values(at_ms, body, items)
         if not values:
             return None
-        total = 0
-        for value in values:
-            amount: int = value
-            total += amount
+        total: int = values[0] if len(values) == 1 else sum(values)
         return -total if self._subtracts_returns and body[KIND_PLACE] == "return" else total
 
 
@@ -221,13 +214,7 @@ class ValuesExtractor(Extractor):
         """Return the fact's values."""
         if not self._matches(at_ms, body, items):
             return None
-        if self._measured is None:
-            return tuple(self._values(at_ms, body, items)) or None
-        # Most often a single value, and of every event of a year.
-        value = self._field(self._measured, at_ms, body)
-        if value is None:
-            return None
-        return (tuple(value) or None) if isinstance(value, (tuple, list)) else (value,)
+        return self._values(at_ms, body, items) or None
 
 
 class RoleExtractor(Extractor):
@@ -251,6 +238,14 @@ def extractor(metric: Metric, tenant: Vocabulary) -> Extractor:
     if metric.measure == "avg":
         return AverageExtractor(metric, tenant)
     return ValuesExtractor(metric, tenant)
+
+
+def _whole(column: tuple[Any, ...]) -> bool:
+    """Whether every line item has the field, as most do: then the column need not be copied."""
+    for value in column:
+        if value is None:
+            return False
+    return True
 
 
 def sees_returns(measure: str, where: tuple[Where, ...]) -> bool:

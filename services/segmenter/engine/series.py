@@ -213,12 +213,16 @@ class ValueSeries(Series):
 
 
 class Tally:
-    """How often each value lies in a window, kept up as time moves on; if it is `favouring`, the value that comes first by (count, latest)."""
+    """How often each value lies in a window, kept up as time moves on; if it is `favouring`, the value that comes first by (count, latest).
 
-    def __init__(self, late: int, jumps_ms: int, *, favouring: bool) -> None:
+    `lasting`: nothing ever leaves, so that it need not be known which came last, nor how often what no favourite is sought of.
+    """
+
+    def __init__(self, late: int, jumps_ms: int, *, favouring: bool, lasting: bool) -> None:
         self.late = late
         self.jumps_ms = jumps_ms
         self.favouring = favouring
+        self.lasting = lasting
         self.upto_ms = -1
         self.entered = 0
         self.order = 0
@@ -229,7 +233,7 @@ class Tally:
 
     def copy(self) -> Tally:
         """Return a tally that can pass on without this one."""
-        other = Tally(self.late, self.jumps_ms, favouring=self.favouring)
+        other = Tally(self.late, self.jumps_ms, favouring=self.favouring, lasting=self.lasting)
         other.upto_ms, other.entered, other.order, other.favourite = self.upto_ms, self.entered, self.order, self.favourite
         other.counts, other.latest, other.leaving = dict(self.counts), dict(self.latest), list(self.leaving)
         return other
@@ -237,17 +241,19 @@ class Tally:
     def enter(self, values: tuple[Any, ...]) -> None:
         """Count the values of an event; events enter in order, so each value is the latest."""
         counts, latest, order = self.counts, self.latest, self.order
+        lasting = self.lasting
         if not self.favouring:
             for value in values:
-                counts[value] = counts.get(value, 0) + 1
+                counts[value] = 1 if lasting else counts.get(value, 0) + 1
             return
         favourite = self.favourite
         most = counts.get(favourite, 0)
         for value in values:
             count = counts.get(value, 0) + 1
             counts[value] = count
-            latest[value] = order
-            order += 1
+            if not lasting:
+                latest[value] = order
+                order += 1
             if count >= most:
                 favourite, most = value, count
         self.order, self.favourite = order, favourite

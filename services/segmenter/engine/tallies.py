@@ -56,7 +56,7 @@ class ValuesReader(Reader):
         return min(change_ms, tally.leaving[0][0]) if tally.leaving else change_ms
 
     def _fresh(self, series: ValueSeries, at_ms: int) -> Tally:
-        return Tally(series.late, self.window.changes_ms(at_ms), favouring=self.measure == "favourite")
+        return Tally(series.late, self.window.changes_ms(at_ms), favouring=self.measure == "favourite", lasting=self.window.lasting)
 
     @staticmethod
     def _follows(tally: Tally, series: ValueSeries, at_ms: int) -> bool:
