@@ -46,6 +46,7 @@ MODULES: Final = (
     "services/segmenter/slots.py",
     "services/segmenter/gathering.py",
     "services/segmenter/plans.py",
+    "services/segmenter/applying.py",
     "services/segmenter/partition.py",
 )
 """Typed throughout, and without classes of msgspec: those must stay as they are."""

@@ -13,27 +13,25 @@ import heapq
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
 
 from schemas import projection
-from schemas.decoding import decode_event
-from schemas.errors import Refusal, shown
-from schemas.facts import MERGE, VOID, Fact
-from schemas.instants import DAY_MS, NEVER
-from schemas.manual import ManualEntry, decode_manual
-from schemas.partitions import partition_of, record_key, split_key
+from schemas.errors import Refusal
+from schemas.facts import Fact
+from schemas.instants import NEVER
+from schemas.manual import decode_manual
+from schemas.partitions import split_key
 from schemas.questions import Asked
-from schemas.reading import check_admission
 from schemas.topics import Topics
-from schemas.transitions import Cause, Transition
+from schemas.transitions import Transition
 from services.segmenter import reach
+from services.segmenter.applying import Applying
 from services.segmenter.columns.keeping import Keeping
 from services.segmenter.columns.table import Table
 from services.segmenter.dropping import Dropping
-from services.segmenter.engine.decisions import CLOCK, DEFINITION, Customer
+from services.segmenter.engine.decisions import CLOCK, Customer
 from services.segmenter.engine.live import Live
 from services.segmenter.engine.plan import Plan
-from services.segmenter.engine.row import Row, listed
+from services.segmenter.engine.row import Row
 from services.segmenter.gathering import Gathering
 from services.segmenter.plans import Limits, Plans
 from services.segmenter.questions.answers import inquiry
@@ -41,7 +39,7 @@ from services.segmenter.questions.inquiry import Inquiry
 from services.segmenter.questions.person import Person
 from services.segmenter.ranks.messages import Message, Summary
 from services.segmenter.ranks.standings import Standings
-from services.segmenter.relations import Relations, definitions_of, refused
+from services.segmenter.relations import Relations, definitions_of
 from services.segmenter.rows import (
     FRESH,
     PROGRESS,
@@ -58,9 +56,6 @@ from services.segmenter.rows import (
 from services.segmenter.slots import Slot
 from services.segmenter.steps import Record, Step
 from services.segmenter.sweeping import Sweeping
-
-_SHORTEST_MONTH_MS: Final = 27 * DAY_MS
-"""Less than any month, also where clocks are set forward: an event younger than the history's months of these spares the calendar."""
 
 
 class Partition:
@@ -81,9 +76,7 @@ class Partition:
         self._marked = self._still = False
         self._versions = itertools.count(1)
         self._gathering = Gathering()
-        self._pending: dict[bytes, Slot] = {}
-        self._instant_ms = 0
-        self._settled_ms = -1
+        self._applying = Applying(self)
         self._relations = Relations(self)
         self._standings = Standings(number)
         self._sweeping = Sweeping(self)
@@ -234,25 +227,21 @@ class Partition:
 
     def close(self) -> None:
         """Let go of all customers: a collector that was told to leave them alone would keep them."""
-        for held in (self._slots, self._lives, self._stale, self._pending, self._deadlines):
+        for held in (self._slots, self._lives, self._stale, self._applying.pending, self._deadlines):
             held.clear()
         self._columns.close()
 
     # ---- records
 
     def apply(self, topic: str, records: Sequence[Record], now_ms: int) -> None:
-        """Apply one contiguous run of records of a topic at an instant.
-
-        The facts of a step are decided as of the instant at which it began, or of a later one where a fact lies beyond it:
-        so that those of one customer are decided together.
-        """
+        """Apply one contiguous run of records of a topic at an instant."""
         reach.in_order(self._progress, topic, records)
-        self._apply(topic, records, now_ms)
+        self._applying.apply(topic, records, now_ms)
 
     def apply_ahead(self, topic: str, tenant: str, records: Sequence[Record], now_ms: int) -> None:
         """Apply records of one tenant, in order, before others of the same run; `pass_to` must follow when none of these is left."""
         reach.ran_ahead(self._progress, topic, tenant, records)
-        self._apply(topic, records, now_ms)
+        self._applying.apply(topic, records, now_ms)
 
     def pass_to(self, topic: str, end: int, sizes: Mapping[str, int]) -> None:
         """Note that all before `end` have their outcomes, so many of each tenant's having been applied ahead."""
@@ -262,132 +251,19 @@ class Partition:
         """Return the next offset of those tenants who have come further in a topic than everybody has."""
         return reach.ahead(self._progress, topic)
 
-    def _apply(self, topic: str, records: Sequence[Record], now_ms: int) -> None:
-        self._instant_ms = self._instant_ms or max(now_ms, self._settled_ms + 1)
-        self._progress.clock_ms = max(self._progress.clock_ms, now_ms, self._instant_ms)
-        manual, moved = topic == self._topics.manual_entries, topic == self._topics.moves
-        outcomes = self._progress.outcomes.setdefault(topic, {})
-        for record in records:
-            try:
-                if moved:
-                    outcome = self._relations.take(record, now_ms)
-                else:
-                    outcome = self._manual(topic, record, now_ms) if manual else self._event(topic, record, now_ms)
-            except Refusal as refusal:
-                outcome = "dead_lettered/" + refusal.reason
-                self._gathering.dead_letter(topic, self.number, record, refusal)
-            outcomes[outcome] = outcomes.get(outcome, 0) + 1
-        self._gathering.moved = True
-
-    def _event(self, topic: str, record: Record, now_ms: int) -> str:
-        event = decode_event(record.value or b"")
-        tenant: str | None = event.tenant
-        if tenant is None:
-            raise Refusal("tenant is missing", pointer="/tenant", reason="missing_field")
-        reader = self.plans.facts(tenant)
-        if reader is None:
-            raise Refusal(f"no tenant {shown(tenant)}", pointer="/tenant", reason="unknown_tenant")
-        customer_id: str | None = event.customer_id
-        if customer_id is None:
-            check_admission(event, reader.of(event).at_ms, now_ms)
-            return "anonymous"
-        key = record_key(tenant, customer_id)
-        slot = self._slots.get(key)
-        if slot is None and (home := partition_of(key, self._limits.partitions)) != self.number:
-            self._gathering.send_on(topic, home, key, record)
-            return "forwarded"
-        fact = reader.of(event, max(now_ms, self._relations.after_ms))
-        check_admission(event, fact.at_ms, now_ms)
-        return self._fact(topic, record, key, tenant, customer_id, fact, now_ms)
-
-    def _fact(self, topic: str, record: Record, key: bytes, tenant: str, customer_id: str, fact: Fact, now_ms: int, sent: int = -1) -> str:
-        """Take a fact in for an id at home here. `sent`: after which decision, if it was told about an id that was merged into this."""
-        if fact.at_ms > self._instant_ms:
-            self._instant_ms = max(self._instant_ms, now_ms)
-        instant_ms = self._instant_ms
-        slot = self._slots.get(key)
-        first = slot is None
-        if slot is None:
-            elsewhere = self._relations.met(topic, record, tenant, customer_id, fact, sent)
-            if elsewhere is not None:
-                return elsewhere
-            plan = self.plans.of(tenant)
-            self._admit(None, plan, fact, now_ms)
-            slot, customer = self._create(key, plan, tenant, customer_id, instant_ms)
-            customer.fresh = True
-        else:
-            customer = self._at(key, slot, tenant, customer_id, instant_ms)
-            if customer.row.erasure is not None and refused(customer.row.erasure, fact, sent):
-                return "erased"
-            if fact.event_id in customer.live.ids:
-                return self._seen(key, slot, fact)
-            if fact.type >= MERGE:
-                return self._relations.propose(topic, record, tenant, customer_id, fact)
-            self._admit(slot, customer.live.plan, fact, now_ms)
-        self._gathering.keep(key, slot, fact)
-        if fact.type == VOID and not first:
-            self._correct(key, slot, fact, instant_ms)
-        else:
-            customer.add(fact, instant_ms)
-            self._pending[key] = slot
-        return "applied"
-
-    def _correct(self, key: bytes, slot: Slot, fact: Fact, now_ms: int) -> None:
-        """Decide a customer by the history with the void in it."""
-        customer: Customer = slot.customer
-        out: list[Transition] = []
-        customer.settle(out)
-        live = Live(customer.live.plan, self._gathering.history(key, slot), now_ms)
-        customer.correct(live, now_ms, Cause("correction", fact.event_id, fact.imported), out)
-        self._gathering.write_row(key, slot)
-        self._close(key, slot, customer, out, now_ms)
-        self._until_moved(key, customer)
-
-    def _at(self, key: bytes, slot: Slot, tenant: str, customer_id: str, now_ms: int) -> Customer:
-        """Return a customer brought to an instant, with what is pending of that instant left pending."""
-        customer: Customer | None = slot.customer
-        if customer is not None and customer.stands_at(now_ms) and customer.live.plan is self.plans.of(tenant):
-            return customer
-        customer, out = self._open(key, slot, tenant, customer_id, now_ms)
-        self._close(key, slot, customer, out, now_ms)
-        return customer
-
     @property
     def undecided(self) -> int:
         """How many customers have facts that were applied and not decided yet."""
-        return len(self._pending)
+        return len(self._applying.pending)
 
     def settle(self, now_ms: int) -> None:
-        """Decide what was applied before the step ends, unless its instant has not come yet: what is applied then has a later one.
-
-        So that at an instant nobody is in and out.
-        """
-        if self._pending and self._instant_ms <= now_ms:
-            self._settle()
-            self._settled_ms, self._instant_ms = self._instant_ms, 0
-
-    def _settle(self) -> None:
-        """Decide what the facts that are pending changed."""
-        pending, self._pending = self._pending, {}
-        for key, slot in pending.items():
-            customer: Customer = slot.customer
-            if customer.pending is not None:
-                out: list[Transition] = []
-                customer.settle(out)
-                self._close(key, slot, customer, out, customer.pending_ms)
-                self._until_moved(key, customer)
+        """Decide what was applied before the step ends, unless its instant has not come yet."""
+        self._applying.settle(now_ms)
 
     def _until_moved(self, key: bytes, customer: Customer) -> None:
         """Have the `until` of the memberships found anew, for something has moved them."""
         if customer.row.members:
             self._stale[key] = None
-
-    def _admit(self, slot: Slot | None, plan: Plan, fact: Fact, now_ms: int) -> None:
-        limits, history = self._limits, self.plans.history
-        if fact.at_ms < now_ms - history.months * _SHORTEST_MONTH_MS and plan.calendar.plus(fact.at_ms, history) <= now_ms:
-            raise Refusal(f"older than the kept history of {history}", pointer="/occurred_at", reason="too_late")
-        if slot is not None and slot.events >= limits.events_per_customer:
-            raise Refusal(f"the customer has {slot.events} kept events, the most there may be", pointer="/customer_id", reason="customer_limit")
 
     def _create(self, key: bytes, plan: Plan, tenant: str, customer_id: str, now_ms: int) -> tuple[Slot, Customer]:
         slot = self._slots[key] = Slot()
@@ -399,60 +275,6 @@ class Partition:
         self._gathering.project(key, slot)
         self._columns.meet(key, slot)
         return slot, customer
-
-    def _seen(self, key: bytes, slot: Slot, fact: Fact) -> str:
-        first = next(known for known in self._gathering.facts(key, slot) if known.event_id == fact.event_id)
-        if first.same_as(fact):
-            return "duplicate"
-        raise Refusal("another event of this customer has this event_id and says something else", pointer="/event_id", reason="conflict")
-
-    def _manual(self, topic: str, record: Record, now_ms: int) -> str:
-        entry = decode_manual(record.value or b"")
-        key = record_key(entry.tenant, entry.customer_id)
-        home = partition_of(key, self._limits.partitions)
-        if home != self.number:
-            self._gathering.send_on(topic, home, key, record)
-            return "forwarded"
-        if entry.tenant not in self.plans.catalog.tenants:
-            raise Refusal(f"no tenant {shown(entry.tenant)}", pointer="/tenant", reason="unknown_tenant")
-        outcome = self._relations.entry_met(topic, record, entry, now_ms) or self._entry(key, entry, now_ms)
-        if entry.announced:
-            self._standings.unsettled(self.plans.of(entry.tenant))
-            if self._standings.lists.count(entry):
-                self._sweeping.release([entry.tenant])
-            if self._standings.lists.complete(entry):
-                self._relations.listed(entry)
-        return outcome
-
-    def _entry(self, key: bytes, entry: ManualEntry, now_ms: int) -> str:
-        """Take in a manual entry of a customer who lives here."""
-        self._moved_to(now_ms)
-        plan = self.plans.of(entry.tenant)
-        compiled = plan.segments.get(entry.segment_id)
-        if compiled is None:
-            raise Refusal(f"no segment {shown(entry.segment_id)}", pointer="/segment_id", reason="unknown_segment")
-        cause = Cause("manual", entry.event_id)
-        slot = self._slots.get(key)
-        if slot is None and not entry.present:
-            return "duplicate"  # who is taken off a list without ever having been on one is not known for that
-        if slot is None:
-            slot, customer = self._create(key, plan, entry.tenant, entry.customer_id, now_ms)
-            out: list[Transition] = []
-            listed(customer.row, entry)
-            # Known from now on, and by nothing but this entry: what else holds of someone without facts holds by definition.
-            customer.decide_all(now_ms, now_ms, DEFINITION, out, {compiled.id: cause})
-            outcome = "applied"
-        else:
-            customer, out = self._open(key, slot, entry.tenant, entry.customer_id, now_ms)
-            outcome = "applied" if listed(customer.row, entry) else "duplicate"
-            slot.touch()
-            if outcome == "applied":
-                customer.decide([compiled], now_ms, now_ms, cause, out)
-        if outcome == "applied":
-            self._gathering.write_row(key, slot)
-            self._stale[key] = None
-        self._close(key, slot, customer, out, now_ms)
-        return outcome
 
     # ---- a customer at a time
 
@@ -530,7 +352,7 @@ class Partition:
     def _moved_to(self, now_ms: int) -> None:
         """Decide from now on as of an instant that others may see: no fact of this step is decided at an earlier one."""
         self._progress.clock_ms = max(self._progress.clock_ms, now_ms)
-        self._instant_ms = max(self._instant_ms, now_ms, self._settled_ms + 1)
+        self._applying.moved_to(now_ms)
 
     def _look(self, key: bytes, now_ms: int) -> Customer:
         slot = self._slots[key]
@@ -628,8 +450,7 @@ class Partition:
 
     def take(self) -> Step | None:
         """Return everything since the last step, None when there is nothing to write."""
-        self._settle()
-        self._instant_ms, self._settled_ms = 0, -1
+        self._applying.end()
         gathering = self._gathering
         for tenant, cuts in self._standings.take_cuts():
             gathering.put(cuts_key(tenant), encode(cuts) if cuts else None)

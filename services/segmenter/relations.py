@@ -158,10 +158,10 @@ class Relations:
         if origin.topic == partition._topics.manual_entries:
             entry = decode_manual(origin.value)
             told_of, entry.customer_id = entry.customer_id, customer_id
-            outcome = self.entry_met(origin.topic, origin, entry, move.heard_ms) or partition._entry(key, entry, now_ms)
+            outcome = self.entry_met(origin.topic, origin, entry, move.heard_ms) or partition._applying.entry(key, entry, now_ms)
         else:
             told_of = decode_event(origin.value).customer_id or ""
-            outcome = partition._fact(origin.topic, origin, key, tenant, customer_id, self._fact(move), now_ms, move.number)
+            outcome = partition._applying.fact(origin.topic, origin, key, tenant, customer_id, self._fact(move), now_ms, move.number)
         if outcome == "applied":
             self._heard_again(tenant, told_of, customer_id, partition._slots[key].customer.row.erasure)
         return outcome
@@ -330,7 +330,7 @@ class Relations:
             self.removed.setdefault(key, slot)
         partition._dead(key)
         partition._columns.part(key, slot)
-        for held in (partition._slots, partition._pending, partition._stale):
+        for held in (partition._slots, partition._applying.pending, partition._stale):
             held.pop(key, None)
 
     def _tell(self, move: Forgetting, seq: int) -> None:
