@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
@@ -36,6 +37,8 @@ class Live:
         self.changes: list[Change] = []
 
     def __enter__(self) -> Self:
+        # A collection walks over all that was read, and a transition that comes meanwhile would be read late: a third of a second of a million.
+        gc.disable()
         self._threads[0].start()
         if not self._reading.wait(30):
             raise TimeoutError("the topic of transitions cannot be read")
@@ -46,6 +49,7 @@ class Live:
         self._stopping.set()
         for thread in self._threads:
             thread.join()
+        gc.enable()
 
     def delays_ms(self, from_s: float, to_s: float) -> list[float]:
         """Return how long the transitions of events posted between two instants of the performance counter took, in order of length.
@@ -84,7 +88,9 @@ class Live:
         consumer = Consumer(options | {"auto.offset.reset": "latest", "fetch.wait.max.ms": 10, "enable.auto.commit": False})
         consumer.subscribe([self._stack.topics.changes], on_assign=lambda *_: self._reading.set())
         while not self._stopping.is_set():
-            for message in consumer.consume(1000, 0.02):
+            # Asked for many it waits until they are there; asked for one it has the others ready.
+            first = consumer.poll(0.02)
+            for message in [] if first is None else [first, *consumer.consume(1000, 0)]:
                 self._take(message)
         consumer.close()
 
