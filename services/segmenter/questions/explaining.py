@@ -185,12 +185,11 @@ def flip_ms(leaf: Leaf, customer: Customer, at_ms: int) -> int:
         return customer.until(live.plan.segments[leaf.member_of], at_ms)
     if feature is None:
         return NEVER  # what others will do to a rank is not known
-    before, bound_ms = _verdict(live, leaf, at_ms)
-    while bound_ms <= at_ms + HORIZON_MS:
-        holds, next_ms = _verdict(live, leaf, bound_ms)
-        if holds is not before:
+    before = found = _verdict(live, leaf, at_ms)
+    while (bound_ms := found.until_ms) <= at_ms + HORIZON_MS:
+        found = _verdict(live, leaf, bound_ms)
+        if found.holds is not before.holds:
             return bound_ms
-        bound_ms = next_ms
     return NEVER
 
 
