@@ -96,9 +96,10 @@ class ClockAhead:
     name: str = "clock-ahead"
 
     def make(self, scene: Scene) -> str:
-        """Set them, the till's too."""
-        scene.load.ahead_ms += HOUR_MS
-        _set(scene, scene.load.ahead_ms, "ingest", "segmenter", "api")
+        """Set them, the tills' last: what they say happened in an hour is refused by an ingest that is still in this one."""
+        ahead_ms = scene.load.ahead_ms + HOUR_MS
+        _set(scene, ahead_ms, "ingest", "segmenter", "api")
+        scene.load.ahead_ms = ahead_ms
         return ""
 
 
