@@ -34,22 +34,27 @@ class Line:
         return self.accepted == sum(self.outcomes.values())
 
 
-async def outcomes(client: Client, settings: Settings) -> dict[str, Counts]:
-    """Ask the segmenters for their counters, by topic, of all partitions. Raises `DemoError` when they do not tell for a minute."""
+async def outcomes(client: Client, settings: Settings, pause_s: float = 1.0) -> dict[str, Counts]:
+    """Ask the segmenters for their counters, by topic, of all partitions; sixty times. Raises `DemoError` when they do not tell."""
     complaint = ""
     for _ in range(60):
-        try:
-            answers = [await client.call("GET", url) for url in settings.outcomes_urls]
-        except (aiohttp.ClientError, TimeoutError) as error:
-            complaint = str(error) or type(error).__name__
-        else:
-            found = [answer.body for answer in answers if answer.status == 200]
-            told = sorted(number for body in found for number in body["partitions"])
-            # While partitions change hands, nobody tells of them for a moment.
-            if told == list(range(settings.partitions)):
-                return _together(found)
-            complaint = next((answer.detail for answer in answers if answer.status != 200), f"they tell of the partitions {told} only")
-        await asyncio.sleep(1)
+        found, complaint = [], ""
+        for url in settings.outcomes_urls:
+            try:
+                answer = await client.call("GET", url)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                complaint = f"{url}: {str(error) or type(error).__name__}"
+            else:
+                if answer.status == 200:
+                    found.append(answer.body)
+                else:
+                    complaint = f"{url}: {answer.detail}"
+        told = sorted(number for body in found for number in body["partitions"])
+        # One of them may be away while another has everything; and while partitions change hands, nobody tells of them for a moment.
+        if told == list(range(settings.partitions)):
+            return _together(found)
+        complaint = complaint or f"they tell of the partitions {told}, of {settings.partitions}"
+        await asyncio.sleep(pause_s)
     raise DemoError(f"the segmenters do not tell their outcomes: {complaint}", settings.log("segmenter"))
 
 

@@ -92,7 +92,12 @@ class Control:
             else:
                 pid = f"pid {known['pid']}" if known["pid"] else ""
                 print(f"{spec.name:<12} {known['state']:<9} {pid:<12} restarts {known['restarts']}  {known['why']}".rstrip())
-        return 0 if processes and all(known["state"] == "ready" for known in processes.values()) else 1
+        ready = processes and not self._missing(processes) and all(known["state"] == "ready" for known in processes.values())
+        return 0 if ready else 1
+
+    def _missing(self, processes: Mapping[str, Any]) -> str:
+        """Return the names of those whom a living supervisor does not know, as text."""
+        return ", ".join(spec.name for spec in self.specs if spec.name not in processes)
 
     def _check_ports(self) -> None:
         for spec in self.specs:
@@ -127,6 +132,8 @@ class Control:
                 raise LaunchError(f"the supervisor ended with exit code {child.returncode}", log)
             if not processes and time.monotonic() - started > _SUPERVISOR_START_S:
                 raise LaunchError("the supervisor does not say anything", log)
+            if processes and (missing := self._missing(processes)):
+                raise LaunchError(f"what runs was started by another version and has no {missing}; `make down`, then the same again")
             for name, known in processes.items():
                 if known["state"] == "ready" and name not in shown and child is not None:
                     print(f"  {name} is ready", flush=True)

@@ -65,16 +65,15 @@ def settle(file: Path, environ: Mapping[str, str]) -> dict[str, int]:
     """
     kept = _read(file)
     name, default = _PARTITIONS
-    settled = {name: kept.get(name) or _number(name, environ[name] if environ.get(name) else str(default), 1_000)}
+    partitions = kept.get(name) or _number(name, environ[name] if environ.get(name) else str(default), 1_000)
+    ports = {port_name: kept[port_name] for port_name in PREFERRED if port_name in kept}
+    # What is named comes first: nobody is given a port that another has been named.
+    ports |= {port_name: _number(port_name, environ[port_name], 65_535) for port_name in PREFERRED if environ.get(port_name)}
     for port_name, preferred in PREFERRED.items():
-        given = environ.get(port_name)
-        if given:
-            settled[port_name] = _number(port_name, given, 65_535)
-        elif port_name in kept:
-            settled[port_name] = kept[port_name]
-        else:
-            settled[port_name] = _choose(port_name, preferred, settled.values(), kept.values())
-    _refuse_twins(settled)
+        if port_name not in ports:
+            ports[port_name] = _choose(port_name, preferred, ports.values(), kept.values())
+    _refuse_twins(ports)
+    settled = {name: partitions, **{port_name: ports[port_name] for port_name in PREFERRED}}
     _write(file, settled)
     return settled
 

@@ -34,6 +34,11 @@ class _Service(NamedTuple):
         """What the names of the settings begin with that it reads."""
         return f"ROLLCALL_{(self.kind or self.name).upper()}_"
 
+    def own(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Return what it reads that others of its kind do not: its port, and nothing that was said of the first one's address."""
+        mine = {f"{self.head}PORT": env[self.port]}
+        return mine | {f"{self.head}ADVERTISED_PORT": "0"} if self.kind else mine
+
 
 # Two segmenters: partitions are shared among them, and a question about everybody is worked on by two cores.
 _SERVICES: tuple[_Service, ...] = (
@@ -81,7 +86,7 @@ def table(layout: Layout, environ: Mapping[str, str]) -> list[ProcessSpec]:
         ProcessSpec(
             name=service.name,
             argv=(sys.executable, "-m", *service.module),
-            env=env | {f"{service.head}PORT": env[service.port]},
+            env=env | service.own(env),
             ready=http_ready(HOST, int(env[service.port])),
             after=_SERVERS,
             ports={service.port: int(env[service.port])},

@@ -82,7 +82,7 @@ class RouteSpec:
     """Which rate of its key a call is charged to; None: reads for GET, writes for all else."""
     cost: float = 1.0
     quick: bool = False
-    """Whether it looks at one customer's memberships and no more, as apps do on every screen."""
+    """Whether it looks at one customer's memberships of now and no more, as apps do on every screen."""
 
     @property
     def charged(self) -> Rate:
@@ -204,8 +204,9 @@ async def answered(desk: Desk, request: Request, spec: RouteSpec, known: frozens
         desk.rates.spend(key, spec.charged, spec.cost)
         call = Call(desk, request, key, catalog, query_of(request.scope["query_string"], known))
         try:
-            await desk.times.turn(key.tenant, quick=spec.quick)
-            return await desk.times.counted(key.tenant, spec.handler(call), quick=spec.quick)
+            quick = spec.quick and "at" not in call.query  # the past is looked up in histories
+            await desk.times.turn(key.tenant, quick=quick)
+            return await desk.times.counted(key.tenant, spec.handler(call), quick=quick)
         finally:
             call.done()
     except Refused as error:

@@ -1,6 +1,7 @@
 """A table of small processes for tests of the launcher: two Python HTTP servers, the second waiting for the first.
 
-ROLLCALL_FAKE_BROKEN names one that cannot start, ROLLCALL_FAKE_SLOW one that dies after a second without having been ready.
+ROLLCALL_FAKE_BROKEN names one that cannot start, ROLLCALL_FAKE_SLOW one that dies after a second without having been ready, and
+ROLLCALL_FAKE_MISSING one that the table does not have.
 The ports are kept like the real ones.
 """
 
@@ -39,4 +40,4 @@ def table(layout: Layout, environ: Mapping[str, str]) -> list[ProcessSpec]:
                 ready_s=3.0 if environ.get("ROLLCALL_FAKE_SLOW") else 60.0,
             )
         )
-    return specs
+    return [spec for spec in specs if spec.name != environ.get("ROLLCALL_FAKE_MISSING")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,50 @@ def test_a_rejected_event_stops_the_replay_with_its_reason(tmp_path: Path, lines
     ingest.stop_after = 0
     with pytest.raises(DemoError, match=r"/total no more in \{\"type\":"):
         play(tmp_path, ingest, State(now_ms=NOW_MS, batch_events=BATCH), lines)
+
+
+def told(partitions: list[int], accepted: int) -> dict[str, Any]:
+    """What a segmenter says of its outcomes."""
+    return {"topics": {"checkouts": {"accepted": accepted, "applied": accepted}}, "total": {}, "partitions": partitions}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        (told([0, 2, 4], 5), told([1, 3, 5], 6), None),
+        (told([0, 1, 2, 3, 4, 5], 11), None, None),
+        (told([0, 1, 2, 3], 5), told([3, 4, 5], 6), "the partitions"),
+        (told([0, 1, 2], 5), told([4, 5], 6), "the partitions"),
+        (told([0, 1, 2], 5), None, "outcomes"),
+    ],
+)
+def test_outcomes_are_of_every_partition_once(first: dict[str, Any], second: dict[str, Any] | None, reason: str | None) -> None:
+    """Counters of two segmenters are added up; one may be away while the other has everything, and not while it has not."""
+
+    async def main() -> dict[str, Any]:
+        apps = []
+        for said in (first, second):
+            app = web.Application()
+            if said is not None:
+                app.router.add_get("/outcomes", _saying(said))
+            apps.append(app)
+        async with TestServer(apps[0], port=0) as one, TestServer(apps[1], port=0) as two:
+            settings = Settings(segmenter_port=one.port or 0, segmenter_2_port=two.port or 0)
+            async with Client(settings) as client:
+                return await accounting.outcomes(client, settings, pause_s=0.0)
+
+    if reason is None:
+        assert asyncio.run(main()) == {"checkouts": {"accepted": 11, "applied": 11}}
+    else:
+        with pytest.raises(DemoError, match=reason):
+            asyncio.run(main())
+
+
+def _saying(said: dict[str, Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(said)
+
+    return answer
 
 
 def test_numbers_that_do_not_add_up_are_a_failure() -> None:

@@ -56,6 +56,18 @@ def made(tmp_path: Path) -> Iterator[Installation]:
     installation("down")
 
 
+def test_what_an_older_version_started_is_not_waited_for(made: Installation) -> None:
+    """A supervisor that does not know a process of the table is named, and what to do; `status` does not call it well; `down` ends it."""
+    assert made("up", ROLLCALL_FAKE_MISSING="second").returncode == 0
+    found = made("up")
+    assert found.returncode != 0
+    assert "has no second; `make down`" in found.stdout + found.stderr
+    assert made("status").returncode != 0
+    assert made("down").returncode == 0
+    assert made("up").returncode == 0
+    assert made("status").returncode == 0
+
+
 def test_up_twice_is_up_once(made: Installation) -> None:
     """The second `up` changes nothing that runs, whatever it asks for; `down` ends all of it."""
     assert made("up").returncode == 0

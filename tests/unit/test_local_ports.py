@@ -41,6 +41,14 @@ def test_environment_wins_and_is_kept(tmp_path: Path) -> None:
     assert settle(file, {})["ROLLCALL_API_PORT"] == port
 
 
+def test_a_port_that_is_named_is_nobody_elses(tmp_path: Path) -> None:
+    """Whoever is chosen for before the one that it was named for is given another."""
+    port = PREFERRED["ROLLCALL_API_PORT"]
+    found = settle(tmp_path / "ports.env", {"ROLLCALL_RECEIVER_PORT": str(port)})
+    assert found["ROLLCALL_RECEIVER_PORT"] == port
+    assert found["ROLLCALL_API_PORT"] != port
+
+
 def test_partitions_never_change(tmp_path: Path) -> None:
     """The number of partitions is the first start's, because data lie in them."""
     file = tmp_path / "ports.env"

@@ -118,6 +118,23 @@ async def test_what_is_not_quick_has_a_part_of_what_a_tenant_has(quick: bool, ea
     assert not await _waits(given, "quiet", quick=False)
 
 
+async def test_who_reads_pages_does_not_rest_for_whoever_does_so_too() -> None:
+    """Two who want more than pages have share the process; once somebody comes who does not, they rest."""
+    clock = Clock()
+    given = times(clock, api_pages_share=0.1)
+    for tenant in ("one", "two"):
+        await given.turn(tenant)
+    for _ in range(20):
+        for tenant in ("one", "two"):
+            await given.counted(tenant, _computing(clock, 0.1))
+    assert not await _waits(given, "one", quick=False)
+    assert not await _waits(given, "two", quick=False)
+    await given.turn("app", quick=True)
+    await given.counted("one", _computing(clock, 0.1))
+    assert await _waits(given, "one", quick=False)
+    assert not await _waits(given, "app", quick=True)
+
+
 async def test_a_tenants_requests_come_one_after_the_other_and_not_all_at_once() -> None:
     """Those who waited together take it in turns, in the order in which they came."""
     given, order = times(Clock()), list[int]()

@@ -91,8 +91,20 @@ def test_what_was_taken_while_nobody_was_in_need_is_not_rested_for_long() -> Non
     assert 0.5 <= clock.shares.events_rest_s("flood", clock.now_s) <= 1.0
 
 
+def test_who_asks_does_not_rest_for_whoever_asks_as_much() -> None:
+    """Two who send little and ask very much rest for a third one alone."""
+    shares = Shares(EVENTS, QUESTIONS, BACKGROUND)
+    for tenant in ("one", "two"):
+        shares.applied(tenant, 0.0002, 0.0)
+        shares.answered(tenant, 5.0, 0.0)
+    assert shares.questions_rest_s("one", 0.0) == shares.questions_rest_s("two", 0.0) == 0
+    shares.applied("third", 0.0002, 0.0)
+    assert shares.questions_rest_s("one", 0.0) > 0
+    assert shares.questions_rest_s("third", 0.0) == 0
+
+
 def test_questions_and_what_can_wait_have_shares_of_their_own() -> None:
-    """Of a second that may be saved up a first question has all it needs; one after the other has its share; alone there is no bound."""
+    """Of what may be saved up a first question has all it needs; one after the other has its share; alone there is no bound."""
     shares = Shares(EVENTS, QUESTIONS, BACKGROUND)
     shares.answered("asks", 5.0, 0.0)
     shares.worked(5.0, 0.0)

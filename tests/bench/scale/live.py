@@ -37,12 +37,12 @@ class Live:
         self.changes: list[Change] = []
 
     def __enter__(self) -> Self:
-        # A collection walks over all that was read, and a transition that comes meanwhile would be read late: a third of a second of a million.
-        gc.disable()
         self._threads[0].start()
         if not self._reading.wait(30):
             raise TimeoutError("the topic of transitions cannot be read")
         self._threads[1].start()
+        # A collection walks over all that was read, and a transition that comes meanwhile would be read late: a third of a second of a million.
+        gc.disable()
         return self
 
     def __exit__(self, *_: object) -> None:
