@@ -83,7 +83,8 @@ class Book:
         self.touched: set[tuple[str, str]] = set()
         self.erased: set[tuple[str, str]] = set()
         self.accepted = 0
-        self._ranks: dict[str, tuple[tuple[int, int], dict[str, list[str]]]] = {}
+        self._ranks: dict[tuple[str, int], dict[str, list[str]]] = {}
+        self._ranked_of = 0
         self._lock = threading.Lock()
 
     def take(self, tenant: str, documents: Iterable[Json]) -> None:
@@ -131,12 +132,15 @@ class Book:
 
     def _standing(self, tenant: str, at_ms: int) -> dict[str, list[str]]:
         """Of whom each rank holds about an instant."""
-        moment = self.accepted, at_ms // _RANKS_STAND_MS
-        found = self._ranks.get(tenant)
-        if found is None or found[0] != moment:
+        if self._ranked_of != self.accepted:
+            self._ranks.clear()
+            self._ranked_of = self.accepted
+        # Partitions are as of different instants, and of a hundred thousand customers each of these takes a second.
+        moment = tenant, at_ms // _RANKS_STAND_MS
+        if moment not in self._ranks:
             world = World(self.histories[tenant], self.segments[tenant], {})
-            found = self._ranks[tenant] = moment, answers.standing(world, at_ms)
-        return found[1]
+            self._ranks[moment] = answers.standing(world, at_ms)
+        return self._ranks[moment]
 
     def take_touched(self) -> set[tuple[str, str]]:
         """Return who was touched since the last time."""
