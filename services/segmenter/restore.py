@@ -50,13 +50,13 @@ async def restore(settings: SegmenterSettings, core: PartitionCore) -> tuple[int
             # Those who were restored stay, and each collection would walk over all of them.
             gc.freeze()
         moves = [TopicPartition(settings.topics.moves, number) for number in range(settings.partitions)]
-        firsts, ends = await consumer.beginning_offsets(moves), await consumer.end_offsets(moves)
-        return count, {tp.partition: end for tp in moves if (end := await _after_last(consumer, tp, firsts[tp], ends[tp]))}
+        return count, {tp.partition: end for tp in moves if (end := await _after_last(consumer, tp))}
 
 
-async def _after_last(consumer: AIOKafkaConsumer, tp: TopicPartition, first: int, end: int) -> int:
+async def _after_last(consumer: AIOKafkaConsumer, tp: TopicPartition) -> int:
     """Return the offset after a partition's last record, 0 without any. Its end lies behind the marker of a transaction, which nobody applies."""
     consumer.assign([tp])
+    first, end = (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
     back = _TAIL
     while end > first:
         start = max(first, end - back)
