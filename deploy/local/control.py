@@ -92,8 +92,10 @@ class Control:
             else:
                 pid = f"pid {known['pid']}" if known["pid"] else ""
                 print(f"{spec.name:<12} {known['state']:<9} {pid:<12} restarts {known['restarts']}  {known['why']}".rstrip())
-        ready = processes and not self._missing(processes) and all(known["state"] == "ready" for known in processes.values())
-        return 0 if ready else 1
+        return 0 if self._all_ready(processes) else 1
+
+    def _all_ready(self, processes: Mapping[str, Any]) -> bool:
+        return bool(processes) and not self._missing(processes) and all(known["state"] == "ready" for known in processes.values())
 
     def _missing(self, processes: Mapping[str, Any]) -> str:
         """Return the names of those whom a living supervisor does not know, as text."""
@@ -139,7 +141,7 @@ class Control:
                     print(f"  {name} is ready", flush=True)
                     shown.add(name)
             self._raise_on_failure(processes)
-            if processes and all(known["state"] == "ready" for known in processes.values()) and self._all_answer():
+            if self._all_ready(processes) and self._all_answer():
                 return
             time.sleep(_POLL_S)
 

@@ -29,14 +29,13 @@ class Times:
     def __init__(self, settings: ApiSettings, monotonic_s: Callable[[], float]) -> None:
         self._monotonic_s = monotonic_s
         self._all, self._pages = Allowance(settings.api_time_share, _SAVED_S), Allowance(settings.api_pages_share, _SAVED_S)
-        self._company, self._readers = Company(self._all), Company(self._pages)
+        self._company = Company()
         self._waiting = Budget(settings.api_max_waiting, settings.tenant_share, "requests wait for the tenant's share of time")
         self._queues: dict[tuple[str, bool], asyncio.Lock] = {}
 
     async def turn(self, tenant: str, *, quick: bool = False) -> None:
         """Wait until a tenant may have some time; raises `Full` where too many wait."""
-        for company in (self._company, self._readers):
-            company.came(tenant, self._monotonic_s())
+        self._company.came(tenant, self._monotonic_s())
         if self._rest_s(tenant, quick=quick):
             with self._waiting.lent(tenant):
                 async with self._queues.setdefault((tenant, quick), asyncio.Lock()):
@@ -54,7 +53,7 @@ class Times:
     def _rest_s(self, tenant: str, *, quick: bool) -> float:
         now_s = self._monotonic_s()
         rest_s = self._company.rest_s(self._all, tenant, now_s)
-        return rest_s if quick else max(rest_s, self._readers.rest_s(self._pages, tenant, now_s))
+        return rest_s if quick else max(rest_s, self._company.rest_s(self._pages, tenant, now_s))
 
     def _took(self, tenant: str, quick: bool, spent_s: float) -> None:  # noqa: FBT001 - bound beforehand
         now_s = self._monotonic_s()

@@ -30,10 +30,9 @@ class Allowance(RateLimits):
 
 
 class Company:
-    """Who is there. Those count as in need who have something left of `allowance`."""
+    """Who is there, and so whether whoever has used up an allowance rests: others are in need who have something left of it."""
 
-    def __init__(self, allowance: Allowance) -> None:
-        self._allowance = allowance
+    def __init__(self) -> None:
         self._came: OrderedDict[str, float] = OrderedDict()
         """When each name came last, in that order."""
 
@@ -49,7 +48,7 @@ class Company:
     def rest_s(self, allowance: Allowance, name: str, now_s: float) -> float:
         """Return for how long a name rests that has used up an allowance: not at all where nobody else is in need."""
         rest_s = allowance.rest_s(name, now_s)
-        if rest_s and any(other != name and not self._allowance.rest_s(other, now_s) for other in self._lately(now_s)):
+        if rest_s and any(other != name and not allowance.rest_s(other, now_s) for other in self._lately(now_s)):
             return rest_s
         return 0.0
 

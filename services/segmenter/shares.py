@@ -18,13 +18,12 @@ class Shares:
     def __init__(self, events: float, questions: float, background: float) -> None:
         self._events, self._questions = Allowance(events, 0.05), Allowance(questions, 2.0)
         self._background = Allowance(background, 0.5)
-        self._company, self._askers = Company(self._events), Company(self._questions)
+        self._company = Company()
 
     def sent(self, tenant: str, now_s: float) -> None:
         """Take note that a tenant has sent. What is nobody's does not count: receipts of a tenant that is alone are among it."""
         if tenant != OURS:
             self._company.came(tenant, now_s)
-            self._askers.came(tenant, now_s)
 
     def crowded(self, now_s: float) -> bool:
         """Whether several tenants have sent lately."""
@@ -50,7 +49,7 @@ class Shares:
 
     def questions_rest_s(self, tenant: str, now_s: float) -> float:
         """Return for how long a tenant's questions rest."""
-        return self._askers.rest_s(self._questions, tenant, now_s)
+        return self._company.rest_s(self._questions, tenant, now_s)
 
     # ---- what can wait
 
