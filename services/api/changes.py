@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 _NOW: Final = "now"
 TURN_MS: Final = 20
-LOOK_RECORDS: Final = 250
+LOOK_RECORDS: Final = 100
 """Records that are taken apart at once, for three milliseconds: then everybody else's requests have their turn."""
 LOST: Final = (KafkaError, OSError, TimeoutError)
 

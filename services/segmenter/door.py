@@ -19,7 +19,6 @@ from schemas.errors import Refusal
 from schemas.questions import Answered, Asked, Declined, Part, decode_asked, encode, encoded
 from services.kit.limits import Budget, Full
 from services.segmenter.ownership import Ownership
-from services.segmenter.pacing import Pace
 from services.segmenter.questions.inquiry import Unknowable
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.writer import Pump, Surroundings
@@ -83,27 +82,36 @@ class Door:
         """Return what a partition answers, None when it is lost meanwhile."""
         shares = self._around.shares
         # Some are answered as soon as they are asked: whoever rests does so before, and others have their turn between two partitions.
-        await asyncio.sleep(shares.questions_rest_s(asked.tenant, time.perf_counter()))
+        await self._rested(asked.tenant)
         core, now_ms = pump.core, self._around.now_ms()
         if core.clock_ms > now_ms:
             raise Unknowable(f"the clock is {core.clock_ms - now_ms} ms behind the last decision")
         since_s = time.perf_counter()
         inquiry = core.inquiry(asked, now_ms)
         shares.answered(asked.tenant, time.perf_counter() - since_s, time.perf_counter())
-        pace = Pace(self._around.settings.segmenter_background_slice_ms)
+        slice_s, more = self._around.settings.segmenter_background_slice_ms / 1000, True
         while True:
             async with self._around.background:
                 if self._ownership.pump(core.number) is not pump:
                     return None
-                since_s = time.perf_counter()
-                units = inquiry.work(pace.limit)
-                spent_s = time.perf_counter() - since_s
-                pace.observe(units, spent_s)
+                since_s, spent_s = time.perf_counter(), 0.0
+                # What a customer takes under this rule is not known before: so the clock is looked at after each.
+                while more and spent_s < slice_s:
+                    more = inquiry.work(1) > 0
+                    spent_s = time.perf_counter() - since_s
                 shares.answered(asked.tenant, spent_s, time.perf_counter())
-            if not units:
+            if not more:
                 return Part(now_ms, encoded(inquiry.answer()))
-            rest_s = spent_s * _RESTS if self._busy(now_ms) else 0.0
-            await asyncio.sleep(max(rest_s, shares.questions_rest_s(asked.tenant, time.perf_counter())))
+            await asyncio.sleep(spent_s * _RESTS if self._busy(now_ms) else 0.0)
+            await self._rested(asked.tenant)
+
+    async def _rested(self, tenant: str) -> None:
+        """Wait until a tenant's questions may go on. Those that wait together go on one by one: each looks again at what another took."""
+        shares = self._around.shares
+        rest_s = shares.questions_rest_s(tenant, time.perf_counter())
+        while rest_s:
+            await asyncio.sleep(rest_s)
+            rest_s = shares.questions_rest_s(tenant, time.perf_counter())
 
     def _busy(self, now_ms: int) -> bool:
         """Whether anything live waits: the pumps share one thread."""

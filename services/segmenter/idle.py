@@ -15,6 +15,8 @@ from services.segmenter.pacing import Pace
 
 _REFRESH_EVERY_S: Final = 0.5
 """How often a slice of refreshes gets its turn while live records wait: what it finds is soon out of date again."""
+_PIECES: Final = 4
+"""Of a slice, between which the clock is looked at."""
 
 Measured = Callable[[Pace], AbstractContextManager[list[int]]]
 """Measures one slice of computation, for a pace; the body appends how many units it did."""
@@ -49,30 +51,32 @@ class Idle:
         """Do a slice of what is due."""
         core, offset = self._core, self._offset()
         if self._swept_at != offset:
-            limit = self._sweep_pace.limit
-            with self._measured(self._sweep_pace) as units:
-                if core.sweep(now_ms, limit):
-                    units.append(limit)
-                else:
-                    self._swept_at = offset
+            if not self._in_pieces(self._sweep_pace, lambda limit: core.sweep(now_ms, limit)):
+                self._swept_at = offset
         elif core.ranks_due:
-            limit = min(self._rank_pace.limit, core.ranks_due)
-            with self._measured(self._rank_pace) as units:
-                core.rank(now_ms, limit)
-                units.append(limit)
+            self._in_pieces(self._rank_pace, lambda limit: self._rank(now_ms, limit))
         elif self._refreshes():
-            limit = min(self._refresh_pace.limit, core.stale)
-            with self._measured(self._refresh_pace) as units:
-                self.again += core.refresh(now_ms, limit)
-                units.append(limit)
+            self._in_pieces(self._refresh_pace, lambda limit: self._refresh(now_ms, limit))
             self._refresh_next_s = time.perf_counter() + _REFRESH_EVERY_S
         elif self._drops(now_ms):
-            limit = self._drop_pace.limit
-            with self._measured(self._drop_pace) as units:
-                if core.drop(now_ms, limit):
-                    units.append(limit)
+            self._in_pieces(self._drop_pace, lambda limit: core.drop(now_ms, limit))
         elif self._keeps(now_ms):
-            limit = self._keep_pace.limit
-            with self._measured(self._keep_pace) as units:
-                if core.keep(now_ms, limit):
-                    units.append(limit)
+            self._in_pieces(self._keep_pace, lambda limit: core.keep(now_ms, limit))
+
+    def _rank(self, now_ms: int, limit: int) -> bool:
+        self._core.rank(now_ms, limit)
+        return self._core.ranks_due > 0
+
+    def _refresh(self, now_ms: int, limit: int) -> bool:
+        self.again += self._core.refresh(now_ms, limit)
+        return self._core.stale > 0
+
+    def _in_pieces(self, pace: Pace, work: Callable[[int], bool]) -> bool:
+        """Work for a slice; return whether more is left. The clock is looked at on the way: one customer may take as long as a hundred others."""
+        piece, until_s, more = max(1, pace.limit // _PIECES), time.perf_counter() + pace.slice_s, True
+        with self._measured(pace) as units:
+            while more and time.perf_counter() < until_s:
+                more = work(piece)
+                if more:
+                    units.append(piece)
+        return more

@@ -13,13 +13,13 @@ class Pace:
     """How many units of one kind of work fit into a slice, learned from the slices before."""
 
     def __init__(self, slice_ms: float, first: int = 32) -> None:
-        self._slice_s = slice_ms / 1000
-        self._unit_s = self._slice_s / first
+        self.slice_s = slice_ms / 1000
+        self._unit_s = self.slice_s / first
 
     @property
     def limit(self) -> int:
         """Units to do at once; at least one."""
-        return max(1, min(_MOST, int(self._slice_s / self._unit_s)))
+        return max(1, min(_MOST, int(self.slice_s / self._unit_s)))
 
     def observe(self, units: int, spent_s: float) -> None:
         """Learn that `units` took so long; no unit teaches nothing."""

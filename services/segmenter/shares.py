@@ -3,13 +3,22 @@
 All partitions, questions and backfills of all tenants compute in one thread, and what a tenant sends, asks and saves may go on for
 ever. Whoever has a lone event needs the thread a dozen times until it is shown (to fetch it, to decide it, for each answer of the
 broker), and finds it taken each time; and a process that never rests is given its turns by the system late. So taking turns is
-not enough: a tenant has a share of each second, and saves up a little of it.
+not enough: a tenant has a share of each second, and saves up a little of it. And however much was saved up, all that is asked and all
+that can wait have a part of each moment and not the whole of it.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
+from services.kit.limits import RateLimits
 from services.kit.shares import Allowance, Company
 from services.segmenter.turns import OURS
+
+_BESIDE: Final = 0.25
+"""Of each moment no more is for questions and for what can wait, all together, while several send."""
+_MOMENT_S: Final = 0.01
+"""How much of them is computed in one go."""
 
 
 class Shares:
@@ -18,6 +27,7 @@ class Shares:
     def __init__(self, events: float, questions: float, background: float) -> None:
         self._events, self._questions = Allowance(events, 0.05), Allowance(questions, 2.0)
         self._background = Allowance(background, 0.5)
+        self._beside = RateLimits(_BESIDE, _MOMENT_S, 1, 1.0)
         self._company = Company()
 
     def sent(self, tenant: str, now_s: float) -> None:
@@ -46,17 +56,22 @@ class Shares:
     def answered(self, tenant: str, spent_s: float, now_s: float) -> None:
         """Count what a tenant's questions took."""
         self._questions.charge(tenant, spent_s, now_s)
+        self._beside.charge(OURS, spent_s, now_s)
 
     def questions_rest_s(self, tenant: str, now_s: float) -> float:
         """Return for how long a tenant's questions rest."""
-        return self._company.rest_s(self._questions, tenant, now_s)
+        return max(self._company.rest_s(self._questions, tenant, now_s), self._beside_rest_s(now_s))
 
     # ---- what can wait
 
     def worked(self, spent_s: float, now_s: float) -> None:
         """Count what backfill and the like took."""
         self._background.charge(OURS, spent_s, now_s)
+        self._beside.charge(OURS, spent_s, now_s)
 
     def background_rest_s(self, now_s: float) -> float:
         """Return for how long what can wait rests."""
-        return self._background.rest_s(OURS, now_s) if self.crowded(now_s) else 0.0
+        return max(self._background.rest_s(OURS, now_s), self._beside_rest_s(now_s)) if self.crowded(now_s) else 0.0
+
+    def _beside_rest_s(self, now_s: float) -> float:
+        return self._beside.rest_s(OURS, now_s) if self.crowded(now_s) else 0.0

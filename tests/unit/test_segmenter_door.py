@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,15 +23,16 @@ from services.segmenter.writer import Surroundings
 
 
 class Working:
-    """A question of so many slices, each of a millisecond."""
+    """A question of so many units, of a millisecond each."""
 
-    def __init__(self, slices: int) -> None:
-        self.left, self.spent_s = slices, 0.0
+    def __init__(self, units: int, unit_s: float = 0.001) -> None:
+        self.left, self.spent_s = units, 0.0
+        self._unit_s = unit_s
 
     def work(self, limit: int) -> int:
-        """Compute for a millisecond."""
+        """Compute for as long as the units take that are asked for."""
         since_s = time.perf_counter()
-        while time.perf_counter() - since_s < 0.001:
+        while time.perf_counter() - since_s < self._unit_s * limit:
             pass
         self.spent_s += time.perf_counter() - since_s
         self.left -= 1
@@ -46,9 +48,10 @@ class Core:
 
     number, epoch, clock_ms = 0, 3, 0
 
-    def __init__(self, slices: int) -> None:
+    def __init__(self, units: int, unit_s: float = 0.001) -> None:
         self.inquiries: list[Working] = []
-        self._slices = slices
+        self.asked_s: list[float] = []
+        self.units, self._unit_s = units, unit_s
 
     def next_deadline_ms(self) -> int:
         """Return never."""
@@ -56,7 +59,8 @@ class Core:
 
     def inquiry(self, asked: Asked, now_ms: int) -> Working:
         """Begin to work on a question."""
-        self.inquiries.append(Working(self._slices))
+        self.asked_s.append(time.perf_counter())
+        self.inquiries.append(Working(self.units, self._unit_s))
         return self.inquiries[-1]
 
 
@@ -90,7 +94,7 @@ Post = Callable[..., Any]
 
 
 @asynccontextmanager
-async def door(owned: Owned, now_ms: int = 1_000, before: Callable[[Surroundings], None] = lambda _: None, **settings: Any) -> AsyncIterator[Post]:
+async def door(owned: Owned, now_ms: int = 1_000, before: Callable[[Surroundings], object] = lambda _: None, **settings: Any) -> AsyncIterator[Post]:
     """Serve a door; give what posts a question to it."""
     around = Surroundings(SegmenterSettings.model_validate(settings), cast(Any, Definitions()), Metrics(CollectorRegistry()), lambda: now_ms)
     before(around)
@@ -111,21 +115,31 @@ async def door(owned: Owned, now_ms: int = 1_000, before: Callable[[Surroundings
         await server.cleanup()
 
 
+def had_much(around: Surroundings) -> float:
+    """Have a tenant rest for its questions, because another one is there; return until when."""
+    now_s, shares = time.perf_counter(), around.shares
+    for tenant in ("quiet", "demo"):
+        shares.sent(tenant, now_s)
+    while shares.questions_rest_s("demo", now_s) < 0.3:
+        shares.answered("demo", 0.01, now_s)
+    return now_s + shares.questions_rest_s("demo", now_s)
+
+
 async def test_what_is_answered_at_once_waits_as_well_for_whoever_rests() -> None:
     """A question of a single slice, by a tenant who has had more than its share while another one is there."""
     until_s: list[float] = []
-
-    def had_much(around: Surroundings) -> None:
-        now_s, shares = time.perf_counter(), around.shares
-        shares.sent("quiet", now_s)
-        while shares.questions_rest_s("demo", now_s) < 0.3:
-            shares.answered("demo", 0.01, now_s)
-        until_s.append(now_s + shares.questions_rest_s("demo", now_s))
-
-    async with door(Owned(Core(1)), before=had_much) as post:
+    async with door(Owned(Core(1)), before=lambda around: until_s.append(had_much(around))) as post:
         response = await post()
         assert time.perf_counter() >= until_s[0] - 0.01
     assert bytes(decode_answered(response.content).parts[0].answer) == b'{"count":7}'
+
+
+async def test_questions_that_rest_together_go_on_one_by_one() -> None:
+    """Each of them is paid for before the next, though all waited for the same instant: a quarter of the time is for them."""
+    core = Core(1, unit_s=0.004)
+    async with door(Owned(core), before=had_much) as post:
+        assert [response.status_code for response in await asyncio.gather(*(post() for _ in range(4)))] == [200] * 4
+    assert min(later - earlier for earlier, later in itertools.pairwise(core.asked_s)) >= 0.012
 
 
 async def test_while_live_records_wait_a_question_has_a_fifth_of_the_time() -> None:
@@ -155,10 +169,27 @@ async def test_others_have_their_turn_between_two_slices() -> None:
             await asyncio.sleep(0)
 
     task = asyncio.create_task(beside())
-    async with door(Owned(Core(50))) as post:
+    async with door(Owned(Core(100))) as post:
         await post()
     task.cancel()
     assert turns >= 50
+
+
+async def test_a_slice_is_no_longer_for_what_is_dear() -> None:
+    """Others have their turn after each customer who takes longer than a slice, from the first one on."""
+    turns = 0
+
+    async def beside() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(beside())
+    async with door(Owned(Core(20, unit_s=0.005))) as post:
+        await post()
+    task.cancel()
+    assert turns >= 20
 
 
 async def test_a_slow_question_is_given_up_and_more_than_enough_are_refused() -> None:
@@ -169,7 +200,7 @@ async def test_a_slow_question_is_given_up_and_more_than_enough_are_refused() ->
         reasons = sorted(declined(response.content) for response in (first, second))
         assert (first.status_code, second.status_code) == (503, 503)
         assert reasons == ["1 questions are being worked on", "not answered within 0.2 s"]
-        owned.core._slices = 1
+        owned.core.units = 1
         assert (await post()).status_code == 200
 
 

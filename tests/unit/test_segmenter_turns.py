@@ -25,10 +25,10 @@ from services.segmenter.writer import Pump, Surroundings
 _SLICE_S = 0.001
 
 
-def _compute() -> float:
+def _compute(seconds: float = _SLICE_S) -> float:
     """Compute for a millisecond, or longer where others have the processor; return how long."""
     since_s = time.perf_counter()
-    while time.perf_counter() < since_s + _SLICE_S:
+    while time.perf_counter() < since_s + seconds:
         pass
     return time.perf_counter() - since_s
 
@@ -125,7 +125,7 @@ class Known:
 
 def pumps(count: int, make: Callable[[], Sweeping] = Sweeping) -> tuple[list[Sweeping], list[Pump], Surroundings]:
     """So many partitions of one process."""
-    around = Surroundings(SegmenterSettings(), Known(), Metrics(CollectorRegistry()), lambda: 1)
+    around = Surroundings(SegmenterSettings(segmenter_background_slice_ms=1000 * _SLICE_S), Known(), Metrics(CollectorRegistry()), lambda: 1)
     cores = [make() for _ in range(count)]
     lane = SimpleNamespace(began=lambda: None, written=lambda _: None, taken=lambda: None, committed=lambda _: None)
     return cores, [Pump(cast(PartitionCore, core), Slow(), cast(Lane, lane), around) for core in cores], around
@@ -178,3 +178,28 @@ async def test_beside_records_that_come_all_the_time_a_sweep_has_some_of_each_tr
         await asyncio.sleep(0)
     await pump.close()
     assert 0.01 <= median(core.steps_s[3:-1]) <= 0.035
+
+
+class Heavy(Sweeping):
+    """The core of a partition of whose customers the first thousand take nothing, and each of those that follow two milliseconds."""
+
+    def sweep(self, now_ms: int, limit: int) -> bool:
+        """Look at as many customers as one may."""
+        for _ in range(limit):
+            self.slices += 1
+            if self.slices > 1_000:
+                _compute(0.002)
+        return self.slices < 1_200
+
+
+async def test_a_slice_ends_in_time_though_customers_become_a_hundred_times_dearer() -> None:
+    """What was learned of those before says nothing of the next: a slice ends with a quarter of what would have fitted in."""
+    (core,), (pump,), around = pumps(1, Heavy)
+    longest_s, idle = 0.0, pump._idle
+    while core.slices < 1_200:
+        since_s = time.perf_counter()
+        idle.work(1)
+        longest_s = max(longest_s, time.perf_counter() - since_s)
+    # Eight of them, where one slice of what was learned before would be fifty and more.
+    assert 0.016 <= longest_s <= 0.06
+    assert around.behind == set()

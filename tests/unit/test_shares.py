@@ -91,29 +91,70 @@ def test_what_was_taken_while_nobody_was_in_need_is_not_rested_for_long() -> Non
     assert 0.5 <= clock.shares.events_rest_s("flood", clock.now_s) <= 1.0
 
 
-def test_who_asks_does_not_rest_for_whoever_asks_as_much() -> None:
-    """Two who send little and ask very much rest for a third one alone."""
-    shares = Shares(EVENTS, QUESTIONS, BACKGROUND)
-    for tenant in ("one", "two"):
-        shares.applied(tenant, 0.0002, 0.0)
-        shares.answered(tenant, 5.0, 0.0)
-    assert shares.questions_rest_s("one", 0.0) == shares.questions_rest_s("two", 0.0) == 0
-    shares.applied("third", 0.0002, 0.0)
-    assert shares.questions_rest_s("one", 0.0) > 0
-    assert shares.questions_rest_s("third", 0.0) == 0
-
-
-def test_questions_and_what_can_wait_have_shares_of_their_own() -> None:
-    """Of what may be saved up a first question has all it needs; one after the other has its share; alone there is no bound."""
+def test_alone_questions_and_what_can_wait_have_no_bound() -> None:
+    """Whatever they took; once another one sends they rest, and events have nothing to do with it."""
     shares = Shares(EVENTS, QUESTIONS, BACKGROUND)
     shares.answered("asks", 5.0, 0.0)
     shares.worked(5.0, 0.0)
+    shares.applied("asks", 0.0002, 0.0)
     assert shares.questions_rest_s("asks", 0.0) == shares.background_rest_s(0.0) == 0
     shares.applied("quiet", 0.0002, 0.0)
-    shares.applied("asks", 0.0002, 0.0)
-    assert shares.background_rest_s(0.0) > 0
     assert shares.questions_rest_s("asks", 0.0) > 0
-    assert shares.questions_rest_s("another", 0.0) == 0
-    shares.answered("another", 0.9, 0.0)
-    assert shares.questions_rest_s("another", 0.0) == 0
+    assert shares.background_rest_s(0.0) > 0
     assert shares.events_rest_s("asks", 0.0) == 0
+
+
+class Beside:
+    """Questions and what can wait, in slices of two milliseconds as soon as they may, of tenants who all send a little."""
+
+    def __init__(self) -> None:
+        self.shares, self.now_s, self.had_s = Shares(EVENTS, QUESTIONS, BACKGROUND), 0.0, defaultdict[str, float](float)
+
+    def run(self, seconds: float, *tenants: str, quiet: str = "quiet", background: bool = False) -> None:
+        """Let tenants ask without end, beside one who does not if one is named."""
+        until_s, shares = self.now_s + seconds, self.shares
+        while self.now_s < until_s:
+            for tenant in filter(None, (*tenants, quiet)):
+                shares.applied(tenant, 0.0, self.now_s)
+            self.now_s += 0.0005
+            for tenant in tenants:
+                if not shares.questions_rest_s(tenant, self.now_s):
+                    self.now_s += 0.002
+                    self.had_s[tenant] += 0.002
+                    shares.answered(tenant, 0.002, self.now_s)
+            if background and not shares.background_rest_s(self.now_s):
+                self.now_s += 0.002
+                self.had_s["background"] += 0.002
+                shares.worked(0.002, self.now_s)
+
+
+def test_questions_and_what_can_wait_have_shares_of_their_own() -> None:
+    """One after the other has its share, whatever others ask, and so has what can wait."""
+    beside = Beside()
+    beside.run(60, "asks", background=True)
+    beside.had_s.clear()
+    beside.run(20, "asks", background=True)
+    assert QUESTIONS * 19 <= beside.had_s["asks"] <= QUESTIONS * 21
+    assert BACKGROUND * 19 <= beside.had_s["background"] <= BACKGROUND * 21
+    beside.run(1, "asks", "another")
+    assert beside.had_s["another"] >= 0.08
+
+
+def test_who_asks_does_not_rest_for_whoever_asks_as_much() -> None:
+    """Two who ask without end have all that is for questions, until a third one comes."""
+    beside = Beside()
+    beside.run(60, "one", "two", quiet="")
+    beside.had_s.clear()
+    beside.run(20, "one", "two", quiet="")
+    assert 0.23 * 20 <= sum(beside.had_s.values()) <= 0.26 * 20
+    beside.had_s.clear()
+    beside.run(20, "one", "two")
+    assert QUESTIONS * 2 * 19 <= sum(beside.had_s.values()) <= QUESTIONS * 2 * 21
+
+
+def test_of_a_moment_all_of_them_have_a_quarter_however_much_was_saved() -> None:
+    """Of whatever is saved up no more is used than that; whoever needs the process finds it free."""
+    for count in (1, 4):
+        beside = Beside()
+        beside.run(1, *(f"asks{number}" for number in range(count)), background=True)
+        assert 0.2 <= sum(beside.had_s.values()) <= 0.3
