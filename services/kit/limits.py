@@ -90,20 +90,21 @@ class RateLimits:
 
     def wait_s(self, name: str, now_s: float) -> int:
         """Return 0 if there is something in the bucket, else after how many whole seconds there will be."""
-        return 0 if self._level(name, now_s) > 0 else max(1, math.ceil(self.rest_s(name, now_s)))
+        return 0 if self.level(name, now_s) > 0 else max(1, math.ceil(self.rest_s(name, now_s)))
 
     def rest_s(self, name: str, now_s: float) -> float:
         """Return after how many seconds what was taken is paid for, 0 if it is."""
-        return max(0.0, -self._level(name, now_s) / self.per_s)
+        return max(0.0, -self.level(name, now_s) / self.per_s)
 
     def charge(self, name: str, cost: float, now_s: float) -> None:
         """Take the tokens of what was let in."""
-        self._buckets[name] = (max(self._least, self._level(name, now_s) - cost), now_s)
+        self._buckets[name] = (max(self._least, self.level(name, now_s) - cost), now_s)
         self._buckets.move_to_end(name)
         if len(self._buckets) > self._kept:
             self._buckets.popitem(last=False)
 
-    def _level(self, name: str, now_s: float) -> float:
+    def level(self, name: str, now_s: float) -> float:
+        """Return what is in the bucket, negative where something is owed."""
         level, at_s = self._buckets.get(name, (self._burst, now_s))
         return min(self._burst, level + max(0.0, now_s - at_s) * self.per_s)
 

@@ -8,6 +8,7 @@ Pure: instants are seconds of any steady clock, and are passed in.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Collection
 from typing import Final
@@ -20,6 +21,12 @@ _KEPT: Final = 1_000
 """Names of which it is remembered what they had; one that is forgotten has saved up all that may be."""
 _OWED_S: Final = 1.0
 """What was taken is rested for no longer than this: most of it when nobody was in need."""
+_DEARER: Final = 1.25
+_CHEAPER: Final = 0.99
+_SLOW: Final = 4.0
+"""So many times what the quickest took is slow."""
+_FORGOTTEN: Final = 1.002
+"""By how much the quickest is taken to be slower with each that follows: in a thousand it has been forgotten."""
 
 
 class Allowance(RateLimits):
@@ -27,6 +34,34 @@ class Allowance(RateLimits):
 
     def __init__(self, share: float, saved_s: float) -> None:
         super().__init__(share, saved_s, _KEPT, _OWED_S)
+        self._ample_s = saved_s / 2
+
+    def ample(self, name: str, now_s: float) -> bool:
+        """Whether a name needs less than its share, and so has half of what may be saved."""
+        return self.level(name, now_s) >= self._ample_s
+
+    def took(self, name: str, spent_s: float, now_s: float, price: float) -> None:
+        """Count what a name took; `price` times as much where it does not need less than its share."""
+        self.charge(name, spent_s if self.ample(name, now_s) else spent_s * price, now_s)
+
+
+class Price:
+    """What a second costs those who want more than a share: dearer as soon as those who need little feel it, cheaper while they do not.
+
+    From one up to `most`. It settles where one of some twenty is slow: takes longer than `slow_s`, and than four times the quickest, for
+    what is far away is always slow, and nothing becomes quicker by leaving it more time.
+    """
+
+    def __init__(self, slow_s: float, most: float) -> None:
+        self._slow_s, self._most = slow_s, most
+        self._quickest_s = math.inf
+        self.now = 1.0
+
+    def observe(self, took_s: float) -> None:
+        """Hear what something took that somebody waited for who needs little."""
+        self._quickest_s = min(took_s, self._quickest_s * _FORGOTTEN)
+        slow = took_s > max(self._slow_s, self._quickest_s * _SLOW)
+        self.now = min(self._most, self.now * _DEARER) if slow else max(1.0, self.now * _CHEAPER)
 
 
 class Company:

@@ -57,6 +57,8 @@ class Lane:
         self._going: dict[str, bytes] = {}
         self.rows: list[Row] = []
         self.marker: tuple[int, bytes] | None = None
+        self._next_marker: tuple[int, bytes] | None = None
+        """The newest, while another one is on its way."""
         self.begun = False
         self.claimed = False
         self.superseded = False
@@ -111,7 +113,7 @@ class Lane:
         Else return where to look in the changelog for whose rows these are; `owe` must follow.
         """
         self.claimed = True
-        self.marker = self._gap = self._rebuild = None
+        self.marker = self._next_marker = self._gap = self._rebuild = None
         if found is not None and found.form == FORM and found.changelog > 0:
             gap = Gap(found.changelog, self.changelog)
             # To read more records than there are customers would cost more than to write everybody.
@@ -132,7 +134,7 @@ class Lane:
     def forget(self) -> None:
         """Redis has lost something: the partition must be claimed anew."""
         self.claimed = False
-        self.marker = self._gap = self._rebuild = None
+        self.marker = self._next_marker = self._gap = self._rebuild = None
 
     def collect(self) -> None:
         """Gather rows, live changes first, as long as no step is on its way and the last ones were written."""
@@ -169,7 +171,7 @@ class Lane:
         if paid:
             self._gone(paid)
         if marked:
-            self.marker = None
+            self.marker, self._next_marker = self._next_marker, None
             self._marked_s = now_s
 
     def _gone(self, paid: list[str]) -> None:
@@ -180,10 +182,13 @@ class Lane:
                 self._core.removed(key)
 
     def _vouch(self) -> None:
-        # A marker on its way is kept: it may be waiting for rows, and replacing it for ever would never let one through.
-        if self._clean and self.complete and self.marker is None:
+        if self._clean and self.complete:
             marker = replace(self._core.marker(self._now_ms()), address=self._address, sent=self.sent, changelog=self.changelog, form=FORM)
-            self.marker = (self._seq, encode(marker))
+            # A marker on its way is kept: it may be waiting for rows, and replacing it for ever would never let one through.
+            if self.marker is None:
+                self.marker = self._seq, encode(marker)
+            else:
+                self._next_marker = self._seq, encode(marker)
 
     def _row(self, key: bytes) -> Row:
         tenant, customer_id, version, shown = self._core.projected(key)

@@ -39,6 +39,7 @@ class Metrics:
         # The pump
         self.step_seconds = histogram("step_seconds", "Computation of one step.", _SHORT_S)
         self.transaction_seconds = histogram("transaction_seconds", "One transaction, from its first byte to its commit.", _SHORT_S)
+        self.price = gauge("price", "How many times as much a second costs who wants more than a share, because others feel it.")
         self.pending_records = gauge("pending_records", "Records fetched and not yet applied, by partition.", "partition")
         self.pending_bytes = gauge("pending_bytes", "Bytes of records that wait or are not committed, by partition.", "partition")
         self.lag = gauge("lag_records", "Records that are in Kafka and not yet applied, by partition.", "partition")

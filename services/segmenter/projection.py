@@ -208,7 +208,7 @@ class Projector:
         if lost:
             log.warning("partition %s: Redis has lost the claim, or refused rows", lane.number)
             lane.forget()
-        if lost or lane.owed or not lane.complete:
+        if lost or lane.owed or lane.marker is not None or not lane.complete:
             self._wake.set()
 
     def _restarted(self) -> None:

@@ -5,20 +5,29 @@ ever. Whoever has a lone event needs the thread a dozen times until it is shown 
 broker), and finds it taken each time; and a process that never rests is given its turns by the system late. So taking turns is
 not enough: a tenant has a share of each second, and saves up a little of it. And however much was saved up, all that is asked and all
 that can wait have a part of each moment and not the whole of it.
+
+How much others feel depends on the machine, on what else it does and on how large each piece of work is. So a second has a price: it
+rises while the steps of those who need little are slow to be written, and with it the shares of all others shrink.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from services.kit.limits import RateLimits
-from services.kit.shares import Allowance, Company
+from services.kit.shares import Allowance, Company, Price
 from services.segmenter.turns import OURS
 
 _BESIDE: Final = 0.25
 """Of each moment no more is for questions and for what can wait, all together, while several send."""
 _MOMENT_S: Final = 0.01
 """How much of them is computed in one go."""
+
+_SLOW_S: Final = 0.015
+"""A step of somebody who needs little is written in three milliseconds by a process that has time, and in more than this by one that has none."""
+_DEAREST: Final = 5.0
+"""However slow others are, a fifth of each share is left."""
 
 
 class Shares:
@@ -29,6 +38,7 @@ class Shares:
         self._background = Allowance(background, 0.5)
         self._beside = RateLimits(_BESIDE, _MOMENT_S, 1, 1.0)
         self._company = Company()
+        self._price = Price(_SLOW_S, _DEAREST)
 
     def sent(self, tenant: str, now_s: float) -> None:
         """Take note that a tenant has sent. What is nobody's does not count: receipts of a tenant that is alone are among it."""
@@ -39,13 +49,23 @@ class Shares:
         """Whether several tenants have sent lately."""
         return self._company.several(now_s)
 
+    @property
+    def price(self) -> float:
+        """How many times as much a second costs now."""
+        return self._price.now
+
+    def written(self, tenants: Collection[str], took_s: float, now_s: float) -> None:
+        """Hear how long it took to write a step with events of these tenants: it counts where all of them need little."""
+        if tenants and self.crowded(now_s) and all(self._events.ample(tenant, now_s) for tenant in tenants):
+            self._price.observe(took_s)
+
     # ---- events
 
     def applied(self, tenant: str, spent_s: float, now_s: float) -> None:
         """Count what a tenant's events took; they may have waited for long."""
         self.sent(tenant, now_s)
         if tenant != OURS:
-            self._events.charge(tenant, spent_s, now_s)
+            self._events.took(tenant, spent_s, now_s, self._price.now)
 
     def events_rest_s(self, tenant: str, now_s: float) -> float:
         """Return for how long a tenant's events rest."""
@@ -55,8 +75,8 @@ class Shares:
 
     def answered(self, tenant: str, spent_s: float, now_s: float) -> None:
         """Count what a tenant's questions took."""
-        self._questions.charge(tenant, spent_s, now_s)
-        self._beside.charge(OURS, spent_s, now_s)
+        self._questions.took(tenant, spent_s, now_s, self._price.now)
+        self._beside.charge(OURS, spent_s * self._price.now, now_s)
 
     def questions_rest_s(self, tenant: str, now_s: float) -> float:
         """Return for how long a tenant's questions rest."""
@@ -66,8 +86,8 @@ class Shares:
 
     def worked(self, spent_s: float, now_s: float) -> None:
         """Count what backfill and the like took."""
-        self._background.charge(OURS, spent_s, now_s)
-        self._beside.charge(OURS, spent_s, now_s)
+        self._background.took(OURS, spent_s, now_s, self._price.now)
+        self._beside.charge(OURS, spent_s * self._price.now, now_s)
 
     def background_rest_s(self, now_s: float) -> float:
         """Return for how long what can wait rests."""

@@ -444,7 +444,9 @@ class Pump:
             self._lane.taken()
             metrics, since = self._around.metrics, time.perf_counter()
             self._lane.written(await self._writer.write(step))
-            metrics.transaction_seconds.observe(time.perf_counter() - since)
+            metrics.transaction_seconds.observe(took_s := time.perf_counter() - since)
+            self._around.shares.written(senders, took_s, time.perf_counter())
+            metrics.price.set(self._around.shares.price)
             # After a step of those who rest others need not wait for theirs: the share is what keeps such steps few.
             if not self._shared() or not all(map(self._rests, senders)):
                 self._next_commit_s = since + self._around.settings.segmenter_commit_every_ms / 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
+from services.kit.shares import Price
 from services.segmenter.shares import Shares
 from services.segmenter.turns import OURS
 
@@ -158,3 +159,67 @@ def test_of_a_moment_all_of_them_have_a_quarter_however_much_was_saved() -> None
         beside = Beside()
         beside.run(1, *(f"asks{number}" for number in range(count)), background=True)
         assert 0.2 <= sum(beside.had_s.values()) <= 0.3
+
+
+def _heard(price: Price, count: int, slow_of_a_hundred: int, quick_s: float = 0.003) -> float:
+    for number in range(count):
+        price.observe(quick_s * (20 if number * slow_of_a_hundred % 100 < slow_of_a_hundred else 1))
+    return price.now
+
+
+def test_a_second_becomes_dear_as_those_who_need_little_are_slow_and_cheap_again_afterwards() -> None:
+    """More than one of twenty and it rises to the most there is; fewer, and it goes back to one."""
+    price = Price(0.02, 5.0)
+    assert _heard(price, 1_000, 2) < 1.3
+    assert _heard(price, 1_000, 10) > 4
+    assert _heard(price, 1_000, 1) < 1.3
+    assert _heard(price, 100, 0) == 1.0
+
+
+def test_what_is_far_away_is_not_slow() -> None:
+    """A broker that takes a tenth of a second for everything does so however much time is left for it; one that begins to is got used to."""
+    assert _heard(Price(0.02, 5.0), 1_000, 0, quick_s=0.1) == 1.0
+    price = Price(0.02, 5.0)
+    _heard(price, 1_000, 0)
+    assert _heard(price, 300, 0, quick_s=0.1) == 5.0
+    assert _heard(price, 2_500, 0, quick_s=0.1) == 1.0
+
+
+def _slow(shares: Shares, tenant: str, now_s: float) -> None:
+    for _ in range(100):
+        shares.written([tenant], 0.003, now_s)
+        shares.written([tenant], 0.1, now_s)
+
+
+def test_where_a_second_is_dear_whoever_wants_more_than_a_share_has_a_fifth_of_it_and_nobody_else_less() -> None:
+    """One with half a share never rests; questions and what can wait have a fifth as well."""
+    clock = Clock()
+    for _ in range(100):
+        clock.lone("quiet")
+        assert not clock.shares.events_rest_s("half", clock.now_s)
+        clock.shares.applied("half", EVENTS / 20, clock.now_s)
+        _slow(clock.shares, "quiet", clock.now_s)
+        clock.run(0.1, {"flood": 0.003})
+    assert clock.shares.price == 5.0
+    assert EVENTS / 5 * 0.8 <= clock.had_s["flood"] / clock.now_s <= EVENTS / 5 * 1.5
+    beside = Beside()
+    beside.run(60, "asks", background=True)
+    _slow(beside.shares, "quiet", beside.now_s)
+    beside.had_s.clear()
+    beside.run(20, "asks", background=True)
+    assert QUESTIONS / 5 * 18 <= beside.had_s["asks"] <= QUESTIONS / 5 * 22
+    assert BACKGROUND / 5 * 18 <= beside.had_s["background"] <= BACKGROUND / 5 * 22
+
+
+def test_it_is_not_dear_for_the_steps_of_those_who_are_alone_or_want_much() -> None:
+    """Theirs are long for what is in them, and a tenant that is alone has nobody to rest for."""
+    shares = Shares(EVENTS, QUESTIONS, BACKGROUND)
+    shares.sent("alone", 0.0)
+    _slow(shares, "alone", 0.0)
+    assert shares.price == 1.0
+    shares.sent("another", 0.0)
+    shares.applied("flood", 0.04, 0.0)
+    _slow(shares, "flood", 0.0)
+    assert shares.price == 1.0
+    _slow(shares, "another", 0.0)
+    assert shares.price == 5.0
