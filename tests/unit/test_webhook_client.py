@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import time
@@ -189,6 +190,33 @@ async def test_of_a_huge_reply_so_much_is_read_and_no_more() -> None:
             assert (await post(f"http://127.0.0.1:{port}/")).delivered
         # What the kernel's buffers take does not count.
         assert sent < 50_000_000
+
+
+async def test_so_many_idle_connections_are_kept_and_no_more() -> None:
+    """The first two receivers are sent the next webhook on the same connection; the others' end with each attempt, and are told so."""
+    ended: set[int] = set()
+
+    async def keeps(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        port = writer.get_extra_info("sockname")[1]
+        while True:
+            await reader.readexactly(2)
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+            try:
+                await reader.readuntil(b"\r\n\r\n")
+            except asyncio.IncompleteReadError:
+                ended.add(port)
+                return
+
+    async with contextlib.AsyncExitStack() as stack:
+        receivers = [await stack.enter_async_context(receiver(keeps)) for _ in range(4)]
+        client = await stack.enter_async_context(Client(WebhookSettings(webhook_allow=ALLOWED, webhook_connections=2)))
+        for _ in range(3):
+            for port, _ in receivers:
+                assert (await client.post(endpoint(f"http://127.0.0.1:{port}/"), "msg_1", b"{}", 1_700_000_000_000)).delivered
+        assert [len(came) for _, came in receivers] == [1, 1, 3, 3]
+        async with asyncio.timeout(5):
+            while ended != {port for port, _ in receivers[2:]}:
+                await asyncio.sleep(0.01)
 
 
 async def test_receivers_that_are_not_there_or_not_who_they_say() -> None:

@@ -17,6 +17,8 @@ from typing import Any, Final, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 from msgspec import Struct
 from standardwebhooks import Webhook
 
@@ -63,6 +65,18 @@ def signed_headers(secrets: Sequence[str], message_id: str, at_ms: int, body: by
     }
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Keeps no more than `most` connections that nobody uses. The library bounds those in use and how long others are kept, not their number."""
+
+    def __init__(self, most: int, **more: Any) -> None:
+        super().__init__(**more)
+        self._most = most
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        full = sum(map(len, self._conns.values())) >= self._most
+        super()._release(key, protocol, should_close=should_close or full)
+
+
 class Client:
     """Posts webhooks. An async context manager; connections are kept and shared by all deliveries. `resolver` None asks the system."""
 
@@ -72,7 +86,8 @@ class Client:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
+            self._settings.webhook_connections,
             limit=0,  # one for each attempt, which whoever asks has bounded
             limit_per_host=0,
             ttl_dns_cache=60,
