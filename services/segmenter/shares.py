@@ -76,7 +76,7 @@ class Shares:
     def answered(self, tenant: str, spent_s: float, now_s: float) -> None:
         """Count what a tenant's questions took."""
         self._questions.took(tenant, spent_s, now_s, self._price.now)
-        self._beside.charge(OURS, spent_s * self._price.now, now_s)
+        self._beside.charge(OURS, spent_s, now_s)
 
     def questions_rest_s(self, tenant: str, now_s: float) -> float:
         """Return for how long a tenant's questions rest."""
@@ -87,7 +87,7 @@ class Shares:
     def worked(self, spent_s: float, now_s: float) -> None:
         """Count what backfill and the like took."""
         self._background.took(OURS, spent_s, now_s, self._price.now)
-        self._beside.charge(OURS, spent_s * self._price.now, now_s)
+        self._beside.charge(OURS, spent_s, now_s)
 
     def background_rest_s(self, now_s: float) -> float:
         """Return for how long what can wait rests."""
