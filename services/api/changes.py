@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 _NOW: Final = "now"
 TURN_MS: Final = 20
 LOOK_RECORDS: Final = 100
-"""Records that are taken apart at once, for three milliseconds: then everybody else's requests have their turn."""
+"""Records that are taken apart at once, for a millisecond or two: then everybody else's requests have their turn."""
 LOST: Final = (KafkaError, OSError, TimeoutError)
 
 

@@ -23,10 +23,13 @@ _OWED_S: Final = 1.0
 """What was taken is rested for no longer than this: most of it when nobody was in need."""
 _DEARER: Final = 1.25
 _CHEAPER: Final = 0.99
-_SLOW: Final = 4.0
-"""So many times what the quickest took is slow."""
-_FORGOTTEN: Final = 1.002
-"""By how much the quickest is taken to be slower with each that follows: in a thousand it has been forgotten."""
+_HALVED_S: Final = 10.0
+"""In this time a price comes half of the way back, whether anything is heard or not."""
+_SLOW: Final = 5.0
+"""So many times what a tenth is quicker than is slow."""
+_SLOWER: Final = 1.002
+_QUICKER: Final = 0.982
+"""By how much the tenth is taken to be slower with each that was, and quicker with each that was not: so that one of ten is quicker."""
 
 
 class Allowance(RateLimits):
@@ -48,20 +51,26 @@ class Allowance(RateLimits):
 class Price:
     """What a second costs those who want more than a share: dearer as soon as those who need little feel it, cheaper while they do not.
 
-    From one up to `most`. It settles where one of some twenty is slow: takes longer than `slow_s`, and than four times the quickest, for
-    what is far away is always slow, and nothing becomes quicker by leaving it more time.
+    From one up to `most`. It settles where one of some twenty is slow: takes longer than `slow_s`, and than five times what the quickest
+    tenth takes, for what is far away is always slow, and nothing becomes quicker by leaving it more time.
     """
 
     def __init__(self, slow_s: float, most: float) -> None:
         self._slow_s, self._most = slow_s, most
-        self._quickest_s = math.inf
-        self.now = 1.0
+        self._tenth_s = 0.0
+        self._price, self._at_s = 1.0, 0.0
 
-    def observe(self, took_s: float) -> None:
+    def at(self, now_s: float) -> float:
+        """Return the price of an instant."""
+        return 1.0 + (self._price - 1.0) * math.pow(0.5, max(0.0, now_s - self._at_s) / _HALVED_S)
+
+    def observe(self, took_s: float, now_s: float) -> None:
         """Hear what something took that somebody waited for who needs little."""
-        self._quickest_s = min(took_s, self._quickest_s * _FORGOTTEN)
-        slow = took_s > max(self._slow_s, self._quickest_s * _SLOW)
-        self.now = min(self._most, self.now * _DEARER) if slow else max(1.0, self.now * _CHEAPER)
+        price, tenth_s = self.at(now_s), self._tenth_s or took_s
+        slow = took_s > max(self._slow_s, tenth_s * _SLOW)
+        self._tenth_s = tenth_s * (_SLOWER if took_s > tenth_s else _QUICKER)
+        self._price = min(self._most, price * _DEARER) if slow else max(1.0, price * _CHEAPER)
+        self._at_s = now_s
 
 
 class Company:

@@ -7,10 +7,11 @@ Everything is bounded: the body, the questions at work, the time that each may t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from aiohttp import web
@@ -40,6 +41,7 @@ class Door:
     def __init__(self, around: Surroundings, ownership: Ownership) -> None:
         self._around, self._ownership = around, ownership
         settings = around.settings
+        self._queues: dict[str, asyncio.Lock] = {}
         self._at_work = Budget(settings.segmenter_questions, settings.tenant_share, "questions are being worked on")
 
     async def ask(self, request: web.Request) -> web.Response:
@@ -82,16 +84,16 @@ class Door:
         """Return what a partition answers, None when it is lost meanwhile."""
         shares = self._around.shares
         # Some are answered as soon as they are asked: whoever rests does so before, and others have their turn between two partitions.
-        await self._rested(asked.tenant)
-        core, now_ms = pump.core, self._around.now_ms()
-        if core.clock_ms > now_ms:
-            raise Unknowable(f"the clock is {core.clock_ms - now_ms} ms behind the last decision")
-        since_s = time.perf_counter()
-        inquiry = core.inquiry(asked, now_ms)
-        shares.answered(asked.tenant, time.perf_counter() - since_s, time.perf_counter())
+        async with self._turn(asked.tenant):
+            core, now_ms = pump.core, self._around.now_ms()
+            if core.clock_ms > now_ms:
+                raise Unknowable(f"the clock is {core.clock_ms - now_ms} ms behind the last decision")
+            since_s = time.perf_counter()
+            inquiry = core.inquiry(asked, now_ms)
+            shares.answered(asked.tenant, time.perf_counter() - since_s, time.perf_counter())
         slice_s, more = self._around.settings.segmenter_background_slice_ms / 1000, True
         while True:
-            async with self._around.background:
+            async with self._turn(asked.tenant), self._around.background:
                 if self._ownership.pump(core.number) is not pump:
                     return None
                 since_s, spent_s = time.perf_counter(), 0.0
@@ -103,15 +105,17 @@ class Door:
             if not more:
                 return Part(now_ms, encoded(inquiry.answer()))
             await asyncio.sleep(spent_s * _RESTS if self._busy(now_ms) else 0.0)
-            await self._rested(asked.tenant)
 
-    async def _rested(self, tenant: str) -> None:
-        """Wait until a tenant's questions may go on. Those that wait together go on one by one: each looks again at what another took."""
+    @contextlib.asynccontextmanager
+    async def _turn(self, tenant: str) -> AsyncIterator[None]:
+        """Wait until a tenant's questions may go on: those that wait together go on one by one, each once the one before is paid for."""
         shares = self._around.shares
-        rest_s = shares.questions_rest_s(tenant, time.perf_counter())
-        while rest_s:
-            await asyncio.sleep(rest_s)
+        async with self._queues.setdefault(tenant, asyncio.Lock()):
             rest_s = shares.questions_rest_s(tenant, time.perf_counter())
+            while rest_s:
+                await asyncio.sleep(rest_s)
+                rest_s = shares.questions_rest_s(tenant, time.perf_counter())
+            yield
 
     def _busy(self, now_ms: int) -> bool:
         """Whether anything live waits: the pumps share one thread."""

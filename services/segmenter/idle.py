@@ -15,8 +15,10 @@ from services.segmenter.pacing import Pace
 
 _REFRESH_EVERY_S: Final = 0.5
 """How often a slice of refreshes gets its turn while live records wait: what it finds is soon out of date again."""
-_PIECES: Final = 4
+_PIECES: Final = 16
 """Of a slice, between which the clock is looked at."""
+_PIECE_MOST: Final = 8
+"""Customers between two looks at the clock, however cheap those before were."""
 
 Measured = Callable[[Pace], AbstractContextManager[list[int]]]
 """Measures one slice of computation, for a pace; the body appends how many units it did."""
@@ -73,10 +75,12 @@ class Idle:
 
     def _in_pieces(self, pace: Pace, work: Callable[[int], bool]) -> bool:
         """Work for a slice; return whether more is left. The clock is looked at on the way: one customer may take as long as a hundred others."""
-        piece, until_s, more = max(1, pace.limit // _PIECES), time.perf_counter() + pace.slice_s, True
+        piece = max(1, min(_PIECE_MOST, pace.limit // _PIECES))
         with self._measured(pace) as units:
-            while more and time.perf_counter() < until_s:
+            until_s, more = time.perf_counter() + pace.slice_s, True
+            while more:
                 more = work(piece)
-                if more:
-                    units.append(piece)
+                units.append(piece)
+                if time.perf_counter() >= until_s:
+                    break
         return more

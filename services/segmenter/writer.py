@@ -125,6 +125,8 @@ class Pump:
         self._turns = Turns(settings.topics.events, settings.segmenter_slice_ms, core.ahead)
         self._done: list[Chunk] = []
         self._senders: set[str] = set()
+        self._eventful = True
+        """Whether the step under way holds nothing but what events have led to."""
         self._expected: dict[str, int] = {}
         self._full = False
         self._wake = asyncio.Event()
@@ -373,6 +375,7 @@ class Pump:
                 now_ms = await self._now()
                 with self._slice(self._tick_pace) as units:
                     units.append(core.tick(now_ms, self._tick_pace.limit))
+                self._eventful = False
                 await asyncio.sleep(0)
             if self._computed_s - since_s > (beside_s if self._done or self.waited_for else self._behind_s()):
                 return
@@ -382,11 +385,14 @@ class Pump:
         core, since_s, spent_s = self.core, self._computed_s, 0.0
         while self._idle.due(self._around.now_ms()):
             async with self._around.idle, self._around.background:
+                if self._background_rest_s():
+                    return  # others who waited for the same instant have had what there was
                 now_ms = await self._now()
                 self._idle.work(now_ms)
+                self._eventful = False
+                self._around.shares.worked(self._computed_s - since_s - spent_s, time.perf_counter())
+                spent_s = self._computed_s - since_s
                 await asyncio.sleep(0)
-            self._around.shares.worked(self._computed_s - since_s - spent_s, time.perf_counter())
-            spent_s = self._computed_s - since_s
             enough = spent_s > (beside_s if self.waited_for else self._behind_s()) or self._background_rest_s() > 0
             if enough or core.next_deadline_ms() <= self._around.now_ms():
                 return
@@ -440,13 +446,15 @@ class Pump:
         done, self._done = self._done, []
         again, self._idle.again = self._idle.again, []
         senders, self._senders = self._senders, set()
+        eventful, self._eventful = self._eventful, True
         if step is not None:
             self._lane.taken()
             metrics, since = self._around.metrics, time.perf_counter()
             self._lane.written(await self._writer.write(step))
             metrics.transaction_seconds.observe(took_s := time.perf_counter() - since)
-            self._around.shares.written(senders, took_s, time.perf_counter())
-            metrics.price.set(self._around.shares.price)
+            if eventful and senders:
+                self._around.shares.written(senders, took_s, time.perf_counter())
+            metrics.price.set(self._around.shares.price(time.perf_counter()))
             # After a step of those who rest others need not wait for theirs: the share is what keeps such steps few.
             if not self._shared() or not all(map(self._rests, senders)):
                 self._next_commit_s = since + self._around.settings.segmenter_commit_every_ms / 1000

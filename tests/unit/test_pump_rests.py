@@ -131,3 +131,20 @@ async def test_nobody_rests_where_reading_has_paused() -> None:
     await scene.applied(3)
     assert time.perf_counter() < until_s
     await scene.pump.close()
+
+
+async def test_only_steps_of_nothing_but_events_say_how_slow_it_is() -> None:
+    """One that holds deadlines or a sweep as well is long for these."""
+    scene = Scene()
+    heard: list[set[str]] = []
+    scene.around.shares.written = lambda tenants, _took_s, _now_s: heard.append(set(tenants))  # type: ignore[method-assign]
+    await scene.pump.start()
+    for at, value in enumerate([b"x", b"due:1", b"x"]):
+        records = [SimpleNamespace(offset=at, key=b"quiet:1", value=value, timestamp=0)]
+        scene.pump.offer(Chunk("checkouts", at, at + 1, records, lambda: None))
+        await scene.applied(at + 1)
+        async with asyncio.timeout(10):
+            while scene.pump.written.get("checkouts", 0) <= at:
+                await asyncio.sleep(0)
+    await scene.pump.close()
+    assert heard == [{"quiet"}, {"quiet"}]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import httpx
+import pytest
 from prometheus_client import CollectorRegistry
 
 from schemas.instants import NEVER
@@ -22,16 +22,32 @@ from services.segmenter.settings import SegmenterSettings
 from services.segmenter.writer import Surroundings
 
 
+class Turns:
+    """Something else that runs on the same loop, and how often it had its turn."""
+
+    taken: ClassVar[int] = 0
+
+    @classmethod
+    async def take(cls) -> None:
+        """Take one after the other."""
+        while True:
+            cls.taken += 1
+            await asyncio.sleep(0)
+
+
 class Working:
     """A question of so many units, of a millisecond each."""
 
     def __init__(self, units: int, unit_s: float = 0.001) -> None:
-        self.left, self.spent_s = units, 0.0
+        self.left, self.spent_s, self.turns, self.worked_s = units, 0.0, 0, 0.0
         self._unit_s = unit_s
+        self._seen = Turns.taken
 
     def work(self, limit: int) -> int:
         """Compute for as long as the units take that are asked for."""
         since_s = time.perf_counter()
+        self.worked_s, self.turns = since_s, self.turns + (Turns.taken > self._seen)
+        self._seen = Turns.taken
         while time.perf_counter() - since_s < self._unit_s * limit:
             pass
         self.spent_s += time.perf_counter() - since_s
@@ -50,7 +66,6 @@ class Core:
 
     def __init__(self, units: int, unit_s: float = 0.001) -> None:
         self.inquiries: list[Working] = []
-        self.asked_s: list[float] = []
         self.units, self._unit_s = units, unit_s
 
     def next_deadline_ms(self) -> int:
@@ -59,7 +74,6 @@ class Core:
 
     def inquiry(self, asked: Asked, now_ms: int) -> Working:
         """Begin to work on a question."""
-        self.asked_s.append(time.perf_counter())
         self.inquiries.append(Working(self.units, self._unit_s))
         return self.inquiries[-1]
 
@@ -135,11 +149,21 @@ async def test_what_is_answered_at_once_waits_as_well_for_whoever_rests() -> Non
 
 
 async def test_questions_that_rest_together_go_on_one_by_one() -> None:
-    """Each of them is paid for before the next, though all waited for the same instant: a quarter of the time is for them."""
-    core = Core(1, unit_s=0.004)
-    async with door(Owned(core), before=had_much) as post:
-        assert [response.status_code for response in await asyncio.gather(*(post() for _ in range(4)))] == [200] * 4
-    assert min(later - earlier for earlier, later in itertools.pairwise(core.asked_s)) >= 0.012
+    """Each of them is paid for before the next, a seventh of the time is for them: also where all waited for the same instant, or for a turn."""
+    core, until_s, turns = Core(1, unit_s=0.004), list[float](), list[asyncio.Lock]()
+
+    def before(around: Surroundings) -> None:
+        until_s.append(had_much(around))
+        turns.append(around.background)
+
+    async with door(Owned(core), before=before) as post:
+        async with turns[0]:
+            asked = [asyncio.create_task(post()) for _ in range(4)]
+            while time.perf_counter() < until_s[0] or not core.inquiries:
+                await asyncio.sleep(0.005)
+        assert [response.status_code for response in await asyncio.gather(*asked)] == [200] * 4
+    worked_s = sorted(inquiry.worked_s for inquiry in core.inquiries)
+    assert worked_s[-1] - worked_s[0] >= 0.05
 
 
 async def test_while_live_records_wait_a_question_has_a_fifth_of_the_time() -> None:
@@ -158,38 +182,15 @@ async def test_while_live_records_wait_a_question_has_a_fifth_of_the_time() -> N
             assert elapsed_s >= 4.5 * core.inquiries[0].spent_s * 29 / 30
 
 
-async def test_others_have_their_turn_between_two_slices() -> None:
-    """Whatever runs on the same loop, however long the question."""
-    turns = 0
-
-    async def beside() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(beside())
-    async with door(Owned(Core(100))) as post:
+@pytest.mark.parametrize(("units", "unit_s", "turns"), [(100, 0.001, 40), (20, 0.005, 19)])
+async def test_others_have_their_turn_between_two_slices(units: int, unit_s: float, turns: int) -> None:
+    """Whatever runs on the same loop, however long the question; after each customer who takes longer than a slice, from the first one on."""
+    task = asyncio.create_task(Turns.take())
+    core = Core(units, unit_s)
+    async with door(Owned(core)) as post:
         await post()
     task.cancel()
-    assert turns >= 50
-
-
-async def test_a_slice_is_no_longer_for_what_is_dear() -> None:
-    """Others have their turn after each customer who takes longer than a slice, from the first one on."""
-    turns = 0
-
-    async def beside() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(beside())
-    async with door(Owned(Core(20, unit_s=0.005))) as post:
-        await post()
-    task.cancel()
-    assert turns >= 20
+    assert core.inquiries[0].turns >= turns
 
 
 async def test_a_slow_question_is_given_up_and_more_than_enough_are_refused() -> None:

@@ -193,7 +193,7 @@ async def test_of_a_huge_reply_so_much_is_read_and_no_more() -> None:
 
 
 async def test_so_many_idle_connections_are_kept_and_no_more() -> None:
-    """The first two receivers are sent the next webhook on the same connection; the others' end with each attempt, and are told so."""
+    """Those used last: whose receivers are sent the next webhook on the same connection. The others' end, and they notice."""
     ended: set[int] = set()
 
     async def keeps(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -210,12 +210,12 @@ async def test_so_many_idle_connections_are_kept_and_no_more() -> None:
     async with contextlib.AsyncExitStack() as stack:
         receivers = [await stack.enter_async_context(receiver(keeps)) for _ in range(4)]
         client = await stack.enter_async_context(Client(WebhookSettings(webhook_allow=ALLOWED, webhook_connections=2)))
-        for _ in range(3):
-            for port, _ in receivers:
-                assert (await client.post(endpoint(f"http://127.0.0.1:{port}/"), "msg_1", b"{}", 1_700_000_000_000)).delivered
-        assert [len(came) for _, came in receivers] == [1, 1, 3, 3]
+        for number in (0, 1, 2, 3, 3, 2, 0):
+            url = f"http://127.0.0.1:{receivers[number][0]}/"
+            assert (await client.post(endpoint(url), "msg_1", b"{}", 1_700_000_000_000)).delivered
+        assert [len(came) for _, came in receivers] == [2, 1, 1, 1]
         async with asyncio.timeout(5):
-            while ended != {port for port, _ in receivers[2:]}:
+            while ended != {receivers[number][0] for number in (0, 1, 3)}:
                 await asyncio.sleep(0.01)
 
 

@@ -20,7 +20,7 @@ class WebhookSettings(CommonSettings):
 
     webhook_timeout_s: float = Field(15.0, gt=0, le=60, description="How long an attempt may take from its first byte on; longer has failed.")
     webhook_reply_bytes: int = Field(65_536, ge=1, le=16 << 20, description="What is read of a receiver's answer; a longer one is cut off.")
-    webhook_connections: int = Field(1_000, ge=0, le=50_000, description="Idle connections to receivers; beyond it one ends with its attempt.")
+    webhook_connections: int = Field(1_000, ge=0, le=50_000, description="Idle connections to receivers; beyond it the one idle for longest ends.")
     webhook_idle_s: float = Field(60.0, ge=0, le=600, description="How long a connection to a receiver is kept for the next attempt.")
 
     @field_validator("webhook_allow", mode="before")

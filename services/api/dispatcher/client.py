@@ -66,15 +66,20 @@ def signed_headers(secrets: Sequence[str], message_id: str, at_ms: int, body: by
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Keeps no more than `most` connections that nobody uses. The library bounds those in use and how long others are kept, not their number."""
+    """Keeps no more than `most` connections that nobody uses, those used last. The library bounds those in use, and how long others are kept."""
 
     def __init__(self, most: int, **more: Any) -> None:
         super().__init__(**more)
         self._most = most
 
     def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
-        full = sum(map(len, self._conns.values())) >= self._most
-        super()._release(key, protocol, should_close=should_close or full)
+        super()._release(key, protocol, should_close=should_close)
+        if sum(map(len, self._conns.values())) > self._most:
+            oldest = min((kept for kept in self._conns if self._conns[kept]), key=lambda kept: self._conns[kept][0][1])
+            idle, _ = self._conns[oldest].popleft()
+            idle.close()
+            if not self._conns[oldest]:
+                del self._conns[oldest]
 
 
 class Client:
