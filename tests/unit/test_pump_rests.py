@@ -137,7 +137,7 @@ async def test_only_steps_of_nothing_but_events_say_how_slow_it_is() -> None:
     """One that holds deadlines or a sweep as well is long for these."""
     scene = Scene()
     heard: list[set[str]] = []
-    scene.around.shares.written = lambda tenants, _took_s, _now_s: heard.append(set(tenants))  # type: ignore[method-assign]
+    scene.around.shares.written = lambda tenants, *_: heard.append(set(tenants))  # type: ignore[method-assign]
     await scene.pump.start()
     for at, value in enumerate([b"x", b"due:1", b"x"]):
         records = [SimpleNamespace(offset=at, key=b"quiet:1", value=value, timestamp=0)]
