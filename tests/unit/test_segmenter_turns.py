@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
 from statistics import median
@@ -39,7 +40,7 @@ class Sweeping:
     number, clock_ms, ranks_due, stale = 0, 0, 0, 0
 
     def __init__(self) -> None:
-        self.slices, self.steps_s = 0, [0.0]
+        self.slices, self.steps_s, self.swept_s = 0, [0.0], list[float]()
         self.offsets: dict[str, int] = {"checkouts": 0}
         self.outcomes: dict[str, dict[str, int]] = {}
         self.taken: Callable[[], None] = lambda: None
@@ -82,6 +83,7 @@ class Sweeping:
         """Compute for a millisecond."""
         self.steps_s[-1] += _compute()
         self.slices += 1
+        self.swept_s.append(time.perf_counter())
         return True
 
     def take(self) -> Step:
@@ -147,6 +149,22 @@ async def test_a_question_has_half_of_the_time_beside_any_number_of_sweeps() -> 
     for pump in all_of_them:
         await pump.close()
     assert 10 <= meanwhile <= 60
+
+
+async def test_partitions_that_rest_together_sweep_one_by_one() -> None:
+    """However many wait for the same instant: the first slice is paid for before the next, and everybody else has the time in between."""
+    cores, all_of_them, around = pumps(24)
+    for tenant in ("one", "another"):
+        around.shares.sent(tenant, time.perf_counter())
+    for pump in all_of_them:
+        await pump.start()
+    while sum(core.slices for core in cores) < 150:
+        await asyncio.sleep(0.001)
+    for pump in all_of_them:
+        await pump.close()
+    swept_s = sorted(at_s for core in cores for at_s in core.swept_s)[30:]
+    runs = 1 + sum(later - earlier >= 2 * _SLICE_S for earlier, later in itertools.pairwise(swept_s))
+    assert len(swept_s) / runs <= 3.5
 
 
 async def test_where_records_come_a_sweep_fills_no_large_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
