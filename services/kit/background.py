@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from services.kit.logs import die
+
+_AGAIN_S: Final = 5.0
+"""How long a work that was cancelled may take to end before it is cancelled once more."""
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -38,6 +41,7 @@ class Background:
 
     async def stop(self) -> None:
         """Cancel the work and wait until it has ended. One that was never begun has."""
-        if self._task is not None:
+        while self._task is not None and not self._task.done():
+            # Once may not do: a library that waits with a limit of its own may lose a cancellation that comes as this wait ends.
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait([self._task], timeout=_AGAIN_S)

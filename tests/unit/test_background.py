@@ -7,6 +7,9 @@ import logging
 import subprocess
 import sys
 
+import pytest
+
+from services.kit import background
 from services.kit.background import Background
 
 _FAILS = """
@@ -43,11 +46,11 @@ def test_whoever_stops_it_waits_for_its_end() -> None:
             said.append("put away")
 
     async def main(*, begun: bool) -> None:
-        background = Background(logging.getLogger(__name__), "work")
-        background.start(work)
+        stopped = Background(logging.getLogger(__name__), "work")
+        stopped.start(work)
         if begun:
             await asyncio.sleep(0)
-        await background.stop()
+        await stopped.stop()
 
     asyncio.run(main(begun=True))
     assert said == ["put away"]
@@ -58,3 +61,26 @@ def test_whoever_stops_it_waits_for_its_end() -> None:
 def test_one_that_was_never_started_has_ended() -> None:
     """A process that ends before it had started stops all the same."""
     asyncio.run(Background(logging.getLogger(__name__), "work").stop())
+
+
+async def test_a_cancellation_that_is_lost_is_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever stops it waits for ever."""
+    monkeypatch.setattr(background, "_AGAIN_S", 0.02)
+    lost = 0
+
+    async def loses() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                lost += 1
+                if lost == 3:
+                    raise
+
+    work = Background(logging.getLogger(__name__), "loses")
+    work.start(loses)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await work.stop()
+    assert lost == 3
