@@ -14,15 +14,12 @@ class Scene:
     """A lane that was claimed and has written everything, and its partition."""
 
     def __init__(self) -> None:
-        self.core, self.woken = CountingPartition(0), 0
-        self.lane = Lane(self.core, Keys(""), lambda: 1_000, self._wake)
+        self.core = CountingPartition(0)
+        self.lane = Lane(self.core, Keys(""), lambda: 1_000, lambda: None)
         self.lane.committed([])
         self.lane.claim(None)
         self.lane.collect()
         self.pay()
-
-    def _wake(self) -> None:
-        self.woken += 1
 
     def step(self, *keys: bytes) -> int:
         """Commit a step with a record of each key; return the offset behind it."""

@@ -274,7 +274,7 @@ def test_it_is_not_dear_for_the_steps_of_those_who_are_alone_or_want_much() -> N
 
 
 def test_what_can_wait_has_its_share_beside_any_number_of_questions() -> None:
-    """Tenants who ask without end do not rest for each other; for a backfill they do."""
+    """What all of them have of a moment leaves it what it has."""
     beside = Beside()
     names = tuple(f"asks{number}" for number in range(6))
     beside.run(60, *names, background=True)
