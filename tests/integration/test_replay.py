@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from schemas.definitions import EndpointPaused, EndpointResumed, SegmentPaused, SegmentPut
-from schemas.deliveries import delivery_id
+from schemas.deliveries import decode_announced, delivery_id, delivery_of
 from schemas.erasures import Erased, encode_erased
 from schemas.identity import hash_of
+from services.kit import failpoints
 from tests.support.dispatching import Dispatching, dispatching
 
 HOUR_S = 3_600
@@ -35,6 +36,33 @@ def by_customer(pairs: list[tuple[str, bytes]]) -> dict[str, list[tuple[str, byt
     for pair in pairs:
         found.setdefault(json.loads(pair[1])["customer_id"], []).append(pair)
     return found
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_what_is_being_written_down_counts_as_what_it_is(kafka: str, monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:  # noqa: FBT001
+    """In the middle of the transaction that says so, what has just failed is on its way, and what has just been taken may come again."""
+    async with dispatching(kafka, dispatcher_record_every_ms=200) as scene:
+        scene.answers = lambda _: 503
+        scene.endpoint()
+        queued: list[bool] = []
+        (document,) = await scene.publish("a") if ends else [scene.transition("a", 0)]
+        if ends:
+            await scene.until(lambda: len(scene.came) == 1)
+            await scene.recorded()
+            scene.answers = lambda _: 204
+
+        def replayed(place: str) -> None:
+            if place == "dispatcher.in_transaction" and not queued:
+                queued.append(scene.desk._take(delivery_of(decode_announced(document), document, "e", 0, scene.now_ms, replay="rpl_1")))
+
+        monkeypatch.setattr(failpoints, "hit", replayed)
+        if ends:
+            scene.pass_s(6)
+        else:
+            await scene.publish("a")
+        await scene.until(lambda: bool(queued))
+        assert queued == [ends]
+        await scene.until(lambda: len(scene.came) == (3 if ends else 1))
 
 
 async def test_what_was_missed_in_a_pause_is_served_by_replay(kafka: str) -> None:

@@ -62,6 +62,8 @@ class Desk:
         self._held: Counter[Name] = Counter()
         """The room that each endpoint's deliveries take: until their end is written down, for so long they are held."""
         self._unwritten: dict[str, Delivery] = {}
+        self._writing: dict[str, Delivery] = {}
+        """What is being written down, before the memory knows of it: deliveries begin and end meanwhile."""
         self._replan: list[Delivery] = []
         self._written_ms = 0
         self._written_behind: dict[Name, int] = {}
@@ -198,8 +200,8 @@ class Desk:
         self._wake.set()
 
     def _pends(self, key: str) -> bool:
-        unwritten = self._unwritten.get(key)
-        return key in self._memory if unwritten is None else unwritten.state == "pending"
+        known = self._unwritten.get(key) or self._writing.get(key)
+        return key in self._memory if known is None else known.state == "pending"
 
     def _take(self, delivery: Delivery) -> bool:
         """Queue a delivery of a replay and say whether it was: not if it is on its way already, or its customer was erased."""
@@ -318,7 +320,8 @@ class Desk:
         fresh = self._read_to == self._written_to and now_ms - self._written_ms < CARRY_AFTER_MS
         if not self._unwritten and not behind and fresh and self._behind.places == self._written_behind and not self._replaying.steps:
             return
-        states, self._unwritten = behind | self._unwritten, {}
+        states = self._writing = behind | self._unwritten
+        self._unwritten = {}
         steps, self._replaying.steps = self._replaying.steps, {}
         replan, self._replan = self._replan, []
         read_to, waiting = self._read_to, dict(self._behind.places)
@@ -332,6 +335,7 @@ class Desk:
             vouched, places = (read_to, waiting) if last else (self._written_to, self._written_behind)
             await self._transact(written[start : start + batch], affairs, vouched, places, now_ms)
         self._written_to, self._written_ms, self._written_behind = read_to, now_ms, waiting
+        self._writing = {}
         for delivery in replan:
             if self._unwanted(delivery):
                 # Its endpoint was turned off, or its customer erased, while the attempt was under way.
