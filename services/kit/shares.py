@@ -22,7 +22,7 @@ _KEPT: Final = 1_000
 _OWED_S: Final = 1.0
 """What was taken is rested for no longer than this: most of it when nobody was in need."""
 _DEARER: Final = 1.25
-_CHEAPER: Final = 0.99
+_CHEAPER: Final = 0.995
 _HALVED_S: Final = 10.0
 """In this time a price comes half of the way back, whether anything is heard or not."""
 _SLOW: Final = 5.0
@@ -51,7 +51,7 @@ class Allowance(RateLimits):
 class Price:
     """What a second costs those who want more than a share: dearer as soon as those who need little feel it, cheaper while they do not.
 
-    From one up to `most`. It settles where one of some twenty is slow: takes longer than `slow_s`, and than five times what the quickest
+    From one up to `most`. It settles where one of some forty is slow: takes longer than `slow_s`, and than five times what the quickest
     tenth takes, for what is far away is always slow, and nothing becomes quicker by leaving it more time.
     """
 
