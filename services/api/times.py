@@ -7,7 +7,6 @@ not quick: so an app's questions do not wait for its own console, and consoles l
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 from services.api.settings import ApiSettings
 from services.kit.limits import Budget
 from services.kit.metering import Metered
+from services.kit.resting import Rests
 from services.kit.shares import Allowance, Company
 
 T = TypeVar("T")
@@ -31,18 +31,16 @@ class Times:
         self._all, self._pages = Allowance(settings.api_time_share, _SAVED_S), Allowance(settings.api_pages_share, _SAVED_S)
         self._company = Company()
         self._waiting = Budget(settings.api_max_waiting, settings.tenant_share, "requests wait for the tenant's share of time")
-        self._queues: dict[tuple[str, bool], asyncio.Lock] = {}
+        self._rests = Rests()
 
     async def turn(self, tenant: str, *, quick: bool = False) -> None:
         """Wait until a tenant may have some time; raises `Full` where too many wait."""
         self._company.came(tenant, self._monotonic_s())
-        if self._rest_s(tenant, quick=quick):
+        rest_s = partial(self._rest_s, tenant, quick=quick)
+        if rest_s():
             with self._waiting.lent(tenant):
-                async with self._queues.setdefault((tenant, quick), asyncio.Lock()):
-                    rest_s = self._rest_s(tenant, quick=quick)
-                    while rest_s:
-                        await asyncio.sleep(rest_s)
-                        rest_s = self._rest_s(tenant, quick=quick)
+                async with self._rests.over((tenant, quick), rest_s):
+                    pass
 
     async def counted(self, tenant: str, work: Coroutine[Any, Any, T], *, quick: bool = False) -> T:
         """Do a tenant's work, and count what it computes where several tenants ask."""

@@ -11,6 +11,7 @@ import gc
 import logging
 import secrets
 import sys
+import time
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -61,6 +62,7 @@ class Segmenter:
         metrics = Metrics()
         self._projector = Projector(settings, metrics, now_ms, secrets.token_hex(8), functools.partial(changed, settings))
         around = Surroundings(settings, self.follower, metrics, now_ms)
+        metrics.price.set_function(lambda: around.shares.price(time.perf_counter()))
         self.ownership = Ownership(around, make(self.follower), self._projector)
         self._door = Door(around, self.ownership)
         self.app = _faust_app(settings)

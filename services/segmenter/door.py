@@ -7,11 +7,11 @@ Everything is bounded: the body, the questions at work, the time that each may t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from aiohttp import web
@@ -19,6 +19,7 @@ from aiohttp import web
 from schemas.errors import Refusal
 from schemas.questions import Answered, Asked, Declined, Part, decode_asked, encode, encoded
 from services.kit.limits import Budget, Full
+from services.kit.resting import Rests
 from services.segmenter.ownership import Ownership
 from services.segmenter.questions.inquiry import Unknowable
 from services.segmenter.settings import SegmenterSettings
@@ -41,7 +42,7 @@ class Door:
     def __init__(self, around: Surroundings, ownership: Ownership) -> None:
         self._around, self._ownership = around, ownership
         settings = around.settings
-        self._queues: dict[str, asyncio.Lock] = {}
+        self._rests = Rests()
         self._at_work = Budget(settings.segmenter_questions, settings.tenant_share, "questions are being worked on")
 
     async def ask(self, request: web.Request) -> web.Response:
@@ -106,16 +107,9 @@ class Door:
                 return Part(now_ms, encoded(inquiry.answer()))
             await asyncio.sleep(spent_s * _RESTS if self._busy(now_ms) else 0.0)
 
-    @contextlib.asynccontextmanager
-    async def _turn(self, tenant: str) -> AsyncIterator[None]:
-        """Wait until a tenant's questions may go on: those that wait together go on one by one, each once the one before is paid for."""
-        shares = self._around.shares
-        async with self._queues.setdefault(tenant, asyncio.Lock()):
-            rest_s = shares.questions_rest_s(tenant, time.perf_counter())
-            while rest_s:
-                await asyncio.sleep(rest_s)
-                rest_s = shares.questions_rest_s(tenant, time.perf_counter())
-            yield
+    def _turn(self, tenant: str) -> AbstractAsyncContextManager[None]:
+        """Wait until a tenant's questions may go on, one slice at a time."""
+        return self._rests.over(tenant, lambda: self._around.shares.questions_rest_s(tenant, time.perf_counter()))
 
     def _busy(self, now_ms: int) -> bool:
         """Whether anything live waits: the pumps share one thread."""

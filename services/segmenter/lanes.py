@@ -184,11 +184,12 @@ class Lane:
     def _vouch(self) -> None:
         if self._clean and self.complete:
             marker = replace(self._core.marker(self._now_ms()), address=self._address, sent=self.sent, changelog=self.changelog, form=FORM)
+            newest = self._seq, encode(marker)
             # A marker on its way is kept: it may be waiting for rows, and replacing it for ever would never let one through.
             if self.marker is None:
-                self.marker = self._seq, encode(marker)
+                self.marker = newest
             else:
-                self._next_marker = self._seq, encode(marker)
+                self._next_marker = newest
 
     def _row(self, key: bytes) -> Row:
         tenant, customer_id, version, shown = self._core.projected(key)

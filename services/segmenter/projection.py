@@ -8,6 +8,9 @@ How a loss is noticed: taking a partition over puts a token of this ownership in
 only beside it, so FLUSHALL shows. The scripts carry the token in their text and are called by their hash, and a server that
 restarted (perhaps from an older file) or gave way to its replica does not know them. Rows that are refused take the token with them.
 
+A Redis whose policy lets it drop rows when it is full is not written to, and what it was told is not vouched for: a row that is gone
+reads as nobody's, and nothing tells that it was there.
+
 In all these cases, and when a partition is gained, it is claimed anew. The marker that is found then, whosever it was and however old,
 vouches for the rows as of its place in the changelog, for Redis has lost the end of what it was told and never anything before:
 what was written to the changelog since is owed. Where there is none, everything is.
@@ -18,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
@@ -25,7 +29,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from schemas.projection import Keys, decode_marker
 from services.kit import failpoints
@@ -39,9 +43,15 @@ from services.segmenter.settings import SegmenterSettings
 log = logging.getLogger(__name__)
 
 _BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
+_POLICY_EVERY_S: Final = 5.0
+"""Somebody may set another policy while the server runs."""
 
 Changed = Callable[[int, int, int], Awaitable[Iterable[bytes] | None]]
 """Reads the keys of a partition's changelog records between two offsets; None when they cannot be read."""
+
+
+class Evicts(RedisError):
+    """A Redis that drops keys which are to be kept, when it is full."""
 
 
 class Projector:
@@ -55,6 +65,7 @@ class Projector:
         self._wake = asyncio.Event()
         self._writing = Background(log, "projection")
         self._scripts: list[str] = []
+        self._policy_s = -math.inf
         self._redis: Redis = Redis.from_url(
             settings.redis_url,
             **settings.redis_options(),
@@ -126,6 +137,8 @@ class Projector:
             await asyncio.sleep(self._settings.segmenter_projection_pause_ms / 1000)
 
     async def _flush(self, heartbeat_s: float) -> None:
+        if not self._scripts or time.monotonic() - self._policy_s >= _POLICY_EVERY_S:
+            await self._keeps()
         if not self._scripts:
             self._scripts = [await self._redis.script_load(f"-- {self._token}\n{text}") for text in (CLAIM, ROWS, MARK)]
             for lane in self._lanes.values():
@@ -155,6 +168,25 @@ class Projector:
                 self._settle(lane, [next(answers) for _ in range(commands)], rows, marked=marked)
             self._metrics.projection_seconds.observe(time.perf_counter() - since)
         self.reachable = True
+
+    async def _keeps(self) -> None:
+        """Make sure that Redis keeps what it is told; else have nobody rely on it, until it does and everything is written anew."""
+        try:
+            policy = str((await self._redis.info("memory")).get("maxmemory_policy", ""))
+        except ResponseError as error:
+            if not self._scripts:
+                log.warning("Redis does not tell its maxmemory-policy (%s): make sure that it is noeviction", error)
+            policy = ""
+        if policy.startswith("allkeys"):
+            lanes = [lane for lane in self._lanes.values() if not lane.superseded]
+            if lanes:
+                await self._redis.delete(*(lane.marker_key for lane in lanes))
+            for lane in lanes:
+                lane.forget()
+            raise Evicts(
+                f"when it is full it drops rows, whose customers would read as in no segment (maxmemory-policy {policy}): set it to noeviction"
+            )
+        self._policy_s = time.monotonic()
 
     def _add_rows(self, pipe: Any, lane: Lane) -> int:
         for at in range(0, len(lane.rows), BATCH_ROWS):

@@ -454,7 +454,6 @@ class Pump:
             metrics.transaction_seconds.observe(took_s := time.perf_counter() - since)
             if eventful and senders:
                 self._around.shares.written(senders, took_s, time.perf_counter())
-            metrics.price.set(self._around.shares.price(time.perf_counter()))
             # After a step of those who rest others need not wait for theirs: the share is what keeps such steps few.
             if not self._shared() or not all(map(self._rests, senders)):
                 self._next_commit_s = since + self._around.settings.segmenter_commit_every_ms / 1000

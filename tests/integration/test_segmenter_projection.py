@@ -388,8 +388,39 @@ async def test_a_server_that_restarts_again_before_partitions_are_claimed_is_not
         await view.redis.aclose()
 
 
+async def test_a_server_that_drops_rows_when_it_is_full_is_not_relied_on(tmp_path: Path) -> None:
+    """While its policy is to, no marker vouches for what it was told; afterwards everything is there, whatever it has dropped meanwhile."""
+    with LocalValkey(tmp_path) as valkey:
+        owner, view = Owner(valkey.url, "evicts:"), View(valkey.url, "evicts:")
+        await owner.projector.start()
+        owner.count(*(str(i) for i in range(50)))
+        await eventually(lambda: _is(view.offset(), 50))
+        for policy in ("volatile-lru", "allkeys-lru"):
+            await view.redis.config_set("maxmemory-policy", policy)
+            if policy == "volatile-lru":
+                await view.redis.script_flush()
+                owner.count("1")
+                await eventually(lambda: _is(view.offset(), 51))
+        await eventually(lambda: _absent(view), 20)
+        assert not owner.projector.reachable
+        assert not owner.projector.complete(3)
+        row = view.keys.customer("demo", "demo:7")
+        assert await view.redis.delete(row)
+        owner.count("2")
+        await view.redis.config_set("maxmemory-policy", "noeviction")
+        await eventually(lambda: _is(view.offset(), 52), 20)
+        assert await view.redis.exists(row)
+        assert owner.projector.complete(3)
+        await owner.projector.stop(1)
+        await view.redis.aclose()
+
+
 async def _there(view: View) -> bool:
     return await view.marker() is not None
+
+
+async def _absent(view: View) -> bool:
+    return not await _there(view)
 
 
 class Forgetful(CountingPartition):
