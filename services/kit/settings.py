@@ -29,7 +29,7 @@ class CommonSettings(BaseSettings):
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("SCRAM-SHA-512", description="SASL mechanism.")
     kafka_username: str | None = Field(None, description="SASL user name.")
     kafka_password: str | None = Field(None, description="SASL password.")
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey; rediss:// for TLS, with user:password@ where needed.")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey (noeviction); rediss:// for TLS, with user:password@ if needed.")
     redis_ca_file: str | None = Field(None, description="CA certificates (PEM) for Redis over TLS; the system's when absent.")
     redis_prefix: str = Field("", description="Put before every Redis key, so that several installations can share one.")
     topic_prefix: str = Field("", description="Put before every topic, so that several installations can share a broker.")
