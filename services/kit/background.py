@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 from services.kit.logs import die
@@ -28,6 +28,16 @@ async def guarded(logger: logging.Logger, what: str, work: Work) -> None:
         die(logger, f"{what}: {error!r}")
 
 
+async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until all have ended, whatever came of them."""
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            # Once may not do: a library that waits with a limit of its own may lose a cancellation that comes as this wait ends.
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_AGAIN_S)
+
+
 class Background:
     """One task, from `start` to `stop`, guarded."""
 
@@ -41,7 +51,5 @@ class Background:
 
     async def stop(self) -> None:
         """Cancel the work and wait until it has ended. One that was never begun has."""
-        while self._task is not None and not self._task.done():
-            # Once may not do: a library that waits with a limit of its own may lose a cancellation that comes as this wait ends.
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=_AGAIN_S)
+        if self._task is not None:
+            await ended([self._task])

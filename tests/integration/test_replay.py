@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 from typing import Any
@@ -12,6 +13,8 @@ from schemas.definitions import EndpointPaused, EndpointResumed, SegmentPaused, 
 from schemas.deliveries import decode_announced, delivery_id, delivery_of
 from schemas.erasures import Erased, encode_erased
 from schemas.identity import hash_of
+from schemas.instants import iso
+from services.api.dispatcher.replaying import Taken
 from services.kit import failpoints
 from tests.support.dispatching import Dispatching, dispatching
 
@@ -53,7 +56,8 @@ async def test_what_is_being_written_down_counts_as_what_it_is(kafka: str, monke
 
         def replayed(place: str) -> None:
             if place == "dispatcher.in_transaction" and not queued:
-                queued.append(scene.desk._take(delivery_of(decode_announced(document), document, "e", 0, scene.now_ms, replay="rpl_1")))
+                delivery = delivery_of(decode_announced(document), document, "e", 0, scene.now_ms, replay="rpl_1")
+                queued.append(scene.desk._take(delivery) is Taken.QUEUED)
 
         monkeypatch.setattr(failpoints, "hit", replayed)
         if ends:
@@ -116,13 +120,106 @@ async def test_what_was_delivered_comes_again_with_the_same_id_and_bytes(kafka: 
         pending = await scene.publish("d")
         await scene.until(lambda: len(scene.came) == 1)
         scene.pass_s(1)
-        again = await scene.replay(begin_ms, scene.now_ms)
+        again = await scene.replay(begin_ms, scene.now_ms, then_s=3)
         await scene.until(lambda: again.done)
         assert again.queued == len(second + third)
         scene.answers = lambda _: 204
         scene.pass_s(10)
         await scene.until(lambda: scene.desk.pending == 0)
         assert [one for one, _ in came(scene)].count(ids(pending)[0][0]) == 2, "an attempt that failed, and one that did not"
+
+
+async def test_what_was_decided_before_and_is_committed_after_it_was_asked_for_comes_as_well(kafka: str) -> None:
+    """While the endpoint was off nothing is queued of it: a replay until it was on again has it, wherever the topic ended when that was asked for."""
+    async with dispatching(kafka) as scene:
+        scene.endpoint()
+        scene.define(EndpointPaused(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=1))
+        missed = await scene.publish("a")
+        decided = iso(scene.now_ms + 900)
+        scene.pass_s(1)
+        scene.define(EndpointResumed(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=2))
+        replay = await scene.replay(0, scene.now_ms, then_s=0)
+        await scene.until(lambda: len(scene.came) == 1)
+        missed += await scene.publish("a", decided_at=decided)
+        await scene.until(lambda: not scene.desk._replaying._wake.is_set())
+        assert not replay.done
+        scene.pass_s(4)
+        await scene.until(lambda: replay.done and len(scene.came) == 2)
+        assert came(scene) == ids(missed)
+        assert replay.queued == 2
+
+
+async def test_who_asked_may_know_more_than_the_dispatcher_does_yet(kafka: str) -> None:
+    """Resumed, then asked for: the replay waits for the first and is not given up because the endpoint is taken to be paused."""
+    async with dispatching(kafka) as scene:
+        scene.endpoint()
+        scene.define(EndpointPaused(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=1))
+        missed = await scene.publish("a")
+        scene.pass_s(1)
+        replay = await scene.replay(0, scene.now_ms, revision=3)
+        await scene.until(lambda: "rpl_1" in scene.desk._replaying._ways)
+        await scene.until(lambda: not scene.desk._replaying._wake.is_set())
+        assert not replay.done
+        scene.define(EndpointResumed(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=2))
+        await scene.until(lambda: replay.done and len(scene.came) == 1)
+        assert came(scene) == ids(missed)
+
+
+async def test_a_replay_does_not_overtake_what_comes_for_the_first_time(kafka: str) -> None:
+    """An endpoint that is behind: what it missed comes in its customer's order, and what was asked for again after its first time; it takes room."""
+    async with dispatching(kafka, dispatcher_pending=8, tenant_share=0.5, dispatcher_schedule_s=(0.0, *[5.0] * 200)) as scene:
+        scene.answers = lambda _: 503
+        scene.endpoint()
+        written = await scene.publish(*["a"] * 12)
+        await scene.until(lambda: scene.desk.behind == 1)
+        replay = await scene.replay(0, scene.now_ms, ids=[f"trn_{number:04d}" for number in (1, 3, 5, 7, 9, 11)])
+        await scene.until(lambda: "rpl_1" in scene.desk._replaying._ways)
+        scene.answers = lambda _: 204
+        scene.came.clear()
+        while not replay.done or scene.desk.pending:
+            assert scene.desk._around.room.held <= 4
+            scene.pass_s(6)
+            await asyncio.sleep(0.01)
+        found = [message_id for message_id, _ in came(scene)]
+        first = [message_id for message_id, _ in ids(written)]
+        assert list(dict.fromkeys(found)) == first, "each for the first time in its order"
+        assert {found.count(message_id) for message_id in first} <= {1, 2}
+        assert replay.queued == len(found) - len(first)
+
+
+async def test_a_replay_does_not_run_ahead_of_reading(kafka: str) -> None:
+    """After hours without a dispatcher, what a replay asks for may not have been read for the first time yet."""
+    async with dispatching(kafka) as scene:
+        scene.endpoint()
+        document = scene.transition("a", 0)
+        offset = await scene.write(document, "a")
+        replay = await scene.replay(0, scene.now_ms, ids=["trn_0000"])
+        await scene.until(lambda: "rpl_1" in scene.desk._replaying._ways)
+        await scene.until(lambda: not scene.desk._replaying._wake.is_set())
+        assert not scene.came
+        scene.desk.read(offset, document)
+        await scene.until(lambda: replay.done and len(scene.came) == 1 + replay.queued)
+
+
+async def test_what_was_tried_stays_in_front_of_a_replay_behind_it(kafka: str) -> None:
+    """Also where the replay is of something earlier, and another owner reads both."""
+    async with dispatching(kafka) as scene:
+        scene.endpoint()
+        earlier = await scene.publish("a")
+        await scene.until(lambda: len(scene.came) == 1)
+        scene.answers = lambda _: 503
+        later = await scene.publish("a")
+        await scene.until(lambda: len(scene.came) == 2)
+        await scene.replay(0, scene.now_ms, ids=["trn_0000"], then_s=0)
+        await scene.until(lambda: scene.desk.pending == 2)
+        await scene.recorded()
+        await scene.desk.close()
+        await scene.open()
+        came(scene)
+        scene.answers = lambda _: 204
+        scene.pass_s(6)
+        await scene.until(lambda: len(scene.came) == 2)
+        assert came(scene) == ids(later + earlier)
 
 
 async def test_a_replay_goes_on_where_it_was_whoever_dies(kafka: str) -> None:

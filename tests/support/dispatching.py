@@ -91,14 +91,17 @@ class Dispatching:
         self.desk.replay()
         await asyncio.sleep(0)  # what is closed before it has begun is complained of
 
-    async def replay(self, from_ms: int, to_ms: int, *, ids: list[str] | None = None, endpoint_id: str = "e") -> Replay:
-        """Ask for a replay, as the API does, and return what becomes of it."""
+    async def replay(
+        self, from_ms: int, to_ms: int, *, ids: list[str] | None = None, endpoint_id: str = "e", revision: int = 0, then_s: float = 4.0
+    ) -> Replay:
+        """Ask for a replay, as the API does, let some time pass in which what was decided is committed, and return what becomes of it."""
         self._asked += 1
-        asked = ReplayAsked("t", endpoint_id, f"rpl_{self._asked}", self.now_ms, from_ms, to_ms, ids)
+        asked = ReplayAsked("t", endpoint_id, f"rpl_{self._asked}", self.now_ms, from_ms, to_ms, ids, revision)
         await self._produce(self.settings.topics.affairs, b"", encode_affair(asked))
         await self.until(lambda: self.affairs.replay("t", endpoint_id, asked.replay_id) is not None)
         found = self.affairs.replay("t", endpoint_id, asked.replay_id)
         assert found is not None
+        self.pass_s(then_s)
         return found
 
     async def publish(self, *customers: str, **more: Any) -> list[bytes]:
@@ -107,10 +110,14 @@ class Dispatching:
         for customer in customers:
             document = self.transition(customer, self._numbered, **more)
             self._numbered += 1
-            offset = await self._produce(self.settings.topics.changes, record_key("t", customer), document)
+            offset = await self.write(document, customer)
             self.desk.read(offset, document)
             written.append(document)
         return written
+
+    async def write(self, document: bytes, customer: str) -> int:
+        """Write a transition on the topic, and return its offset."""
+        return await self._produce(self.settings.topics.changes, record_key("t", customer), document)
 
     async def _produce(self, topic: str, key: bytes, document: bytes) -> int:
         if self._producer is None:
@@ -208,7 +215,7 @@ async def dispatching(kafka: str, *, draw: float = 0.5, **more: Any) -> AsyncIte
     settings = DispatcherSettings.model_validate(usual | more)
     await ensure_topics(settings)
     scene = Dispatching(settings, draw)
-    app = web.Application()
+    app = web.Application(client_max_size=10 << 20)
     app.router.add_post("/{name}", scene._hook)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

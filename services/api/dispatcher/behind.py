@@ -97,19 +97,27 @@ class Behind:
                 await asyncio.sleep(_IDLE_S)
 
     async def _work(self) -> None:
-        consumer = AIOKafkaConsumer(**self._settings.kafka_options(), isolation_level="read_committed", enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(
+            **self._settings.kafka_options(), isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest"
+        )
         await consumer.start()
         try:
             hold(consumer, [self._tp])
+            fruitless = 0
             while self.places:
-                if not await self._slice(consumer):
+                fruitless = 0 if await self._slice(consumer) else fruitless + 1
+                if fruitless >= len(self.places):
                     await asyncio.sleep(_IDLE_S)
+                    fruitless = 0
         finally:
             await consumer.stop()
 
     async def _slice(self, consumer: AIOKafkaConsumer) -> bool:
-        """Read on where the one that is furthest behind is, and say whether anybody has come further."""
-        start = min(self.places.values())
+        """Read on where the one is whose turn it is, and say whether anybody has come further.
+
+        They take turns: one that takes nothing stays where it is, and would otherwise have what lies there read for ever.
+        """
+        turn, start = next(iter(self.places.items()))
         consumer.seek(self._tp, start)
         consumer.resume(self._tp)
         records = (await consumer.getmany(self._tp, timeout_ms=500, max_records=self._settings.dispatcher_read_records)).get(self._tp, [])
@@ -122,13 +130,15 @@ class Behind:
         for record in records:
             if record.offset >= end:
                 break
-            wanted = {name for name, place in self.places.items() if place <= record.offset} - stuck
+            wanted = {name for name, place in self.places.items() if start <= place <= record.offset} - stuck
             full = self._again(record.offset, record.value, wanted) if wanted else set()
             for name in full:
                 self.places[name] = record.offset
             stuck |= full
+        if turn in self.places:
+            self.places[turn] = self.places.pop(turn)
         for name, place in list(self.places.items()):
-            if name not in stuck:
+            if place >= start and name not in stuck:
                 self.places[name] = max(place, min(position, end))
             if self.places[name] >= end:
                 del self.places[name]

@@ -28,14 +28,16 @@ from services.api.dispatcher.memory import CARRY_AFTER_MS, Memory, restored
 from services.api.dispatcher.metrics import ATTEMPTS, ENDED, FIRST_ATTEMPT_DELAY
 from services.api.dispatcher.patience import Patience
 from services.api.dispatcher.queues import Queues
-from services.api.dispatcher.replaying import Replaying
+from services.api.dispatcher.replaying import Replaying, Taken
 from services.api.dispatcher.schedule import delay_s
 from services.kit import failpoints
-from services.kit.background import Work, guarded
+from services.kit.background import Work, ended, guarded
 
 log = logging.getLogger(__name__)
 
 _MOST_SLEEP_S: Final = 1.0
+_MOST_BYTES: Final = 10 << 20
+"""A state holds its transition, and may be as large as a record of either topic."""
 
 
 class _Written(NamedTuple):
@@ -54,7 +56,7 @@ class Desk:
         self._settings, self._catalog, self._erasures, self._now_ms = around.settings, around.catalog, around.erasures, around.now_ms
         attempts = around.attempts
         self._queues = Queues(self._settings.dispatcher_in_flight, lambda tenant: attempts.begin(tenant, self._look), attempts.over)
-        self._replaying = Replaying(number, around, self._take)
+        self._replaying = Replaying(number, around, self._take, self._reach)
         self._patience = Patience(number, int(self._settings.dispatcher_disable_after_s * 1_000), around.affairs, around.say)
         self._behind = Behind(number, self._settings, self._again, lambda: self._read_to or 0)
         self._read_to: int | None = None
@@ -62,8 +64,9 @@ class Desk:
         self._held: Counter[Name] = Counter()
         """The room that each endpoint's deliveries take: until their end is written down, for so long they are held."""
         self._unwritten: dict[str, Delivery] = {}
-        self._writing: dict[str, Delivery] = {}
-        """What is being written down, before the memory knows of it: deliveries begin and end meanwhile."""
+        self._pending_keys: set[str] = set()
+        self._pending_ids: Counter[str] = Counter()
+        """What has not ended, replays and not. Neither what is to be written nor the memory tells while it is being written."""
         self._replan: list[Delivery] = []
         self._written_ms = 0
         self._written_behind: dict[Name, int] = {}
@@ -100,6 +103,7 @@ class Desk:
             transaction_timeout_ms=int(self._settings.dispatcher_transaction_timeout_s * 1000),
             compression_type="zstd",
             linger_ms=0,
+            max_request_size=_MOST_BYTES,
         )
         await self._producer.start()
         progress, self._memory, pending = await restored(self._settings, self.number)
@@ -109,9 +113,8 @@ class Desk:
             self._behind.places = {(tenant, endpoint_id): offset for tenant, endpoint_id, offset in progress.behind}
             self._written_behind = dict(self._behind.places)
         for delivery in pending:
-            self._hold((delivery.tenant, delivery.endpoint_id))
-            self._queues.add(delivery)
-            self._replaying.queued(delivery)
+            self._around.room.hold((delivery.tenant, delivery.endpoint_id))
+            self._begins(delivery)
         self.cancel_erased()
         self.cancel_off()
         self._trying = self._begun(self._try)
@@ -136,10 +139,7 @@ class Desk:
         The recorder is asked to end and not cancelled: a transaction that was cut off would take its states with it, and the
         progress must not pass them.
         """
-        trying = [task for task in (self._trying, self._repeating, self._catching_up, *self._flying) if task is not None]
-        for task in trying:
-            task.cancel()
-        await asyncio.gather(*trying, return_exceptions=True)
+        await ended([task for task in (self._trying, self._repeating, self._catching_up, *self._flying) if task is not None])
         self._queues.ground()
         self._closing.set()
         try:
@@ -177,40 +177,45 @@ class Desk:
             name = endpoint.tenant, endpoint.id
             if name not in self._behind.places if names is None else name in names:
                 delivery = delivery_of(transition, document, endpoint.id, offset, now_ms)
-                if self._pends(delivery.key):
+                if delivery.key in self._pending_keys:
                     continue
-                if self._around.room.take(name):
-                    self._held[name] += 1
-                    self._queue(delivery)
-                else:
+                if not self._queued(delivery):
                     full.add(name)
         return full
 
-    def _queue(self, delivery: Delivery) -> None:
+    def _queued(self, delivery: Delivery) -> bool:
+        """Queue a delivery if there is room for it, and say whether there was."""
+        if not self._around.room.take((delivery.tenant, delivery.endpoint_id)):
+            return False
         self._unwritten[delivery.key] = delivery
+        self._begins(delivery)
+        return True
+
+    def _begins(self, delivery: Delivery) -> None:
+        self._held[delivery.tenant, delivery.endpoint_id] += 1
+        self._pending_keys.add(delivery.key)
+        self._pending_ids[delivery.id] += 1
         self._queues.add(delivery)
         self._replaying.queued(delivery)
-
-    def _hold(self, name: Name) -> None:
-        """Hold a delivery for which room is not asked."""
-        self._around.room.hold(name)
-        self._held[name] += 1
 
     def _look(self) -> None:
         self._wake.set()
 
-    def _pends(self, key: str) -> bool:
-        known = self._unwritten.get(key) or self._writing.get(key)
-        return key in self._memory if known is None else known.state == "pending"
-
-    def _take(self, delivery: Delivery) -> bool:
-        """Queue a delivery of a replay and say whether it was: not if it is on its way already, or its customer was erased."""
-        if self._pends(delivery.id) or self._pends(delivery.key) or self._erased(decode_announced(delivery.transition)):
-            return False
-        self._hold((delivery.tenant, delivery.endpoint_id))
-        self._queue(delivery)
+    def _take(self, delivery: Delivery) -> Taken:
+        """Queue a delivery of a replay, if there is room: not if it is on its way already, or its customer was erased."""
+        if delivery.key in self._pending_keys:
+            return Taken.QUEUED  # by an owner who died before it wrote down how far the replay was
+        if self._pending_ids[delivery.id] or self._erased(decode_announced(delivery.transition)):
+            return Taken.NEEDLESS
+        if not self._queued(delivery):
+            return Taken.FULL
         self._wake.set()
-        return True
+        return Taken.QUEUED
+
+    def _reach(self, name: Name) -> int:
+        """Return up to which offset an endpoint's deliveries have been queued for the first time: a replay does not overtake them."""
+        read_to = self._read_to or 0
+        return min(read_to, self._behind.places.get(name, read_to))
 
     def cancel_erased(self) -> None:
         """Have the turn of pending deliveries about erased customers come now, for their end."""
@@ -219,8 +224,12 @@ class Desk:
 
     def cancel_off(self) -> None:
         """Have the turn of pending deliveries to endpoints that are off or gone come now, for their end."""
-        self._queues.hasten_endpoints(lambda *named: (found := self._endpoint(*named)) is None or not found.on, self._now_ms())
+        self._queues.hasten_endpoints(self._off, self._now_ms())
+        self._patience.forget(self._off)
         self._wake.set()
+
+    def _off(self, tenant: str, endpoint_id: str) -> bool:
+        return (found := self._endpoint(tenant, endpoint_id)) is None or not found.on
 
     def _endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
         return self._catalog.endpoints.get(tenant, {}).get(endpoint_id)
@@ -259,6 +268,8 @@ class Desk:
         reason = self._unwanted(delivery)
         if endpoint is None or reason:
             self._end(delivery, "cancelled", reason)
+        elif delivery.next_ms > self._now_ms():
+            self._queues.retry(delivery)  # its turn came for an end that it need not have
         else:
             at_ms = self._now_ms()
             if not delivery.attempts:
@@ -277,7 +288,7 @@ class Desk:
             self._patience.took(endpoint, delivery.attempts[-1].at_ms)
             self._end(delivery, "delivered")
             return
-        if result.gone:
+        if result.gone and self._endpoint(endpoint.tenant, endpoint.id) is endpoint:
             self._around.disable(endpoint, "gone")
             self._end(delivery, "cancelled", "endpoint_gone_410")
             return
@@ -302,6 +313,10 @@ class Desk:
         delivery.state, delivery.reason, delivery.transition, delivery.next_ms = state, reason, b"", self._now_ms()
         ENDED.labels(state).inc()
         self._unwritten[delivery.key] = delivery
+        self._pending_keys.discard(delivery.key)
+        self._pending_ids[delivery.id] -= 1
+        if not self._pending_ids[delivery.id]:
+            del self._pending_ids[delivery.id]
         self._queues.done(delivery)
         self._replaying.ended(delivery)
 
@@ -313,6 +328,7 @@ class Desk:
                 async with asyncio.timeout(self._settings.dispatcher_record_every_ms / 1000):
                     await self._closing.wait()
             await self._write()
+        await self._write()  # what has ended and failed while that was written
 
     async def _write(self) -> None:
         now_ms = self._now_ms()
@@ -320,8 +336,7 @@ class Desk:
         fresh = self._read_to == self._written_to and now_ms - self._written_ms < CARRY_AFTER_MS
         if not self._unwritten and not behind and fresh and self._behind.places == self._written_behind and not self._replaying.steps:
             return
-        states = self._writing = behind | self._unwritten
-        self._unwritten = {}
+        states, self._unwritten = behind | self._unwritten, {}
         steps, self._replaying.steps = self._replaying.steps, {}
         replan, self._replan = self._replan, []
         read_to, waiting = self._read_to, dict(self._behind.places)
@@ -335,7 +350,6 @@ class Desk:
             vouched, places = (read_to, waiting) if last else (self._written_to, self._written_behind)
             await self._transact(written[start : start + batch], affairs, vouched, places, now_ms)
         self._written_to, self._written_ms, self._written_behind = read_to, now_ms, waiting
-        self._writing = {}
         for delivery in replan:
             if self._unwanted(delivery):
                 # Its endpoint was turned off, or its customer erased, while the attempt was under way.

@@ -113,7 +113,7 @@ class Dispatcher(ConsumerRebalanceListener):
         fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=self._settings.dispatcher_read_records)
         if before != self._changes_of_hands:
             # What was fetched may be from before a desk was opened anew: every desk goes on where it had got to.
-            for desk in self._desks.values():
+            for desk in list(self._desks.values()):
                 await self._seek(TopicPartition(self._settings.topics.changes, desk.number), desk.read_to)
             return
         for tp, records in fetched.items():

@@ -113,4 +113,5 @@ async def restored(settings: DispatcherSettings, number: int) -> tuple[DispatchP
     memory = Memory(end)
     for place in places:
         memory.wrote(place.delivery, place.offset, place.written_ms, pending=True)
-    return progress, memory, sorted((place.delivery for place in places), key=lambda delivery: delivery.offset)
+    # Replays come behind what their customers had pending; and what was tried was first in its lane.
+    return progress, memory, sorted((place.delivery for place in places), key=lambda delivery: (not delivery.attempts, delivery.offset))

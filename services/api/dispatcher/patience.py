@@ -55,6 +55,12 @@ class Patience:
         settled_ms = self._affairs.failing_since(endpoint, at_ms - _ANSWER_MS)
         return settled_ms is not None and at_ms - settled_ms >= self._limit_ms
 
+    def forget(self, off: Callable[[str, str], bool]) -> None:
+        """Forget endpoints (by tenant and id) that are off: who is switched on again begins anew."""
+        for known in (self.failing, self._took_ms, self._said):
+            for name in [name for name in known if off(*name)]:
+                del known[name]
+
     def _tell(self, name: _Name, affair: Affair) -> None:
         self._said[name] = affair
         self._say(affair)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from schemas.deliveries import Delivery, decode_announced, delivery_of
 from schemas.instants import iso
 from schemas.partitions import record_key
 from services.api.dispatcher.around import Around
+from services.api.dispatcher.behind import Name
 from services.api.dispatcher.matching import wants
 from services.api.dispatcher.metrics import REPLAYED
 from services.kit.kafka import hold
@@ -31,24 +33,38 @@ log = logging.getLogger(__name__)
 
 _SLACK_MS: Final = 600_000
 """A transition's record is stamped when it is written, a moment after it was decided, by a clock that may have been set meanwhile."""
+_DECIDED_MS: Final = 3_000
+"""What was decided before a replay was asked for may be committed a moment later: where it ends is looked up after that."""
 _IDLE_S: Final = 1.0
 _LOST: Final = (KafkaError, OSError, TimeoutError)
 
 
+class Taken(enum.Enum):
+    """What became of a delivery that a replay wants: it is queued; that is not needed; there was no room for it."""
+
+    QUEUED = enum.auto()
+    NEEDLESS = enum.auto()
+    FULL = enum.auto()
+
+
 class _Way(Struct):
-    """A replay that is under way here: where it ends, and what it is looking for."""
+    """A replay that is under way here: where it ends, as was known when, and what it is looking for."""
 
     end: int
+    end_known_ms: int
     step: ReplayStep
     ids: frozenset[str] | None
     prefix: bytes
 
 
 class Replaying:
-    """`take` queues a delivery and says whether it did; `steps` are to be written with the deliveries that were taken before."""
+    """`take` queues a delivery if it can; `steps` are to be written with the deliveries that were taken before.
 
-    def __init__(self, number: int, around: Around, take: Callable[[Delivery], bool]) -> None:
-        self._number, self._around, self._take = number, around, take
+    `reach` tells up to which offset an endpoint has been queued what comes to it for the first time.
+    """
+
+    def __init__(self, number: int, around: Around, take: Callable[[Delivery], Taken], reach: Callable[[Name], int]) -> None:
+        self._number, self._around, self._take, self._reach = number, around, take, reach
         self._tp = TopicPartition(around.settings.topics.changes, number)
         self._ways: dict[str, _Way] = {}
         self._pending: Counter[str] = Counter()
@@ -98,7 +114,9 @@ class Replaying:
 
     async def _work(self) -> None:
         """Go on with all that is open, by turns, until nothing is."""
-        consumer = AIOKafkaConsumer(**self._around.settings.kafka_options(), isolation_level="read_committed", enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(
+            **self._around.settings.kafka_options(), isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest"
+        )
         await consumer.start()
         try:
             hold(consumer, [self._tp])
@@ -119,10 +137,12 @@ class Replaying:
     async def _slice(self, consumer: AIOKafkaConsumer, replay: Replay, sharing: int) -> bool:
         """Go on with one replay of several, and say whether there was anything to do."""
         asked = replay.asked
-        endpoint = self._around.catalog.endpoints.get(asked.tenant, {}).get(asked.endpoint_id)
         way = self._ways.get(asked.replay_id)
         if way is None:
             way = self._ways[asked.replay_id] = await self._begun(consumer, replay)
+        endpoint = self._around.catalog.endpoints.get(asked.tenant, {}).get(asked.endpoint_id)
+        if (-1 if endpoint is None else endpoint.revision) < asked.revision:
+            return False  # whoever asked knew more of the endpoint than is known here by now
         if endpoint is None or not endpoint.on:
             off = "endpoint_gone" if endpoint is None or endpoint.deleted else f"endpoint_{endpoint.status}"
             self._stepped(asked, way, way.step.offset, 0, done=True, reason=off)
@@ -130,7 +150,9 @@ class Replaying:
         room = max(1, self._around.settings.dispatcher_replay_pending // sharing) - self._pending[asked.replay_id]
         if room <= 0:
             return False
-        offset, queued, late = way.step.offset, 0, False
+        offset, queued, late, stopped = way.step.offset, 0, False, False
+        if offset >= way.end:
+            await self._look_up_end(consumer, asked, way)
         consumer.seek(self._tp, offset)
         consumer.resume(self._tp)
         most = self._around.settings.dispatcher_read_records
@@ -139,41 +161,57 @@ class Replaying:
         # Behind the last record there may be markers of transactions, which are none. From here on nothing is awaited: what is
         # queued and how far that is must be written together.
         position = await consumer.position(self._tp)
+        reach = self._reach((asked.tenant, asked.endpoint_id))
         for record in records:
-            if queued == room:
-                break
             late = record.timestamp > asked.to_ms + _SLACK_MS
             if late or record.offset >= way.end:
                 break
-            queued += self._looked(asked, way, endpoint, record.offset, record.key or b"", record.value)
+            stopped = queued == room or record.offset >= reach
+            taken = Taken.FULL if stopped else self._looked(asked, way, endpoint, record.offset, record.key or b"", record.value)
+            if taken is Taken.FULL:
+                stopped = True
+                break
+            queued += taken is Taken.QUEUED
             offset = record.offset + 1
         else:
             offset = max(offset, position)
-        self._stepped(asked, way, offset, queued, done=late or offset >= way.end)
-        return True
+        done = not stopped and (late or (offset >= way.end and self._all_known(asked, way)))
+        moved = done or offset > way.step.offset
+        self._stepped(asked, way, offset, queued, done=done)
+        return moved
+
+    @staticmethod
+    def _all_known(asked: ReplayAsked, way: _Way) -> bool:
+        """Whether nothing that was asked for can come behind the end that is known."""
+        return asked.ids is not None or way.end_known_ms >= asked.to_ms + _DECIDED_MS
+
+    async def _look_up_end(self, consumer: AIOKafkaConsumer, asked: ReplayAsked, way: _Way) -> None:
+        now_ms = self._around.now_ms()
+        if not self._all_known(asked, way) and now_ms >= asked.to_ms + _DECIDED_MS:
+            way.end, way.end_known_ms = (await consumer.end_offsets([self._tp]))[self._tp], now_ms
 
     async def _begun(self, consumer: AIOKafkaConsumer, replay: Replay) -> _Way:
-        asked, tp = replay.asked, self._tp
+        asked, tp, now_ms = replay.asked, self._tp, self._around.now_ms()
         end = (await consumer.end_offsets([tp]))[tp]
         step = replay.steps.get(self._number)
         if step is None:
             found = (await consumer.offsets_for_times({tp: max(0, asked.from_ms - _SLACK_MS)}))[tp]
             step = ReplayStep(asked.tenant, asked.endpoint_id, asked.replay_id, self._number, end if found is None else found.offset, 0)
-        return _Way(end, step, None if asked.ids is None else frozenset(asked.ids), record_key(asked.tenant, ""))
+        return _Way(end, now_ms, step, None if asked.ids is None else frozenset(asked.ids), record_key(asked.tenant, ""))
 
-    def _looked(self, asked: ReplayAsked, way: _Way, endpoint: Endpoint, offset: int, key: bytes, document: bytes) -> bool:
-        """Queue a transition if it was asked for, and say whether it was queued."""
+    def _looked(self, asked: ReplayAsked, way: _Way, endpoint: Endpoint, offset: int, key: bytes, document: bytes) -> Taken:
+        """Queue a transition if it was asked for, and say what became of it."""
         if not key.startswith(way.prefix):
-            return False
+            return Taken.NEEDLESS
         transition = decode_announced(document)
         if way.ids is not None:
             asked_for = transition.id in way.ids
         else:
             asked_for = iso(asked.from_ms) <= transition.decided_at < iso(asked.to_ms) and wants(endpoint, transition)
         if not asked_for:
-            return False
+            return Taken.NEEDLESS
         taken = self._take(delivery_of(transition, document, endpoint.id, offset, self._around.now_ms(), replay=asked.replay_id))
-        REPLAYED.inc(taken)
+        REPLAYED.inc(taken is Taken.QUEUED)
         return taken
 
     def _stepped(self, asked: ReplayAsked, way: _Way, offset: int, queued: int, *, done: bool, reason: str = "") -> None:
