@@ -38,6 +38,7 @@ class Marker(Struct, array_like=True):
     `sent`: for each partition, the next offset of `customer-moves` after what the facts applied here have led to there.
     `ahead`: the same as `offsets` for those tenants who have come further in a topic than everybody has.
     `changelog`: the next offset of the partition's changelog after all that the rows show, 0 where it is not known; `form`: theirs.
+    `told_ms`: when it was made, which is later than `as_of_ms` where a partition is behind.
     """
 
     epoch: int
@@ -51,6 +52,7 @@ class Marker(Struct, array_like=True):
     ahead: dict[str, dict[str, int]] = {}
     changelog: int = 0
     form: int = 0
+    told_ms: int = 0
 
     def reached(self, topic: str, tenant: str) -> int:
         """Return the next offset of a topic that may still bring something of a tenant's."""
@@ -99,6 +101,14 @@ def decode_homes(blob: bytes) -> list[int]:
 def decode_marker(blob: bytes) -> Marker:
     """Read the field `m` of a marker."""
     return _marker.decode(blob)
+
+
+def marker_found(blob: bytes | None) -> Marker | None:
+    """Read what was found there; None for nothing, or nothing that this version can read, which is as good."""
+    try:
+        return decode_marker(blob) if blob else None
+    except msgspec.DecodeError:
+        return None
 
 
 class Keys:

@@ -98,7 +98,7 @@ class Running:
                     start_new_session=True,
                     preexec_fn=self._write_pid,  # noqa: PLW1509 - the launcher has no threads, and it only writes two files
                 )
-            except OSError as error:
+            except (OSError, subprocess.SubprocessError) as error:
                 identity.forget(self._run, self.spec.name)
                 raise LaunchError(f"{self.spec.name} cannot be executed: {error}", self.log) from error
         self.identity = identity.identify(self._child.pid, self.spec.fingerprint)

@@ -227,10 +227,12 @@ class Supervisor:
     def _tell(self) -> None:
         text = json.dumps({"supervisor": os.getpid(), "processes": {keeper.name: keeper.describe() for keeper in self._keepers}})
         if text != self._told:
-            partial = self._layout.status.with_suffix(".partial")
-            partial.write_text(text)
-            partial.replace(self._layout.status)
-            self._told = text
+            # On a full disk it is told later; who keeps others alive does not die of it.
+            with suppress(OSError):
+                partial = self._layout.status.with_suffix(".partial")
+                partial.write_text(text)
+                partial.replace(self._layout.status)
+                self._told = text
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
@@ -238,7 +240,8 @@ class Supervisor:
 
 def say(line: str) -> None:
     """Write one line with the time to standard output, which is `supervisor.log`."""
-    print(f"{dt.datetime.now().astimezone().isoformat(timespec='milliseconds')} {line}", flush=True)
+    with suppress(OSError):  # a full disk
+        print(f"{dt.datetime.now().astimezone().isoformat(timespec='milliseconds')} {line}", flush=True)
 
 
 def _raise_limits() -> None:

@@ -22,7 +22,7 @@ from redis.exceptions import NoScriptError, RedisError
 from schemas.catalog import Segment
 from schemas.instants import iso
 from schemas.partitions import partition_of, record_key
-from schemas.projection import Keys, Marker, Memberships, decode_homes, decode_marker, decode_shown
+from schemas.projection import Keys, Marker, Memberships, decode_homes, decode_shown, marker_found
 from services.api.errors import Refused, unavailable
 from services.api.metrics import Metrics
 from services.api.scripts import BLOBS, COUNTS, MEMBERS
@@ -168,7 +168,9 @@ class Reads:
         if known is None:
             if len(self._seen) > 4 * self.partitions:
                 self._seen.clear()
-            marker = decode_marker(blob)
+            marker = marker_found(blob)
+            if marker is None:
+                return None
             known = self._seen[blob] = Known(marker, iso(marker.as_of_ms))
         return known
 
@@ -195,7 +197,9 @@ class Reads:
                 try:
                     found = await self._eval(BLOBS, keys)
                 except Refused as error:
-                    _fail(asked, error)
+                    # Who waits behind them would wait as long again, one batch after the other.
+                    _fail([*asked, *self._waiting], error)
+                    self._waiting.clear()
                     continue
                 at = 0
                 for wanted, answer in asked:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from schemas.projection import Keys, Marker, decode_marker
+from schemas.projection import Keys, Marker, marker_found
 from services.ingest.settings import IngestSettings
 from services.ingest.windows import Windows
 from services.kit.background import Background
@@ -62,7 +62,7 @@ class Looking:
         for key in self._keys:
             pipe.hget(key, "m")
         blobs = await pipe.execute()
-        if None in blobs:
+        markers = [marker for blob in blobs if (marker := marker_found(blob)) is not None]
+        if len(markers) < len(blobs):
             return None
-        markers = [decode_marker(blob) for blob in blobs]
-        return markers if self._now_ms() - min(marker.as_of_ms for marker in markers) < _STALE_MS else None
+        return markers if self._now_ms() - min(marker.told_ms or marker.as_of_ms for marker in markers) < _STALE_MS else None

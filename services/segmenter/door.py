@@ -104,7 +104,7 @@ class Door:
                     spent_s = time.perf_counter() - since_s
                 shares.answered(asked.tenant, spent_s, time.perf_counter())
             if not more:
-                return Part(now_ms, encoded(inquiry.answer()))
+                return Part(pump.up_to_ms(now_ms), encoded(inquiry.answer()))
             await asyncio.sleep(spent_s * _RESTS if self._busy(now_ms) else 0.0)
 
     def _turn(self, tenant: str) -> AbstractAsyncContextManager[None]:

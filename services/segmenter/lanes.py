@@ -56,6 +56,8 @@ class Lane:
         """The next offset of the changelog after the last step's records."""
         self._going: dict[str, bytes] = {}
         self.rows: list[Row] = []
+        self.up_to_ms: Callable[[int], int] = lambda now_ms: now_ms
+        """Up to which instant everything is applied that Kafka had, of now: what a marker says that it is as of."""
         self.marker: tuple[int, bytes] | None = None
         self._next_marker: tuple[int, bytes] | None = None
         """The newest, while another one is on its way."""
@@ -183,8 +185,11 @@ class Lane:
 
     def _vouch(self) -> None:
         if self._clean and self.complete:
-            marker = replace(self._core.marker(self._now_ms()), address=self._address, sent=self.sent, changelog=self.changelog, form=FORM)
-            newest = self._seq, encode(marker)
+            now_ms = self._now_ms()
+            marker = self._core.marker(now_ms)
+            as_of_ms = min(marker.as_of_ms, self.up_to_ms(now_ms))
+            said = replace(marker, as_of_ms=as_of_ms, told_ms=now_ms, address=self._address, sent=self.sent, changelog=self.changelog, form=FORM)
+            newest = self._seq, encode(said)
             # A marker on its way is kept: it may be waiting for rows, and replacing it for ever would never let one through.
             if self.marker is None:
                 self.marker = newest

@@ -123,6 +123,7 @@ class Ownership:
         lane = self._projector.open(core)
         lane.sent = sent
         pump = Pump(core, holding.writer, lane, around)
+        lane.up_to_ms = pump.up_to_ms
         pump.on_room = functools.partial(self.on_room, holding.number)
         await pump.start()
         holding.pump = pump

@@ -31,7 +31,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from schemas.projection import Keys, decode_marker
+from schemas.projection import Keys, marker_found
 from services.kit import failpoints
 from services.kit.background import Background, guarded
 from services.segmenter.core import PartitionCore
@@ -131,6 +131,8 @@ class Projector:
                 self._metrics.projection_failures.inc()
                 if failures == 0 or failures % 30 == 0:
                     log.warning("Redis: %s; trying on", error)
+                # Its address may lead to another server by now: one that was made a replica keeps connections and refuses writes.
+                await self._redis.connection_pool.disconnect()
                 await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
                 self._wake.set()
@@ -204,7 +206,7 @@ class Projector:
             if answer == SUPERSEDED:
                 self._supersede(lane)
             else:
-                gap = lane.claim(decode_marker(answer) if answer else None)
+                gap = lane.claim(marker_found(answer))
                 if gap is None:
                     self._rebuilt(lane)
                 else:

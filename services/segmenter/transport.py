@@ -15,6 +15,7 @@ do not tell what was read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Iterable, Mapping
@@ -39,6 +40,8 @@ CHUNK_RECORDS: Final = 500
 """Records of one event: enough to spread the 170 µs that an event costs, few enough to give others their turn."""
 
 _FETCH_WAIT_MS: Final = 500
+_HEAR_S: Final = 0.25
+_FOR_EVER_MS: Final = 2**31 - 1
 
 _GATHER_S: Final = 0.008
 """Rest between two fetches that follow each other closely. A fetch of all inputs costs client and broker a millisecond or two
@@ -95,6 +98,8 @@ class InputThread(driver.AIOKafkaConsumerThread):
             max_partition_fetch_bytes=settings.segmenter_fetch_bytes,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
             max_poll_records=settings.segmenter_poll_records,
+            # Partitions that are full are not asked for, for as long as it takes. Whether a worker goes on is for `Watch` to say.
+            max_poll_interval_ms=_FOR_EVER_MS,
         )
 
     async def _fetch_records(
@@ -253,13 +258,16 @@ class Consumer(driver.Consumer):
             active.difference_update(tps)
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        fetched_before_s = 0.0
+        fetched_before_s = heard_s = 0.0
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):
                 if self._refetch and self.flow_active:
                     await self._seek_again()
                 runs, _ = await self._wait_next_records(1.0)
                 fetched_s = time.perf_counter()
+                if fetched_s - heard_s >= _HEAR_S:
+                    heard_s = fetched_s
+                    self._hear()
                 generation = self.app.consumer_generation_id
                 if runs and not self.should_stop:
                     for tp, run in cast(dict[TP, Run], runs).items():
@@ -272,6 +280,19 @@ class Consumer(driver.Consumer):
         except asyncio.CancelledError:
             if not self.app.should_stop:
                 raise
+
+    def _hear(self) -> None:
+        """Tell the pumps where their topics ended when they were fetched last."""
+        consumer, now_ms = self._thread._ensure_consumer(), time.time_ns() // 1_000_000
+        assigned = consumer.assignment()
+        for pump in self._own.ownership.pumps:
+            for topic in self._own.inputs:
+                tp = TopicPartition(topic, pump.core.number)
+                if tp in assigned:
+                    with contextlib.suppress(AssertionError):  # the other thread has lost it meanwhile
+                        end, at_ms = consumer.last_stable_offset(tp), consumer.last_poll_timestamp(tp)
+                        if end is not None and at_ms is not None:
+                            pump.hears(topic, end, now_ms - at_ms)
 
     async def _seek_again(self) -> None:
         back = {tp: self._cursor[tp] for tp in self._refetch if tp in self._cursor and tp in self.assignment()}

@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 from services.kit.background import Background
 from services.kit.logs import die
 from services.segmenter.core import PartitionCore
+from services.segmenter.hearing import Hearing
 from services.segmenter.idle import Idle
 from services.segmenter.lanes import Lane
 from services.segmenter.metrics import Metrics
@@ -121,6 +122,7 @@ class Pump:
         self.written: dict[str, int] = {}
         self.outcomes: dict[str, dict[str, int]] = {}
         self.on_room: RoomListener = _nobody_listens
+        self._hearing = Hearing(settings.topics.inputs, core.clock_ms or around.now_ms())
         self._writer, self._lane, self._around = writer, lane, around
         self._turns = Turns(settings.topics.events, settings.segmenter_slice_ms, core.ahead)
         self._done: list[Chunk] = []
@@ -203,6 +205,14 @@ class Pump:
             log.error("%s/%s: offsets %s to %s expired before they were applied", topic, self.core.number, known, offset - 1)
         self._expected[topic] = offset
         self.applied_to[topic] = offset
+
+    def hears(self, topic: str, end: int, ago_ms: int) -> None:
+        """Hear where a topic ended some time ago."""
+        self._hearing.told(topic, end, self._around.now_ms() - ago_ms, self.applied_to)
+
+    def up_to_ms(self, now_ms: int) -> int:
+        """Return up to which instant everything is applied that Kafka had: now, but for a partition that is behind or hears nothing."""
+        return self._hearing.up_to_ms(self.applied_to, now_ms)
 
     def offer(self, chunk: Chunk) -> None:
         """Queue a chunk. Never waits; says through `on_room` when fetching should pause and go on. A gap ends the process."""
@@ -415,8 +425,10 @@ class Pump:
 
     async def _prerequisites(self, topic: str, records: Sequence[Any]) -> None:
         """Wait for the definitions that records name; not for long, for a record may name one that will never be."""
-        needed = self.core.waits_for(topic, records) if records else 0
-        if needed <= self._around.definitions.catalog.offset or needed >= self._hopeless:
+        needed, known = self.core.waits_for(topic, records) if records else 0, self._around.definitions.catalog.offset
+        if known >= self._hopeless:
+            self._hopeless = 1 << 62  # it was only late
+        if needed <= known or needed >= self._hopeless:
             return
         self.waiting = "definitions"
         try:

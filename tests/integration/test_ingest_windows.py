@@ -24,10 +24,10 @@ def ingest(kafka: str, valkey_url: str, tmp_path: Path) -> Iterator[Ingest]:
 
 
 def mark(redis: Redis, ingest: Ingest, offset: int) -> bool:
-    """Say that all partitions are applied up to an offset, as of now; true, for those who wait for what follows."""
+    """Say now that all partitions are applied up to an offset, as of long ago; true, for those who wait for what follows."""
     for number in range(PARTITIONS):
-        offsets = {ingest.topics.family("visit"): offset}
-        redis.hset(Keys(PREFIX).marker(number), mapping={"m": encode(Marker(1, time.time_ns() // 1_000_000, offsets, 0, 1))})
+        marker = Marker(1, 1_000, {ingest.topics.family("visit"): offset}, 0, 1, told_ms=time.time_ns() // 1_000_000)
+        redis.hset(Keys(PREFIX).marker(number), mapping={"m": encode(marker)})
     return True
 
 
@@ -43,6 +43,10 @@ def test_whose_events_wait_comes_again_and_others_are_served(ingest: Ingest, val
     assert "wait to be applied" in refused.json()["detail"]
     assert ingest.post(VISIT, "yen").status_code == 202
     mark(redis, ingest, 1_000)
+    wait_until(lambda: ingest.post(batch).status_code == 202, 20)
+    mark(redis, ingest, 0)
+    wait_until(lambda: mark(redis, ingest, 0) and ingest.post(batch).status_code == 429, 20)
+    redis.hset(Keys(PREFIX).marker(1), "m", b"of another version")
     wait_until(lambda: ingest.post(batch).status_code == 202, 20)
     mark(redis, ingest, 0)
     wait_until(lambda: mark(redis, ingest, 0) and ingest.post(batch).status_code == 429, 20)

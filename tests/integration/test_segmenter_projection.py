@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from schemas.projection import FORM, Keys, Marker, decode_marker, decode_memberships, decode_shown, encode
+from schemas.projection import FORM, Keys, Marker, decode_memberships, decode_shown, encode, marker_found
 from services.kit.clock import now_ms
 from services.segmenter.lanes import Lane
 from services.segmenter.metrics import Metrics
@@ -109,7 +109,7 @@ class View:
     async def marker(self) -> Marker | None:
         """Return the marker of the partition."""
         blob: Any = await self.redis.hget(self.keys.marker(3), "m")
-        return None if blob is None else decode_marker(blob)
+        return marker_found(blob)
 
     async def offset(self) -> int:
         """Return how many records the marker vouches for, -1 without a marker."""
@@ -413,6 +413,50 @@ async def test_a_server_that_drops_rows_when_it_is_full_is_not_relied_on(tmp_pat
         assert owner.projector.complete(3)
         await owner.projector.stop(1)
         await view.redis.aclose()
+
+
+async def test_an_address_that_leads_to_another_server(tmp_path: Path) -> None:
+    """The one before was made a replica of it, keeps its connections and refuses writes: the next attempt is made over a new one."""
+    with LocalValkey(tmp_path / "one") as one, LocalValkey(tmp_path / "another") as another:
+        first, second = View(one.url, "moved:"), View(another.url, "moved:")
+        to = {"port": int(one.url.rsplit(":", 1)[1].partition("/")[0])}
+
+        async def carry(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            while data := await source.read(1 << 16):
+                target.write(data)
+            target.close()
+
+        async def come(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            back, there = await asyncio.open_connection("127.0.0.1", to["port"])
+            with contextlib.suppress(OSError):
+                await asyncio.gather(carry(reader, there), carry(back, writer))
+
+        server = await asyncio.start_server(come, "127.0.0.1", 0)
+        owner = Owner(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", "moved:")
+        await owner.projector.start()
+        owner.count("1")
+        await eventually(lambda: _is(first.offset(), 1))
+        to["port"] = int(another.url.rsplit(":", 1)[1].partition("/")[0])
+        await first.redis.replicaof("127.0.0.1", to["port"])
+        owner.count("1", "2")
+        await eventually(lambda: _is(second.offset(), 3), 20)
+        await owner.projector.stop(1)
+        server.close()
+        await first.redis.aclose()
+        await second.redis.aclose()
+
+
+async def test_a_marker_that_cannot_be_read_is_none(owner: Owner, view: View, valkey_url: str) -> None:
+    """Of another version, or written by hand: everything is written, as where there is none."""
+    owner.count("1", "2")
+    await eventually(lambda: _is(view.offset(), 2))
+    await owner.projector.stop(1)
+    await view.redis.hset(view.keys.marker(3), "m", b"of another version")
+    later = owner.successor(valkey_url, view.keys.prefix)
+    await later.projector.start()
+    await eventually(lambda: _is(view.offset(), 2))
+    assert later.rebuilds == 1
+    await later.projector.stop(1)
 
 
 async def _there(view: View) -> bool:

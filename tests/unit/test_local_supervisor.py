@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,13 @@ def test_pauses_grow_to_a_bound() -> None:
     assert not deaths.hopeless(now)
     assert deaths.died(now, "why") == Deaths.HOPELESS_S
     assert deaths.hopeless(now)
+
+
+def test_whoever_keeps_others_alive_does_not_die_of_a_full_disk() -> None:
+    """What cannot be written down is not said; a device that is always full says so at once."""
+    text = "import os; from deploy.local.supervisor import say; say('one'); say('two'); os._exit(7)"
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run([sys.executable, "-c", text], stdout=full, check=False).returncode == 7
 
 
 def test_rare_deaths_are_forgiven() -> None:

@@ -198,6 +198,41 @@ async def test_beside_records_that_come_all_the_time_a_sweep_has_some_of_each_tr
     assert 0.01 <= median(core.steps_s[3:-1]) <= 0.035
 
 
+class Late:
+    """Definitions that are behind: `reached` waits in vain."""
+
+    def __init__(self) -> None:
+        self.catalog, self.asked = SimpleNamespace(offset=1), 0
+
+    async def reached(self, offset: int, timeout_s: float = 10.0) -> None:
+        """Say that it took too long."""
+        self.asked += 1
+        raise TimeoutError
+
+
+class Naming(Sweeping):
+    """The core of a partition whose records name a definition that is further than any."""
+
+    needed = 5
+
+    def waits_for(self, topic: str, records: Any) -> int:
+        """Return it."""
+        return self.needed
+
+
+async def test_a_definition_that_was_late_once_is_waited_for_again() -> None:
+    """Of one that will never be nobody waits twice; where it came after all, what is behind it may come as well."""
+    core, late = Naming(), Late()
+    around = Surroundings(SegmenterSettings(), cast(Known, late), Metrics(CollectorRegistry()), lambda: 1)
+    pump = Pump(cast(PartitionCore, core), Slow(), cast(Lane, SimpleNamespace()), around)
+    for _ in range(3):
+        await pump._prerequisites("checkouts", [None])
+    assert late.asked == 1
+    late.catalog.offset, core.needed = 6, 9
+    await pump._prerequisites("checkouts", [None])
+    assert late.asked == 2
+
+
 class Heavy(Sweeping):
     """The core of a partition of whose customers the first hundred thousand take nothing, and each of those that follow two milliseconds."""
 

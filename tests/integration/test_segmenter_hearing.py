@@ -1,0 +1,46 @@
+"""A segmenter that hears nothing of Kafka says of what instant its answers are, on a Kafka that goes away and comes back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from redis import Redis
+
+from deploy.local.broker import LocalBroker
+from schemas.projection import Keys, decode_marker
+from tests.support.services import PARTITIONS, Stack, now_ms, wait_for
+
+LIVE_MS = 3_000
+ROOM_MS = 2_000
+"""A look and a fetch may have been on their way when Kafka went."""
+
+
+def test_without_kafka_answers_are_not_as_of_now(valkey_url: str, tmp_path: Path) -> None:
+    """Nobody has anything due, so nothing tells but what is not heard; markers go on being written, and are as of when Kafka was there."""
+    with LocalBroker(tmp_path / "kafka") as broker:
+        stack = Stack(tmp_path, broker.bootstrap, valkey_url)
+        stack.fresh(f"hearing{time.time_ns()}-")
+        redis, keys = Redis.from_url(valkey_url), Keys(stack.prefix)
+
+        def as_of_ms() -> list[int]:
+            blobs = [redis.hget(keys.marker(number), "m") for number in range(PARTITIONS)]
+            return [decode_marker(blob).as_of_ms for blob in blobs if isinstance(blob, bytes)]
+
+        def at_now() -> bool:
+            found = as_of_ms()
+            return len(found) == PARTITIONS and now_ms() - min(found) < LIVE_MS
+
+        try:
+            stack.start("segmenter", "services.segmenter")
+            wait_for(at_now, what="markers as of now")
+            broker.kill9()
+            gone_ms = now_ms()
+            while now_ms() < gone_ms + 2 * LIVE_MS + ROOM_MS:
+                assert max(as_of_ms()) <= gone_ms + LIVE_MS + ROOM_MS
+                time.sleep(0.05)
+            assert max(as_of_ms()) <= gone_ms + ROOM_MS, "as of when it was heard last"
+            broker.start()
+            wait_for(at_now, what="markers as of now, once Kafka is there again")
+        finally:
+            stack.stop_services()
