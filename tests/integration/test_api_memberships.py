@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import pytest
 
 from deploy.local.ports import free_port
@@ -16,7 +18,10 @@ from deploy.local.valkey import LocalValkey
 from schemas.instants import NEVER, iso
 from schemas.positions import encode_position
 from services.api.cursors import encode_cursor
-from tests.support.api import AFTER_TIMEOUT_S, PARTITIONS, Api, fails, installed, patiently
+from services.api.errors import Refused
+from services.api.metrics import Metrics
+from services.api.reads import Reads
+from tests.support.api import AFTER_TIMEOUT_S, PARTITIONS, Api, fails, installed, patiently, settings_for
 from tests.support.projected import Projected
 
 STRANGE = ["x:y", "a/b", "a b", "100%", "%2F", "ü✓", "..a", "q?x=1", "#", "+", "a;b", "c" * 128, "é" * 128, "{id}", "\\", '"']
@@ -44,6 +49,13 @@ def projected(api: Api, valkey_url: str) -> Projected:
 def segments_of(customer_id: str) -> str:
     """Return the path of the app's question."""
     return f"/v1/customers/{quote(customer_id, safe='')}/segments"
+
+
+def test_a_marker_that_cannot_be_read_is_none(api: Api, projected: Projected) -> None:
+    """Of another version, or written by hand: what it would vouch for is not known, and that is no failure of the API."""
+    number = projected.row("demo", "718", ["gold"])
+    projected.redis.hset(projected.keys.marker(number), "m", b"of another version")
+    fails(api.get(segments_of("718")), 503)
 
 
 def test_a_customers_segments(api: Api, projected: Projected) -> None:
@@ -277,6 +289,22 @@ def test_reads_are_503_while_redis_is_gone_and_come_back_by_themselves(kafka: st
         valkey.start()
         for path in paths:
             patiently(lambda p=path: api.get(p))
+
+
+async def test_reads_that_wait_behind_one_that_redis_does_not_answer_fail_with_it(kafka: str, tmp_path: Path) -> None:
+    """A Redis that hangs: hundreds ask at once, and each hears so after one limit of time, not after as many as there are groups of them."""
+    with LocalValkey(tmp_path, free_port()) as valkey:
+        reads = Reads(settings_for(kafka, valkey.url, api_redis_timeout_s=0.5), Metrics())
+        assert await reads.reachable()
+        hanging = psutil.Process(valkey.pid)
+        hanging.suspend()
+        try:
+            async with asyncio.timeout(8):
+                found = await asyncio.gather(*(reads.person("demo", str(number)) for number in range(3_000)), return_exceptions=True)
+        finally:
+            hanging.resume()
+        assert {type(one) for one in found} == {Refused}
+        await reads.close()
 
 
 def test_an_id_that_was_merged_answers_as_the_survivor(api: Api, projected: Projected) -> None:
