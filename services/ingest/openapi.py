@@ -57,7 +57,7 @@ def _error(status: int, when: str, detail: str, headers: dict[str, Any] | None =
 
 _RESPONSES: Final[dict[str, Any]] = {
     "202": {
-        "description": "Kafka has every accepted event on disk; the rejected ones are named.",
+        "description": "Kafka has acknowledged every accepted event; the rejected ones are named.",
         "content": {"application/json": {"schema": {"$ref": _REF.format(name="Accepted")}}},
     },
     "400": _error(400, "Broken JSON or gzip, as a whole.", "broken JSON: JSON is malformed: invalid character (byte 12)"),

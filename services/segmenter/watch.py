@@ -35,6 +35,8 @@ class Watch:
         self._watching = Background(log, "watch")
         self._progress: dict[int, tuple[tuple[int, ...], float]] = {}
         self._rebalancing_since: float | None = None
+        self._short: set[TopicPartition] = set()
+        """Topics that end before what was applied of them, as of the last look."""
         self.kafka_reachable = False
         self.lag: dict[int, int] = {}
 
@@ -79,8 +81,25 @@ class Watch:
             log.warning("Kafka does not say how far its topics reach: %s", error)
             self.kafka_reachable = False
             return
+        self._complete(pumps, ends)
         self.lag = {pump.core.number: self._lag(pump, ends) for pump in pumps}
         self._publish(pumps)
+
+    def _complete(self, pumps: list[Pump], ends: dict[TopicPartition, int]) -> None:
+        """End the process where Kafka has less than was applied: what it accepts from then on would be taken for what is known."""
+        short = {
+            TopicPartition(topic, pump.core.number): applied
+            for pump in pumps
+            for topic, applied in pump.applied_to.items()
+            if ends.get(TopicPartition(topic, pump.core.number), applied) < applied
+        }
+        for tp in short.keys() & self._short:  # twice, for a broker that has just started may not know its end yet
+            die(
+                log,
+                f"{tp.topic}/{tp.partition} ends at {ends[tp]}, and {short[tp]} records of it were applied: Kafka has lost what it had acknowledged, "
+                "or the topic was made anew. Bring its files back, or begin anew with another ROLLCALL_TOPIC_PREFIX",
+            )
+        self._short = set(short)
 
     def _lag(self, pump: Pump, ends: dict[TopicPartition, int]) -> int:
         lag = 0

@@ -1,14 +1,16 @@
-"""A segmenter that hears nothing of Kafka says of what instant its answers are, on a Kafka that goes away and comes back."""
+"""A segmenter that hears nothing of Kafka says of what instant its answers are; one that finds less than it knew of ends. On a real Kafka."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
+from confluent_kafka.admin import AdminClient, NewTopic
 from redis import Redis
 
 from deploy.local.broker import LocalBroker
 from schemas.projection import Keys, decode_marker
+from tests.support.sending import sender
 from tests.support.services import PARTITIONS, Stack, now_ms, wait_for
 
 LIVE_MS = 3_000
@@ -44,3 +46,28 @@ def test_without_kafka_answers_are_not_as_of_now(valkey_url: str, tmp_path: Path
             wait_for(at_now, what="markers as of now, once Kafka is there again")
         finally:
             stack.stop_services()
+
+
+def test_a_topic_that_ends_before_what_was_applied_ends_the_process(kafka: str, valkey_url: str, tmp_path: Path) -> None:
+    """As after a power cut that took what was acknowledged: what comes at the same offsets would be passed over, and nobody would know."""
+    stack = Stack(tmp_path, kafka, valkey_url)
+    stack.fresh(f"short{time.time_ns()}-")
+    stack.define([])
+    topic, admin = stack.topics.family("visit"), AdminClient({"bootstrap.servers": kafka})
+
+    def applied() -> int:
+        found = stack.get("segmenter", "/outcomes")
+        return found["topics"].get(topic.removeprefix(stack.prefix), {}).get("accepted", 0) if found else 0
+
+    try:
+        stack.start("segmenter", "services.segmenter")
+        producer = sender(kafka)
+        producer.produce(topic, b"{}", b"nobody", partition=0)
+        assert producer.flush(20) == 0
+        wait_for(lambda: applied() == 1, what="the record to be applied")
+        for change in (admin.delete_topics([topic]), admin.create_topics([NewTopic(topic, PARTITIONS, 1)])):
+            wait_for(lambda change=change: change[topic].exception(20) is None, what="the topic to be made anew")
+        wait_for(lambda: stack.ended("segmenter") is not None, what="the segmenter to end")
+        assert "Kafka has lost what it had acknowledged" in stack.log("segmenter").read_text()
+    finally:
+        stack.stop_services()

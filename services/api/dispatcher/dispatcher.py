@@ -119,6 +119,9 @@ class Dispatcher(ConsumerRebalanceListener):
         for tp, records in fetched.items():
             if (reader := self._desks.get(tp.partition)) is not None:
                 for record in records:
+                    if record.offset < (reader.read_to or 0):
+                        # Whoever reads on behind the end is brought back to the beginning, and would push everything again.
+                        die(log, f"partition {tp.partition}: {record.offset} comes after {reader.read_to}: Kafka has lost what it had acknowledged")
                     reader.read(record.offset, record.value)
         await asyncio.sleep(0)
 
