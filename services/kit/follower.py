@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -17,6 +18,8 @@ from services.kit.background import Background
 from services.kit.settings import CommonSettings
 
 log = logging.getLogger(__name__)
+
+_LATELY_MS: Final = 5_000
 
 
 class TopicFollower:
@@ -64,6 +67,11 @@ class TopicFollower:
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each batch of records that was folded."""
         self._listeners.append(listener)
+
+    def hears(self, now_ms: int) -> bool:
+        """Whether Kafka has answered lately: it is asked all the time, and says that there is nothing new."""
+        heard_ms = None if self._consumer is None else self._consumer.last_poll_timestamp(self._tp)
+        return heard_ms is not None and now_ms - heard_ms <= _LATELY_MS
 
     async def reached(self, offset: int, timeout_s: float = 10.0) -> None:
         """Wait until every record before `offset` has been folded; raise TimeoutError otherwise."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
+import httpx
 from confluent_kafka.admin import AdminClient, NewTopic
 from redis import Redis
 
@@ -16,6 +18,14 @@ from tests.support.services import PARTITIONS, Stack, now_ms, wait_for
 LIVE_MS = 3_000
 ROOM_MS = 2_000
 """A look and a fetch may have been on their way when Kafka went."""
+
+
+def said(stack: Stack, name: str) -> Any:
+    """Return what a process says of its readiness, whichever status it says it with; None when it does not answer."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{stack.ports[name]}/readyz", timeout=5).json()
+    except httpx.TransportError:
+        return None
 
 
 def test_without_kafka_answers_are_not_as_of_now(valkey_url: str, tmp_path: Path) -> None:
@@ -34,7 +44,7 @@ def test_without_kafka_answers_are_not_as_of_now(valkey_url: str, tmp_path: Path
             return len(found) == PARTITIONS and now_ms() - min(found) < LIVE_MS
 
         try:
-            stack.start("segmenter", "services.segmenter")
+            stack.start_all({"segmenter": ("services.segmenter",), "dispatcher": ("services.api", "dispatch")})
             wait_for(at_now, what="markers as of now")
             broker.kill9()
             gone_ms = now_ms()
@@ -42,7 +52,10 @@ def test_without_kafka_answers_are_not_as_of_now(valkey_url: str, tmp_path: Path
                 assert max(as_of_ms()) <= gone_ms + LIVE_MS + ROOM_MS
                 time.sleep(0.05)
             assert max(as_of_ms()) <= gone_ms + ROOM_MS, "as of when it was heard last"
+            wait_for(lambda: "kafka" in (said(stack, "dispatcher") or {}).get("missing", ()), what="the dispatcher to say so")
             broker.start()
+            wait_for(lambda: stack.get("dispatcher", "/readyz") is not None, what="the dispatcher to hear it again")
+            wait_for(lambda: said(stack, "dispatcher")["lag"] == 0, what="nothing to be left to read")
             wait_for(at_now, what="markers as of now, once Kafka is there again")
         finally:
             stack.stop_services()

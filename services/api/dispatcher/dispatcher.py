@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 
 from schemas.affairs import Affair, encode_affair
 from schemas.catalog import Endpoint
@@ -18,7 +21,7 @@ from services.api.dispatcher.attempts import Attempts
 from services.api.dispatcher.behind import Room
 from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
-from services.api.dispatcher.metrics import BEHIND, DISABLED, PENDING
+from services.api.dispatcher.metrics import BEHIND, DISABLED, LAG, PENDING
 from services.api.dispatcher.settings import DispatcherSettings
 from services.kit.follower import AffairsFollower, ErasuresFollower, Follower
 from services.kit.logs import die
@@ -26,6 +29,7 @@ from services.kit.logs import die
 log = logging.getLogger(__name__)
 
 _POLL_MS: Final = 250
+_MEASURE_S: Final = 0.5
 
 
 class Dispatcher(ConsumerRebalanceListener):
@@ -55,6 +59,8 @@ class Dispatcher(ConsumerRebalanceListener):
         self._consumer: AIOKafkaConsumer | None = None
         self._definitions: AIOKafkaProducer | None = None
         self._changes_of_hands = 0
+        self._lag: dict[int, int] = {}
+        self._measured_s = -math.inf
         self._saying: set[asyncio.Task[None]] = set()
         self._disabled: dict[tuple[str, str], int] = {}
         """The revision at which each endpoint was turned off last: of many failures one says so."""
@@ -73,8 +79,18 @@ class Dispatcher(ConsumerRebalanceListener):
 
     @property
     def status(self) -> Mapping[str, Any]:
-        """Which partitions are open, and how much is pending."""
-        return {"partitions": sorted(self._desks), "pending": self._pending}
+        """Which partitions are open, how many transitions have not been read of each, and how much is pending."""
+        lag = {str(number): self._lag.get(number, 0) for number in sorted(self._desks)}
+        return {"partitions": sorted(self._desks), "lag": sum(lag.values()), "lag_by_partition": lag, "pending": self._pending}
+
+    async def _measure(self, consumer: AIOKafkaConsumer) -> None:
+        PENDING.set(self._pending)
+        BEHIND.set(sum(desk.behind for desk in self._desks.values()))
+        # Where the partitions ended when they were fetched last; before that nothing is known.
+        tps = [tp for tp in consumer.assignment() if tp.partition in self._desks]
+        with suppress(IllegalStateError):  # revoked meanwhile
+            self._lag = {tp.partition: max(0, (consumer.last_stable_offset(tp) or 0) - await consumer.position(tp)) for tp in tps}
+        LAG.set(sum(self._lag.values()))
 
     @property
     def _pending(self) -> int:
@@ -107,8 +123,9 @@ class Dispatcher(ConsumerRebalanceListener):
             await self._definitions.stop()
 
     async def _turn(self, consumer: AIOKafkaConsumer) -> None:
-        PENDING.set(self._pending)
-        BEHIND.set(sum(desk.behind for desk in self._desks.values()))
+        if time.monotonic() - self._measured_s >= _MEASURE_S:
+            self._measured_s = time.monotonic()
+            await self._measure(consumer)
         before = self._changes_of_hands
         fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=self._settings.dispatcher_read_records)
         if before != self._changes_of_hands:

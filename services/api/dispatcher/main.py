@@ -8,6 +8,7 @@ import logging
 import random
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,10 @@ async def _run(settings: DispatcherSettings) -> None:
         dispatcher = Dispatcher(settings, follower, erasures, affairs, client, now_ms=now_ms, draw=random.SystemRandom().random)
 
         async def readyz() -> tuple[int, Mapping[str, Any]]:
-            return (200 if follower.caught_up else 503), {"definitions": follower.catalog.offset, **dispatcher.status}
+            away = not follower.hears(time.time_ns() // 1_000_000)  # by the clock that the client reads, whatever the process's is set to
+            status = "waiting" if away else "ready"
+            missing = ["kafka"] if away else []
+            return 503 if away else 200, {"status": status, "missing": missing, "definitions": follower.catalog.offset, **dispatcher.status}
 
         runner = await health.serve(settings.dispatcher_host, settings.dispatcher_port, readyz)
         gc.freeze()

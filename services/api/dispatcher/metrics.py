@@ -13,6 +13,7 @@ DISABLED: Final = Counter(
     "rollcall_webhook_endpoints_disabled", "Endpoints disabled by this dispatcher: gone (410), or failing for too long", ["reason"]
 )
 BEHIND: Final = Gauge("rollcall_webhook_behind", "Endpoints, in each partition, whose deliveries wait on the topic until there is room for them")
+LAG: Final = Gauge("rollcall_webhook_lag", "Offsets of transitions that have not been read, on this dispatcher")
 PENDING: Final = Gauge("rollcall_webhook_pending", "Deliveries that have not ended, on this dispatcher")
 FIRST_ATTEMPT_DELAY: Final = Histogram(
     "rollcall_webhook_first_attempt_delay_seconds",
