@@ -49,8 +49,8 @@ class ReplayAsked(Struct, tag="replay", array_like=True):
     from_ms: int
     to_ms: int
     ids: list[str] | None = None
-    revision: int = 0
-    """Of the endpoint, as whoever asked knew it."""
+    definitions: int = 0
+    """The offset of the definitions that whoever asked knew."""
 
 
 class ReplayStep(Struct, tag="step", array_like=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -16,6 +16,11 @@ from services.kit.settings import CommonSettings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+SHORTENED: Final = (
+    "Kafka has lost what it had acknowledged, or the topic was made anew. Bring its files back, or begin anew with another ROLLCALL_TOPIC_PREFIX"
+)
+"""What whoever reads a topic says that ends before what is known of it."""
 
 
 class WrongPartitions(RollcallError):

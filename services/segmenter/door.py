@@ -87,6 +87,7 @@ class Door:
         # Some are answered as soon as they are asked: whoever rests does so before, and others have their turn between two partitions.
         async with self._turn(asked.tenant):
             core, now_ms = pump.core, self._around.now_ms()
+            as_of_ms = pump.up_to_ms(now_ms)
             if core.clock_ms > now_ms:
                 raise Unknowable(f"the clock is {core.clock_ms - now_ms} ms behind the last decision")
             since_s = time.perf_counter()
@@ -104,7 +105,7 @@ class Door:
                     spent_s = time.perf_counter() - since_s
                 shares.answered(asked.tenant, spent_s, time.perf_counter())
             if not more:
-                return Part(pump.up_to_ms(now_ms), encoded(inquiry.answer()))
+                return Part(as_of_ms, encoded(inquiry.answer()))
             await asyncio.sleep(spent_s * _RESTS if self._busy(now_ms) else 0.0)
 
     def _turn(self, tenant: str) -> AbstractAsyncContextManager[None]:

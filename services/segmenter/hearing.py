@@ -16,11 +16,17 @@ _LIVE_MS: Final = 3_000
 class Hearing:
     """Where each topic was seen to end, and when. Instants are milliseconds of the process's clock, `applied` are next offsets by topic."""
 
-    def __init__(self, topics: Collection[str], known_ms: int) -> None:
-        """Begin to hear, where everything was applied up to `known_ms`."""
-        self._topics, self._known_ms = topics, known_ms
+    def __init__(self, topics: Collection[str], begin_ms: int) -> None:
+        """Begin to hear, with everything applied as long as nothing else is heard."""
+        self._topics, self._begin_ms = topics, begin_ms
+        self._waiting_ms: dict[str, int] = {}
+        """When the first record came to Kafka that waited for us in each topic."""
         self._ends: dict[str, tuple[int, int]] = {}
         self._reached_ms: dict[str, int] = {}
+
+    def came(self, topic: str, at_ms: int) -> None:
+        """Hear of a record that came to Kafka at an instant. The first of a topic says how long others may have waited."""
+        self._waiting_ms.setdefault(topic, at_ms)
 
     def told(self, topic: str, end: int, at_ms: int, applied: Mapping[str, int]) -> None:
         """Hear that a topic ended at this offset at an instant. An end that has not been reached is kept until it is."""
@@ -28,7 +34,7 @@ class Hearing:
         if known is not None and applied.get(topic, 0) >= known[0]:
             self._reached_ms[topic] = known[1]
             known = None
-        if known is None:
+        if known is None or end < known[0]:  # earlier: Kafka has lost what lay between
             self._ends[topic] = end, at_ms
 
     def up_to_ms(self, applied: Mapping[str, int], now_ms: int) -> int:
@@ -37,5 +43,8 @@ class Hearing:
         return now_ms if now_ms - reached_ms <= _LIVE_MS else reached_ms
 
     def _reached(self, topic: str, applied: int) -> int:
-        end, at_ms = self._ends.get(topic, (0, self._known_ms))
-        return at_ms if applied >= end else self._reached_ms.get(topic, self._known_ms)
+        end, at_ms = self._ends.get(topic, (1 << 62, 0))
+        if applied >= end:
+            return at_ms
+        begin_ms = min(self._begin_ms, self._waiting_ms.get(topic, self._begin_ms))
+        return self._reached_ms.get(topic, begin_ms)

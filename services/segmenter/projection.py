@@ -19,6 +19,7 @@ what was written to the changelog since is owed. Where there is none, everything
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import math
@@ -132,7 +133,8 @@ class Projector:
                 if failures == 0 or failures % 30 == 0:
                     log.warning("Redis: %s; trying on", error)
                 # Its address may lead to another server by now: one that was made a replica keeps connections and refuses writes.
-                await self._redis.connection_pool.disconnect()
+                with contextlib.suppress(RedisError, OSError):
+                    await self._redis.connection_pool.disconnect()
                 await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
                 self._wake.set()
@@ -174,7 +176,8 @@ class Projector:
     async def _keeps(self) -> None:
         """Make sure that Redis keeps what it is told; else have nobody rely on it, until it does and everything is written anew."""
         try:
-            policy = str((await self._redis.info("memory")).get("maxmemory_policy", ""))
+            memory = await self._redis.info("memory")
+            policy = str(memory.get("maxmemory_policy", "")) if memory.get("maxmemory") else ""
         except ResponseError as error:
             if not self._scripts:
                 log.warning("Redis does not tell its maxmemory-policy (%s): make sure that it is noeviction", error)

@@ -289,7 +289,7 @@ class Consumer(driver.Consumer):
             for topic in self._own.inputs:
                 tp = TopicPartition(topic, pump.core.number)
                 if tp in assigned:
-                    with contextlib.suppress(AssertionError):  # the other thread has lost it meanwhile
+                    with contextlib.suppress(AssertionError, AttributeError):  # the other thread has lost it meanwhile
                         end, at_ms = consumer.last_stable_offset(tp), consumer.last_poll_timestamp(tp)
                         if end is not None and at_ms is not None:
                             pump.hears(topic, end, now_ms - at_ms)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,6 +17,7 @@ from aiokafka.errors import KafkaError
 from faust import App
 
 from services.kit.background import Background
+from services.kit.kafka import SHORTENED
 from services.kit.logs import die
 from services.segmenter.ownership import Ownership
 from services.segmenter.projection import Projector
@@ -74,6 +76,8 @@ class Watch:
     async def _measure(self, consumer: AIOKafkaConsumer) -> None:
         pumps = self._ownership.pumps
         tps = [TopicPartition(topic, pump.core.number) for pump in pumps for topic in self._settings.topics.inputs]
+        # As of before it is asked: brokers answer at different times, and the quickest answer waits for the slowest.
+        applied = {TopicPartition(topic, pump.core.number): offset for pump in pumps for topic, offset in pump.applied_to.items()}
         try:
             ends = await consumer.end_offsets(tps) if tps else {}
             self.kafka_reachable = True
@@ -81,24 +85,15 @@ class Watch:
             log.warning("Kafka does not say how far its topics reach: %s", error)
             self.kafka_reachable = False
             return
-        self._complete(pumps, ends)
+        self._complete(applied, ends)
         self.lag = {pump.core.number: self._lag(pump, ends) for pump in pumps}
         self._publish(pumps)
 
-    def _complete(self, pumps: list[Pump], ends: dict[TopicPartition, int]) -> None:
+    def _complete(self, applied: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> None:
         """End the process where Kafka has less than was applied: what it accepts from then on would be taken for what is known."""
-        short = {
-            TopicPartition(topic, pump.core.number): applied
-            for pump in pumps
-            for topic, applied in pump.applied_to.items()
-            if ends.get(TopicPartition(topic, pump.core.number), applied) < applied
-        }
+        short = {tp: offset for tp, offset in applied.items() if ends.get(tp, offset) < offset}
         for tp in short.keys() & self._short:  # twice, for a broker that has just started may not know its end yet
-            die(
-                log,
-                f"{tp.topic}/{tp.partition} ends at {ends[tp]}, and {short[tp]} records of it were applied: Kafka has lost what it had acknowledged, "
-                "or the topic was made anew. Bring its files back, or begin anew with another ROLLCALL_TOPIC_PREFIX",
-            )
+            die(log, f"{tp.topic}/{tp.partition} ends at {ends[tp]}, and {short[tp]} records of it were applied: {SHORTENED}")
         self._short = set(short)
 
     def _lag(self, pump: Pump, ends: dict[TopicPartition, int]) -> int:

@@ -122,7 +122,7 @@ class Pump:
         self.written: dict[str, int] = {}
         self.outcomes: dict[str, dict[str, int]] = {}
         self.on_room: RoomListener = _nobody_listens
-        self._hearing = Hearing(settings.topics.inputs, core.clock_ms or around.now_ms())
+        self._hearing = Hearing(settings.topics.inputs, around.now_ms())
         self._writer, self._lane, self._around = writer, lane, around
         self._turns = Turns(settings.topics.events, settings.segmenter_slice_ms, core.ahead)
         self._done: list[Chunk] = []
@@ -227,6 +227,8 @@ class Pump:
         if chunk.start < expected:
             chunk.start, chunk.records = expected, [record for record in chunk.records if record.offset >= expected]
         self._expected[chunk.topic] = chunk.end
+        if chunk.records:
+            self._hearing.came(chunk.topic, chunk.records[0].timestamp)
         self._turns.add(chunk)
         self._came_s = time.perf_counter()
         for tenant in chunk.sizes:

@@ -156,7 +156,7 @@ async def test_who_asked_may_know_more_than_the_dispatcher_does_yet(kafka: str) 
         scene.define(EndpointPaused(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=1))
         missed = await scene.publish("a")
         scene.pass_s(1)
-        replay = await scene.replay(0, scene.now_ms, revision=3)
+        replay = await scene.replay(0, scene.now_ms, definitions=scene.catalog.offset + 1)
         await scene.until(lambda: "rpl_1" in scene.desk._replaying._ways)
         await scene.until(lambda: not scene.desk._replaying._wake.is_set())
         assert not replay.done
@@ -199,6 +199,27 @@ async def test_a_replay_does_not_run_ahead_of_reading(kafka: str) -> None:
         assert not scene.came
         scene.desk.read(offset, document)
         await scene.until(lambda: replay.done and len(scene.came) == 1 + replay.queued)
+
+
+async def test_a_replay_ends_where_markers_of_transactions_lie(kafka: str) -> None:
+    """The topic ends behind a marker, which is no record, and goes on while the replay does."""
+    async with dispatching(kafka, dispatcher_replay_pending=1) as scene:
+        scene.endpoint()
+        told = await scene.decide("a", "b")
+        told += await scene.decide("c")
+        await scene.until(lambda: len(scene.came) == 3)
+        came(scene)
+        scene.answers = lambda _: 503
+        scene.pass_s(1)
+        replay = await scene.replay(0, scene.now_ms)
+        await scene.until(lambda: scene.desk.pending == 1)
+        scene.answers = lambda _: 204
+        later = await scene.decide("d", "e")
+        while not replay.done:
+            scene.pass_s(6)
+            await asyncio.sleep(0.01)
+        assert replay.queued == len(told)
+        assert {one for one, _ in came(scene)} == {one for one, _ in ids(told + later)}
 
 
 async def test_what_was_tried_stays_in_front_of_a_replay_behind_it(kafka: str) -> None:

@@ -92,11 +92,11 @@ class Dispatching:
         await asyncio.sleep(0)  # what is closed before it has begun is complained of
 
     async def replay(
-        self, from_ms: int, to_ms: int, *, ids: list[str] | None = None, endpoint_id: str = "e", revision: int = 0, then_s: float = 4.0
+        self, from_ms: int, to_ms: int, *, ids: list[str] | None = None, endpoint_id: str = "e", definitions: int = 0, then_s: float = 4.0
     ) -> Replay:
         """Ask for a replay, as the API does, let some time pass in which what was decided is committed, and return what becomes of it."""
         self._asked += 1
-        asked = ReplayAsked("t", endpoint_id, f"rpl_{self._asked}", self.now_ms, from_ms, to_ms, ids, revision)
+        asked = ReplayAsked("t", endpoint_id, f"rpl_{self._asked}", self.now_ms, from_ms, to_ms, ids, definitions)
         await self._produce(self.settings.topics.affairs, b"", encode_affair(asked))
         await self.until(lambda: self.affairs.replay("t", endpoint_id, asked.replay_id) is not None)
         found = self.affairs.replay("t", endpoint_id, asked.replay_id)
@@ -118,6 +118,21 @@ class Dispatching:
     async def write(self, document: bytes, customer: str) -> int:
         """Write a transition on the topic, and return its offset."""
         return await self._produce(self.settings.topics.changes, record_key("t", customer), document)
+
+    async def decide(self, *customers: str) -> list[bytes]:
+        """Write a transition of each customer in one transaction, as segmenters do, have the desk read them, and return them."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.settings.kafka, transactional_id=f"{self.settings.topic_prefix}segmenter")
+        documents = [self.transition(customer, self._numbered + number) for number, customer in enumerate(customers)]
+        self._numbered += len(customers)
+        async with producer, producer.transaction():
+            sent = [
+                await producer.send(self.settings.topics.changes, document, record_key("t", customer), 0, self.now_ms)
+                for customer, document in zip(customers, documents, strict=True)
+            ]
+            places = await asyncio.gather(*sent)
+        for place, document in zip(places, documents, strict=True):
+            self.desk.read(place.offset, document)
+        return documents
 
     async def _produce(self, topic: str, key: bytes, document: bytes) -> int:
         if self._producer is None:

@@ -21,16 +21,29 @@ def test_whoever_hears_nothing_any_more_is_not_at_now() -> None:
     assert hearing.up_to_ms(applied, 999_999) == 60_000
 
 
-def test_whoever_gained_a_partition_is_where_it_was_left_until_all_topics_have_been_heard() -> None:
-    """And then where the topics ended when they were seen first."""
-    hearing, applied = Hearing(TOPICS, 1_000), {"checkouts": 5}
-    assert hearing.up_to_ms(applied, 90_000) == 1_000
-    hearing.told("checkouts", 5, 89_900, applied)
-    assert hearing.up_to_ms(applied, 90_000) == 1_000
-    hearing.told("visits", 3, 89_950, applied)
-    assert hearing.up_to_ms(applied, 90_000) == 1_000
+def test_whoever_gained_a_partition_is_where_its_first_record_had_waited_since() -> None:
+    """Until then nothing says that anything waits; and until everything is applied that was there when the topic was seen first."""
+    hearing, applied = Hearing(TOPICS, 90_000), {"checkouts": 5}
+    assert hearing.up_to_ms(applied, 90_500) == 90_500
+    hearing.came("visits", 20_000)
+    assert hearing.up_to_ms(applied, 90_600) == 20_000
+    hearing.came("visits", 25_000)
+    hearing.told("checkouts", 5, 90_600, applied)
+    hearing.told("visits", 3, 90_700, applied)
+    assert hearing.up_to_ms(applied, 99_000) == 20_000
     applied["visits"] = 3
-    assert hearing.up_to_ms(applied, 90_000) == 90_000
+    hearing.told("checkouts", 5, 98_900, applied)
+    assert hearing.up_to_ms(applied, 99_000) == 90_700
+    hearing.told("visits", 3, 98_950, applied)
+    assert hearing.up_to_ms(applied, 99_000) == 99_000
+
+
+def test_an_end_that_kafka_has_lost_is_not_waited_for() -> None:
+    """The topic ends earlier than it was seen to, at what is applied."""
+    hearing, applied = Hearing(("visits",), 1_000), {"visits": 3}
+    hearing.told("visits", 9, 10_000, applied)
+    hearing.told("visits", 3, 50_000, applied)
+    assert hearing.up_to_ms(applied, 99_000) == 50_000
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.booleans()), max_size=60))

@@ -39,6 +39,13 @@ class Room:
         """How many are held."""
         return self._tenants.held
 
+    def has(self, name: Name) -> bool:
+        """Whether there is room for one."""
+        if not self.take(name):
+            return False
+        self.give_back(name)
+        return True
+
     def take(self, name: Name) -> bool:
         """Take one if there is room for it."""
         try:
@@ -71,12 +78,17 @@ class Behind:
     """
 
     def __init__(
-        self, number: int, settings: DispatcherSettings, again: Callable[[int, bytes, set[Name]], set[Name]], read_to: Callable[[], int]
+        self,
+        number: int,
+        settings: DispatcherSettings,
+        room: Room,
+        again: Callable[[int, bytes, set[Name]], set[Name]],
+        read_to: Callable[[], int],
     ) -> None:
         self.places: dict[Name, int] = {}
         """The first offset that was not queued for each; written with the progress, in the transaction of what was."""
         self._settings, self._tp = settings, TopicPartition(settings.topics.changes, number)
-        self._again, self._read_to = again, read_to
+        self._room, self._again, self._read_to = room, again, read_to
         self._wake = asyncio.Event()
 
     def fall(self, name: Name, offset: int) -> None:
@@ -103,21 +115,24 @@ class Behind:
         await consumer.start()
         try:
             hold(consumer, [self._tp])
-            fruitless = 0
+            passed = 0
             while self.places:
-                fruitless = 0 if await self._slice(consumer) else fruitless + 1
-                if fruitless >= len(self.places):
+                turn = next(iter(self.places))
+                self.places[turn] = self.places.pop(turn)
+                # What lies where there is no room is not even read.
+                passed = 0 if self._room.has(turn) and await self._slice(consumer, turn) else passed + 1
+                if passed >= len(self.places):
                     await asyncio.sleep(_IDLE_S)
-                    fruitless = 0
+                    passed = 0
         finally:
             await consumer.stop()
 
-    async def _slice(self, consumer: AIOKafkaConsumer) -> bool:
+    async def _slice(self, consumer: AIOKafkaConsumer, turn: Name) -> bool:
         """Read on where the one is whose turn it is, and say whether anybody has come further.
 
         They take turns: one that takes nothing stays where it is, and would otherwise have what lies there read for ever.
         """
-        turn, start = next(iter(self.places.items()))
+        start = self.places[turn]
         consumer.seek(self._tp, start)
         consumer.resume(self._tp)
         records = (await consumer.getmany(self._tp, timeout_ms=500, max_records=self._settings.dispatcher_read_records)).get(self._tp, [])
@@ -135,8 +150,6 @@ class Behind:
             for name in full:
                 self.places[name] = record.offset
             stuck |= full
-        if turn in self.places:
-            self.places[turn] = self.places.pop(turn)
         for name, place in list(self.places.items()):
             if place >= start and name not in stuck:
                 self.places[name] = max(place, min(position, end))

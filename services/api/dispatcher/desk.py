@@ -58,7 +58,7 @@ class Desk:
         self._queues = Queues(self._settings.dispatcher_in_flight, lambda tenant: attempts.begin(tenant, self._look), attempts.over)
         self._replaying = Replaying(number, around, self._take, self._reach)
         self._patience = Patience(number, int(self._settings.dispatcher_disable_after_s * 1_000), around.affairs, around.say)
-        self._behind = Behind(number, self._settings, self._again, lambda: self._read_to or 0)
+        self._behind = Behind(number, self._settings, around.room, self._again, lambda: self._read_to or 0)
         self._read_to: int | None = None
         self._written_to: int | None = None
         self._held: Counter[Name] = Counter()

@@ -24,6 +24,7 @@ from services.api.dispatcher.desk import Desk
 from services.api.dispatcher.metrics import BEHIND, DISABLED, LAG, PENDING
 from services.api.dispatcher.settings import DispatcherSettings
 from services.kit.follower import AffairsFollower, ErasuresFollower, Follower
+from services.kit.kafka import SHORTENED
 from services.kit.logs import die
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Dispatcher(ConsumerRebalanceListener):
         BEHIND.set(sum(desk.behind for desk in self._desks.values()))
         # Where the partitions ended when they were fetched last; before that nothing is known.
         tps = [tp for tp in consumer.assignment() if tp.partition in self._desks]
-        with suppress(IllegalStateError):  # revoked meanwhile
+        with suppress(IllegalStateError, AssertionError):  # revoked meanwhile
             self._lag = {tp.partition: max(0, (consumer.last_stable_offset(tp) or 0) - await consumer.position(tp)) for tp in tps}
         LAG.set(sum(self._lag.values()))
 
@@ -138,7 +139,7 @@ class Dispatcher(ConsumerRebalanceListener):
                 for record in records:
                     if record.offset < (reader.read_to or 0):
                         # Whoever reads on behind the end is brought back to the beginning, and would push everything again.
-                        die(log, f"partition {tp.partition}: {record.offset} comes after {reader.read_to}: Kafka has lost what it had acknowledged")
+                        die(log, f"partition {tp.partition}: {record.offset} comes after {reader.read_to}: {SHORTENED}")
                     reader.read(record.offset, record.value)
         await asyncio.sleep(0)
 

@@ -141,7 +141,7 @@ class Replaying:
         if way is None:
             way = self._ways[asked.replay_id] = await self._begun(consumer, replay)
         endpoint = self._around.catalog.endpoints.get(asked.tenant, {}).get(asked.endpoint_id)
-        if (-1 if endpoint is None else endpoint.revision) < asked.revision:
+        if self._around.catalog.offset < asked.definitions:
             return False  # whoever asked knew more of the endpoint than is known here by now
         if endpoint is None or not endpoint.on:
             off = "endpoint_gone" if endpoint is None or endpoint.deleted else f"endpoint_{endpoint.status}"
@@ -164,7 +164,10 @@ class Replaying:
         reach = self._reach((asked.tenant, asked.endpoint_id))
         for record in records:
             late = record.timestamp > asked.to_ms + _SLACK_MS
-            if late or record.offset >= way.end:
+            if late:
+                break
+            if record.offset >= way.end:
+                offset = way.end  # before it lie markers of transactions, which are no records
                 break
             stopped = queued == room or record.offset >= reach
             taken = Taken.FULL if stopped else self._looked(asked, way, endpoint, record.offset, record.key or b"", record.value)
