@@ -176,10 +176,11 @@ async def test_a_replay_does_not_overtake_what_comes_for_the_first_time(kafka: s
         await scene.until(lambda: "rpl_1" in scene.desk._replaying._ways)
         scene.answers = lambda _: 204
         scene.came.clear()
-        while not replay.done or scene.desk.pending:
-            assert scene.desk._around.room.held <= 4
-            scene.pass_s(6)
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            while not replay.done or scene.desk.pending:
+                assert scene.desk._around.room.held <= 4
+                scene.pass_s(6)
+                await asyncio.sleep(0.01)
         found = [message_id for message_id, _ in came(scene)]
         first = [message_id for message_id, _ in ids(written)]
         assert list(dict.fromkeys(found)) == first, "each for the first time in its order"
@@ -215,9 +216,10 @@ async def test_a_replay_ends_where_markers_of_transactions_lie(kafka: str) -> No
         await scene.until(lambda: scene.desk.pending == 1)
         scene.answers = lambda _: 204
         later = await scene.decide("d", "e")
-        while not replay.done:
-            scene.pass_s(6)
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            while not replay.done:
+                scene.pass_s(6)
+                await asyncio.sleep(0.01)
         assert replay.queued == len(told)
         assert {one for one, _ in came(scene)} == {one for one, _ in ids(told + later)}
 
