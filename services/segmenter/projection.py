@@ -44,8 +44,8 @@ from services.segmenter.settings import SegmenterSettings
 log = logging.getLogger(__name__)
 
 _BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
-_POLICY_EVERY_S: Final = 5.0
-"""Somebody may set another policy while the server runs."""
+_ASK_EVERY_S: Final = 5.0
+"""The server is asked what it is so often: somebody may set another policy, or make it a replica and a primary again, while it runs."""
 
 Changed = Callable[[int, int, int], Awaitable[Iterable[bytes] | None]]
 """Reads the keys of a partition's changelog records between two offsets; None when they cannot be read."""
@@ -66,7 +66,7 @@ class Projector:
         self._wake = asyncio.Event()
         self._writing = Background(log, "projection")
         self._scripts: list[str] = []
-        self._policy_s = -math.inf
+        self._asked_s, self._lineage = -math.inf, ""
         self._redis: Redis = Redis.from_url(
             settings.redis_url,
             **settings.redis_options(),
@@ -141,8 +141,8 @@ class Projector:
             await asyncio.sleep(self._settings.segmenter_projection_pause_ms / 1000)
 
     async def _flush(self, heartbeat_s: float) -> None:
-        if not self._scripts or time.monotonic() - self._policy_s >= _POLICY_EVERY_S:
-            await self._keeps()
+        if not self._scripts or time.monotonic() - self._asked_s >= _ASK_EVERY_S:
+            await self._ask()
         if not self._scripts:
             self._scripts = [await self._redis.script_load(f"-- {self._token}\n{text}") for text in (CLAIM, ROWS, MARK)]
             for lane in self._lanes.values():
@@ -173,25 +173,31 @@ class Projector:
             self._metrics.projection_seconds.observe(time.perf_counter() - since)
         self.reachable = True
 
-    async def _keeps(self) -> None:
-        """Make sure that Redis keeps what it is told; else have nobody rely on it, until it does and everything is written anew."""
+    async def _ask(self) -> None:
+        """Make sure that Redis keeps what it is told, and has the data that it had: else what it may lack is written anew."""
         try:
-            memory = await self._redis.info("memory")
-            policy = str(memory.get("maxmemory_policy", "")) if memory.get("maxmemory") else ""
+            told = {**await self._redis.info("memory"), **await self._redis.info("replication")}
         except ResponseError as error:
             if not self._scripts:
-                log.warning("Redis does not tell its maxmemory-policy (%s): make sure that it is noeviction", error)
-            policy = ""
+                log.warning("Redis does not tell of itself (%s): make sure that its maxmemory-policy is noeviction", error)
+            told = {}
+        policy = str(told.get("maxmemory_policy", "")) if told.get("maxmemory") else ""
         if policy.startswith("allkeys"):
-            lanes = [lane for lane in self._lanes.values() if not lane.superseded]
-            if lanes:
-                await self._redis.delete(*(lane.marker_key for lane in lanes))
-            for lane in lanes:
-                lane.forget()
-            raise Evicts(
-                f"when it is full it drops rows, whose customers would read as in no segment (maxmemory-policy {policy}): set it to noeviction"
-            )
-        self._policy_s = time.monotonic()
+            await self._take_back()
+            raise Evicts(f"it drops rows when it is full (maxmemory-policy {policy}), and who has none is in no segment: set it to noeviction")
+        lineage = str(told.get("master_replid", ""))
+        if self._scripts and lineage != self._lineage:
+            # A replica that became the primary, with what it had by then; its scripts may be those of when it was one before.
+            self._restarted()
+        self._lineage, self._asked_s = lineage, time.monotonic()
+
+    async def _take_back(self) -> None:
+        """Have nobody rely on what was written."""
+        lanes = [lane for lane in self._lanes.values() if not lane.superseded]
+        if lanes:
+            await self._redis.delete(*(lane.marker_key for lane in lanes))
+        for lane in lanes:
+            lane.forget()
 
     def _add_rows(self, pipe: Any, lane: Lane) -> int:
         for at in range(0, len(lane.rows), BATCH_ROWS):

@@ -447,6 +447,28 @@ async def test_an_address_that_leads_to_another_server(tmp_path: Path) -> None:
         await second.redis.aclose()
 
 
+async def test_a_server_that_was_a_replica_of_one_with_older_data(tmp_path: Path) -> None:
+    """It lives on all the time, knows our scripts, and has lost the end of what it was told: who changed since then is written again."""
+    with LocalValkey(tmp_path / "one") as one, LocalValkey(tmp_path / "another") as another:
+        owner, view, older = Owner(one.url, "lineage:"), View(one.url, "lineage:"), View(another.url, "lineage:")
+        port = {server: int(server.url.rsplit(":", 1)[1].partition("/")[0]) for server in (one, another)}
+        await owner.projector.start()
+        owner.count(*(str(i) for i in range(10)))
+        await older.redis.replicaof("127.0.0.1", port[one])
+        await eventually(lambda: _is(older.offset(), 10), 20)
+        await older.redis.replicaof("NO", "ONE")
+        owner.count("1", "2", "3")
+        await eventually(lambda: _is(view.offset(), 13))
+        await view.redis.replicaof("127.0.0.1", port[another])
+        await eventually(lambda: _is(view.offset(), 10), 20)
+        await view.redis.replicaof("NO", "ONE")
+        await eventually(lambda: _is(view.offset(), 13), 20)
+        assert [await view.row(name) for name in ("1", "2", "3", "4")] == ["even", "even", "even", "odd"]
+        await owner.projector.stop(1)
+        await view.redis.aclose()
+        await older.redis.aclose()
+
+
 async def test_a_marker_that_cannot_be_read_is_none(owner: Owner, view: View, valkey_url: str) -> None:
     """Of another version, or written by hand: everything is written, as where there is none."""
     owner.count("1", "2")
