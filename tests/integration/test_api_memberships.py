@@ -58,6 +58,13 @@ def test_a_marker_that_cannot_be_read_is_none(api: Api, projected: Projected) ->
     fails(api.get(segments_of("718")), 503)
 
 
+def test_a_segment_that_is_not_known_here_yet_is_not_left_out(api: Api, projected: Projected) -> None:
+    """Saved through another process and swept, before this one has read of it: the list would be a false no."""
+    projected.row("demo", "718", ["gold", "saved-elsewhere"])
+    fails(api.get(segments_of("718")), 503)
+    assert api.get(segments_of("718") + "/gold").json()["member"] is True
+
+
 def test_a_customers_segments(api: Api, projected: Projected) -> None:
     """The answer has each segment with its name and version, since when, until when, and how fresh it is."""
     number = projected.row("demo", "718", {"regulars": (1_700_000_000_250, 1_700_000_900_000), "gold": (1_600_000_000_000, NEVER)})

@@ -13,7 +13,7 @@ from schemas.catalog import Catalog, Segment
 from schemas.instants import NEVER, iso
 from schemas.questions import Was, WasMember
 from services.api.desk import Desk
-from services.api.errors import absent
+from services.api.errors import absent, unavailable
 from services.api.foremost import ranks_of
 from services.api.freshness import applied, oldest, swept
 from services.api.rates import EVERYBODY
@@ -109,12 +109,15 @@ def merged_into(asked: str, survivor: str) -> str | UnsetType:
 
 
 def segments_of(catalog: Catalog, tenant: str, customer_id: str, person: Person, known: Known) -> CustomerSegments:
-    """Return the segments of a customer as they are shown."""
+    """Return the segments of a customer as they are shown; raises `Refused` (503) where one is not known here yet."""
     segments, row, into = catalog.segments.get(tenant, {}), person.memberships or {}, merged_into(customer_id, person.customer_id)
     found = []
     for segment_id in sorted(row):
         segment = segments.get(segment_id)
-        if segment is not None and not segment.archived:
+        if segment is None:
+            # Saved elsewhere, and swept before this process heard of it: to leave it out would be a false no.
+            raise unavailable(f"segment {segment_id} is not known here yet")
+        if not segment.archived:
             since_ms, until_ms = row[segment_id]
             found.append(Membership(segment_id, segment.name, segment.version, when(since_ms), until(until_ms)))
     definitions = known.marker.definitions
