@@ -94,6 +94,10 @@ class Owned:
         """Return the pump of a partition that is owned."""
         return self if number == 0 and not self.lost else None
 
+    def up_to_ms(self, now_ms: int) -> int:
+        """Return now: nothing waits."""
+        return now_ms
+
 
 class Definitions:
     """Definitions that are read up to 10."""
