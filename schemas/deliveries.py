@@ -17,7 +17,7 @@ PROGRESS: Final = b"p"
 _NAMES: Final = {"entered": "segment.entered", "exited": "segment.exited"}
 
 
-class Attempt(Struct, array_like=True):
+class Attempt(Struct, array_like=True, gc=False):
     """One HTTP try: when, the status (None when there was no answer), how long, and what went wrong."""
 
     at_ms: int
@@ -26,8 +26,10 @@ class Attempt(Struct, array_like=True):
     error: str | None
 
 
-class Delivery(Struct, array_like=True):
+class Delivery(Struct, array_like=True, gc=False):
     """One transition on its way to one endpoint.
+
+    It holds nothing that leads back to it, so no collection walks the tens of thousands that may be pending.
 
     `transition` is its JSON as it was published, so that every attempt sends the same bytes; empty once the delivery has ended.
     `next_ms` is when the next attempt is due, or when it ended; `reason` why it was cancelled, `offset` the transition's place in its
@@ -45,7 +47,7 @@ class Delivery(Struct, array_like=True):
     next_ms: int
     state: State = "pending"
     reason: str = ""
-    attempts: list[Attempt] = []
+    attempts: tuple[Attempt, ...] = ()
     offset: int = 0
     transition_id: str = ""
     segment_id: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -17,12 +18,17 @@ from services.kit.limits import Budget
 
 _EVERY_S: Final = 0.003
 """How often markers are looked at while someone waits: a person does not notice, and Redis neither (one call for all)."""
+_LATER: Final = 0.1
+"""Whoever waits waits at most so much longer for its turn to be noticed: who has waited for long is not looked after all the time."""
 
 _HOPS: Final = 4
 """What a merge leads to passes through so many partitions at most, if the survivor is not merged meanwhile."""
 
 Needs = dict[int, dict[str, int]]
 """For each partition, the next offset of each topic that must have been applied."""
+
+Markers = Sequence[Known | None]
+"""Those of all partitions, of one moment. What they say is applied stays so."""
 
 
 def oldest(markers: Iterable[Known | None]) -> Known:
@@ -64,7 +70,9 @@ class Freshness:
         self._topics = frozenset(settings.topics.inputs)
         self._moves = settings.topics.moves
         self._people = settings.topics.family("customer-merge")
-        self._waiting: dict[asyncio.Future[None], tuple[Needs, str]] = {}
+        self._waiting: dict[asyncio.Future[Markers], tuple[Needs, str, float]] = {}
+        """What each needs, whose it is, and since when it waits: the last one for the shortest time."""
+        self._came = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._places = Budget(settings.api_max_waiting, settings.tenant_share, "reads wait for ?after=")
 
@@ -97,19 +105,17 @@ class Freshness:
         """Return until when a read that begins now may wait, on the event loop's clock."""
         return asyncio.get_running_loop().time() + self._settings.api_after_timeout_s
 
-    async def wait(self, needs: Needs, until_s: float, tenant: str) -> None:
-        """Return when the markers say that all is applied; raises `Refused` (503) when they do not in time.
-
-        The caller reads again afterwards, and believes only the markers of that read.
-        """
+    async def wait(self, needs: Needs, until_s: float, tenant: str) -> Markers:
+        """Return the first markers that say that all is applied; raises `Refused` (503) when they do not in time."""
         loop = asyncio.get_running_loop()
-        reached: asyncio.Future[None] = loop.create_future()
-        self._waiting[reached] = needs, tenant
+        reached: asyncio.Future[Markers] = loop.create_future()
+        self._waiting[reached] = needs, tenant, loop.time()
+        self._came.set()
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch(), name="freshness")
         try:
             async with asyncio.timeout_at(until_s):
-                await reached
+                return await reached
         except TimeoutError:
             self._metrics.too_late.inc()
             waited = self._settings.api_after_timeout_s
@@ -124,14 +130,13 @@ class Freshness:
         fact about an old id goes to the survivor's. What was sent besides is waited for as well: nobody notes which record led to
         which. The caller reads afterwards, and believes only the markers of that read.
         """
+        markers: Markers = await self._reads.markers() if needs else ()
         for _ in range(_HOPS + 1):
             if not needs:
                 return
-            markers = await self._reads.markers()
             if not all(applied(needs, partition, markers[partition], tenant) for partition in needs):
                 with self._places.lent(tenant):
-                    await self.wait(needs, until_s, tenant)
-                markers = await self._reads.markers()
+                    markers = await self.wait(needs, until_s, tenant)
             following: Needs = {}
             for partition in needs:
                 known = markers[partition]
@@ -150,17 +155,26 @@ class Freshness:
         try:
             while self._waiting:
                 self._metrics.waiting.set(len(self._waiting))
-                await asyncio.sleep(_EVERY_S)
+                await self._pause()
                 try:
-                    markers: Sequence[Known | None] = await self._reads.markers()
+                    markers: Markers = await self._reads.markers()
                 except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must get it as their answer
                     for reached in list(self._waiting):
                         if not reached.done():
                             reached.set_exception(error)
                     return
-                for reached, (needs, tenant) in list(self._waiting.items()):
+                for reached, (needs, tenant, _) in list(self._waiting.items()):
                     if not reached.done() and all(applied(needs, partition, markers[partition], tenant) for partition in needs):
-                        reached.set_result(None)
+                        reached.set_result(markers)
         finally:
             self._watching = None
             self._metrics.waiting.set(0)
+
+    async def _pause(self) -> None:
+        """Rest until the markers are looked at again: shortly, unless all who wait have waited for long and nobody joins them."""
+        _, _, since_s = next(reversed(self._waiting.values()))
+        self._came.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout((asyncio.get_running_loop().time() - since_s) * _LATER - _EVERY_S):
+                await self._came.wait()
+        await asyncio.sleep(_EVERY_S)

@@ -43,10 +43,10 @@ from services.segmenter.writer import Surroundings
 
 log = logging.getLogger(__name__)
 
-_COLLECT: Final = (10_000, 1_000, 100)
-"""What is new is walked over after so many allocations, for some milliseconds; after two hundred thousand nobody has a turn for a tenth of
-a second. Customers that are restored or come to life hold no cycles: the default of 700 would walk over them all the time, and what
-has lived through one walk is looked at again after a thousand of them."""
+_COLLECT: Final = (2_000, 5_000, 100)
+"""What is new is walked over after so many allocations, for a millisecond or two: at ten thousand for ten beside a busy neighbour, at two
+hundred thousand for a tenth of a second. Customers that are restored or come to life hold no cycles: the default of 700 would walk over
+them all the time, and what has lived through one walk is looked at again after five thousand of them."""
 
 _SWITCH_S: Final = 0.0005
 """What fetches is a thread of its own, and asks for the interpreter a dozen times for each fetch. With the default of five milliseconds that

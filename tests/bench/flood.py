@@ -31,6 +31,7 @@ KEYS: Final = tuple(f"rk_flood_{number}_0123456789abcdef0123456789abcdef" for nu
 SEGMENTS: Final = 200
 _CATEGORIES: Final = ("COFFEE", "BREAD", "CHEESE", "FRUIT", "SOAP", "PASTA", "FISH", "TEA")
 _BATCH: Final = 2_000
+_SMALL: Final = 50
 _SLOW_S: Final = 5.0
 _PAUSE_S: Final = 0.05
 """Between two tries of one kind: twenty a second each, so that what makes the load takes no core from what is measured."""
@@ -84,6 +85,8 @@ class Flood:
         self.accepted = 0
         self._draw = random.Random(7)
         self._sent = 0
+        self._refused: dict[int, list[bytes]] = {_BATCH: [], _SMALL: []}
+        """Bodies that were not taken, by how many events they hold: what makes the load is not to take a core by making these anew."""
 
     async def run(self, seconds: float, hook_port: int) -> None:
         """Do everything at once for so long."""
@@ -111,11 +114,13 @@ class Flood:
 
     async def _post(self, session: aiohttp.ClientSession) -> None:
         self._sent += 1
-        # A small body finds out whether there is room: building large ones to be refused would load the machine and not the service.
-        size = _BATCH if self._sent % 4 == 0 else 50
-        body = events(size, self._draw, f"f{self._sent}")
+        size = _BATCH if self._sent % 4 == 0 else _SMALL
+        refused = self._refused[size]
+        body = refused.pop() if refused else events(size, self._draw, f"f{self._sent}")
         found = await self._ask(session, "events", "POST", self.ingest + "/v1/events", data=body, headers={"Content-Type": "application/x-ndjson"})
         self.accepted += found.get("accepted", 0)
+        if "accepted" not in found:
+            refused.append(body)
 
     async def _preview(self, session: aiohttp.ClientSession) -> None:
         asked = {"rule": {"all": [rule(300 + self._draw.randrange(100)), {"not": rule(300 + self._draw.randrange(100))}]}}

@@ -278,7 +278,7 @@ class Desk:
             result = await self._around.client.post(endpoint, delivery.id, delivery.body, at_ms)
             failpoints.hit("dispatcher.after_attempt")
             ATTEMPTS.labels("none" if result.status is None else f"{result.status // 100}xx").inc()
-            delivery.attempts = [*delivery.attempts, Attempt(at_ms, result.status, result.duration_ms, result.error)]
+            delivery.attempts = (*delivery.attempts, Attempt(at_ms, result.status, result.duration_ms, result.error))
             self._judge(delivery, endpoint, result)
         self._queues.landed(delivery)
         self._wake.set()

@@ -25,7 +25,7 @@ CARRY_AFTER_MS: Final = DAY_MS
 """Records expire after 30 days. What counts is written again each day."""
 
 
-class Place(Struct):
+class Place(Struct, gc=False):
     """Where the last record of a pending delivery lies, and when it was written."""
 
     delivery: Delivery
