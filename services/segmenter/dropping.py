@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from schemas.facts import PROFILE
 from schemas.instants import DAY_MS, NEVER
 from schemas.partitions import split_key
-from services.segmenter.rows import decode_row
 
 if TYPE_CHECKING:
     from services.segmenter.partition import Partition
@@ -74,7 +73,7 @@ class Dropping:
 
 def _may_end_one_day(slot: Slot) -> bool:
     """Whether time alone will change something for a customer, and no end of some membership is known."""
-    if slot.deadline_ms == NEVER or (slot.customer is None and slot.row is None):
+    if slot.deadline_ms == NEVER:
         return False
-    row = slot.customer.row if slot.customer is not None else decode_row(slot.row or b"")
-    return any(until_ms == NEVER for _, until_ms in row.members.values())
+    row = slot.latest
+    return row is not None and any(until_ms == NEVER for _, until_ms in row.members.values())

@@ -289,7 +289,7 @@ class Partition:
         if customer is not None and customer.live.plan is plan:
             customer.advance(now_ms, out)
             return customer, out
-        row = customer.row if customer is not None else decode_row(slot.row or b"") if slot.row is not None else Row(-1)
+        row = slot.latest or Row(-1)
         row.revision, row.deadline_ms = slot.revision, slot.deadline_ms
         former = None if customer is None else customer.live
         live = Live(plan, self._gathering.history(key, slot), min(now_ms, slot.deadline_ms), former)
@@ -442,9 +442,8 @@ class Partition:
 
     @staticmethod
     def _has_members(slot: Slot) -> bool:
-        if slot.customer is not None:
-            return bool(slot.customer.row.members)
-        return slot.row is not None and bool(decode_row(slot.row).members)
+        row = slot.latest
+        return row is not None and bool(row.members)
 
     # ---- steps
 
@@ -482,7 +481,6 @@ class Partition:
 
     def _forget(self) -> None:
         """Drop the live state of those not looked at for longest; all of it is in rows and chunks."""
-        self._sweeping.forget()
         limits = self._limits
         while self._lives and (len(self._lives) > limits.live_customers or self._live_facts > limits.live_facts):
             key, slot = next(iter(self._lives.items()))

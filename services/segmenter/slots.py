@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from schemas.facts import Brief, briefs_in, stored_in
 from schemas.instants import NEVER
-from services.segmenter.rows import decode_head
+from services.segmenter.engine.row import Row
+from services.segmenter.rows import decode_head, decode_row
 
 JOIN_AT: Final = 16
 """A chunk of so many facts is left as it is; smaller ones are joined once there are as many of them."""
@@ -32,6 +33,7 @@ class Marks:
 class Slot:
     """A customer at rest: the encoded row and history, the deadline, and the live state while it is remembered.
 
+    `row` is that of the last step taken, `decided` the one of the step under way where no live state has it.
     `loose` are the numbers of the chunks that have not been joined yet, `next_chunk` the number of the next one. `newest`: the
     instant of the latest fact of each chunk, where it is known. `turn`: while restoring, how often everybody's `until` was known to be
     right before the latest record of this customer. `counted`: as how many facts the live state counts among those remembered.
@@ -40,6 +42,7 @@ class Slot:
 
     def __init__(self) -> None:
         self.row: bytes | None = None
+        self.decided: bytes | None = None
         self.chunks: dict[int, bytes] = {}
         self.newest: dict[int, int] = {}
         self.loose: list[int] = []
@@ -52,6 +55,15 @@ class Slot:
         self.customer: Any = None
         self.marks: Marks | None = None
         self.place = 0
+
+    @property
+    def latest(self) -> Row | None:
+        """What was decided last, None where nothing was: the live state's own row, or a new one."""
+        if self.customer is not None:
+            row: Row = self.customer.row
+            return row
+        encoded = self.decided or self.row
+        return None if encoded is None else decode_row(encoded)
 
     def touch(self) -> None:
         """Note that a fact, or what was decided, makes values that are kept of the customer doubtful."""

@@ -18,8 +18,9 @@ from schemas import projection
 from schemas.partitions import split_key
 from schemas.transitions import Transition
 from services.segmenter.engine.decisions import Customer
-from services.segmenter.engine.live import Live
 from services.segmenter.engine.rankings import asks_for_ranks
+from services.segmenter.engine.row import Row
+from services.segmenter.gathering import encode_row
 from services.segmenter.rows import decode_row
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ class Sweeping:
         self._keys: Iterator[bytes] | None = None
         self._sweep = projection.Sweep(0, 0, 0)
         self._measured = 0
-        self._passing: list[tuple[Slot, Customer]] = []
-        """Customers of whom the step under way writes something, with a live state of what is new alone."""
 
     @property
     def under_way(self) -> projection.Sweep | None:
@@ -79,13 +78,15 @@ class Sweeping:
     def _hear(self, key: bytes, slot: Slot, now_ms: int) -> bool:
         """Decide what is new for a customer at rest; return False where that is not enough."""
         partition = self._partition
-        if slot.customer is not None or slot.row is None or slot.deadline_ms <= now_ms:
+        if slot.customer is not None or slot.deadline_ms <= now_ms:
             return False
         tenant, customer_id = split_key(key)
         news = partition.plans.news(tenant, slot.revision)
         if news.plan is None or not partition._standings.unsettled(partition.plans.of(tenant)).isdisjoint(news.plan.segments):
             return False
-        row = decode_row(slot.row)
+        row = slot.latest
+        if row is None:
+            return False
         # Whoever is in a segment that changed has a stay that ends, and lower levels that may have waited for it.
         if row.waiting or not (row.members.keys() <= news.settled and row.entered.keys() <= news.settled and row.manual.keys() <= news.live):
             return False
@@ -95,24 +96,16 @@ class Sweeping:
         if not news.plan.segments:
             return True  # what changed is archived
         out: list[Transition] = []
-        live = Live(news.plan, partition._gathering.history(key, slot), now_ms)
-        customer = Customer(tenant, customer_id, row, live)
+        customer = Customer(tenant, customer_id, row, partition._gathering.passing(key, slot, news.plan, now_ms))
         customer.hear(news.revision, now_ms, out)
         if out or customer.soonest_ms < slot.deadline_ms:
-            slot.customer = customer
-            self._passing.append((slot, customer))
             if customer.soonest_ms < slot.deadline_ms:
                 partition._due_at(key, slot, customer.soonest_ms)
             if out:
                 partition._gathering.put_out(key, slot, out)
+            # Its live state is of what is new alone, and nobody's any more: kept until the step ends, thousands would be walked by collections.
+            slot.decided = encode_row(slot, row)
         return True
-
-    def forget(self) -> None:
-        """Let go of live states of what is new alone; what was decided by them has been written."""
-        for slot, customer in self._passing:
-            if slot.customer is customer:
-                slot.customer = None
-        self._passing.clear()
 
     def _end(self) -> None:
         """Everybody has been decided, unless segments wait for a cut or a list."""
@@ -164,7 +157,7 @@ class Sweeping:
 
     def _rank(self, key: bytes, slot: Slot, now_ms: int) -> None:
         partition, standings = self._partition, self._partition._standings
-        row = slot.customer.row if slot.customer is not None else decode_row(slot.row or b"")
+        row = slot.latest or Row(-1)
         unsettled = standings.unsettled(partition.plans.of(split_key(key)[0]))
         if standings.ranks(key, row) == row.ranks and unsettled.issuperset(row.waiting):
             return

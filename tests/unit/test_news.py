@@ -119,6 +119,35 @@ def test_nothing_is_written_of_whom_a_definition_changes_nothing() -> None:
     assert [(t["segment_id"], t["cause"]["kind"]) for t in shop.transitions[start:] if t["segment_id"] == "new"] == [("new", "event")]
 
 
+@pytest.mark.parametrize("then", ["their events", "another definition", "an entry by hand", "nothing"])
+def test_what_a_sweep_has_decided_counts_before_it_is_written_and_is_shown_after(then: str) -> None:
+    """Whatever comes in the same step begins with it, and so do questions; who reads the projection is told what Kafka has."""
+    shops = [shop_of(live_customers) for live_customers in (20_000, 0)]
+    for shop in shops:
+        shop.save({"id": "new", "rule": bought(6, "P90D")}, sweep=False)
+        shop.save({"id": "other", "rule": bought(99, "P90D")}, sweep=False)
+        while shop.partition.sweep(shop.now_ms, 100):
+            pass
+        assert shop.members("new") == set()
+        asked = shop.partition.person(b"demo:6")
+        assert asked is not None
+        assert "new" in asked.row.members
+        if then == "their events":
+            shop.hold(*checkouts("x", "567"))
+        elif then == "another definition":
+            shop.save({"id": "third", "rule": {"all": [{"segment": "new"}, bought(7, "P90D")]}}, sweep=False)
+            while shop.partition.sweep(shop.now_ms, 100):
+                pass
+        elif then == "an entry by hand":
+            shop.by_hand("other", "include", ["6"], present=True)
+        shop.rank()
+        assert shop.members("new") >= {"6", "7"}
+        shop.refresh()
+        assert shop.memberships() == refreshed(shop)
+    assert told(shops[0]) == told(shops[1])
+    assert shops[0].memberships() == shops[1].memberships()
+
+
 def test_who_enters_by_time_alone_is_looked_at_then() -> None:
     """A bound of the new segment that is nearer than any other is written, and holds after a restart."""
     shop = shop_of(0)

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from schemas.instants import NEVER
 from schemas.partitions import split_key
 from services.segmenter.columns.table import Table
-from services.segmenter.engine.live import Live
-from services.segmenter.rows import decode_row
 
 if TYPE_CHECKING:
     from services.segmenter.engine.decisions import Customer
@@ -126,10 +124,8 @@ class Keeping:
         if slot is None:
             return 1
         plan, customer = table.plan, slot.customer
-        decoded, searched = customer is not None and customer.live.plan is plan, bool(slot.newest)
-        live = customer.live if decoded else Live(plan, self._partition._gathering.history(key, slot), self._now_ms)
-        if not searched:
-            slot.newest.clear()  # a quarter of a kilobyte of everybody, which the next who reads the history finds anew
+        decoded = customer is not None and customer.live.plan is plan
+        live = customer.live if decoded else self._partition._gathering.passing(key, slot, plan, self._now_ms)
         state, known_ms = live.seen_at(self._now_ms)
         table.tell(place, state, self._now_ms, known_ms)
         self._seat(table, place)
@@ -144,7 +140,7 @@ class Keeping:
         customer: Customer | None = slot.customer
         if customer is not None and customer.pending is not None:
             return
-        row = customer.row if customer is not None else None if slot.row is None else decode_row(slot.row)
+        row = slot.latest
         if row is not None:
             table.seat(place, row, self._now_ms, slot.deadline_ms)
 

@@ -9,7 +9,6 @@ from services.segmenter.engine.decisions import CLOCK, Customer
 from services.segmenter.engine.live import History, Live, whole
 from services.segmenter.engine.plan import Plan
 from services.segmenter.engine.row import Row
-from services.segmenter.rows import decode_row
 from services.segmenter.slots import Slot, facts_of
 
 
@@ -57,10 +56,8 @@ class Person:
     def row(self) -> Row:
         """What was decided last, as a copy (its parts are never changed in place)."""
         slot = self._slot
-        customer: Customer | None = slot.customer
-        if customer is not None:
-            return replace(customer.row)
-        return Row(-1) if slot.row is None else decode_row(slot.row)
+        row = slot.latest or Row(-1)
+        return row if slot.customer is None else replace(row)
 
     def at_work(self, plan: Plan, now_ms: int) -> Customer:
         """Return a customer of its own, brought to now under a plan: with the deadlines passed and the facts decided that are due.
