@@ -56,6 +56,8 @@ class Lane:
         """The next offset of the changelog after the last step's records."""
         self._going: dict[str, bytes] = {}
         self.rows: list[Row] = []
+        self.calls = 0
+        """How often something was sent to Redis for it."""
         self.up_to_ms: Callable[[int], int] = lambda now_ms: now_ms
         """Up to which instant everything is applied that Kafka had, of now: what a marker says that it is as of."""
         self.marker: tuple[int, bytes] | None = None

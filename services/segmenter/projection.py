@@ -4,9 +4,10 @@ The completeness marker is written only after every row that it vouches for. Red
 emptied at any time: commits to Kafka never wait for it, what is owed is bounded by the number of customers, and a marker is never
 written over rows that may be missing.
 
-How a loss is noticed: taking a partition over puts a token of this ownership into the marker's hash, and a marker is accepted
-only beside it, so FLUSHALL shows. The scripts carry the token in their text and are called by their hash, and a server that
-restarted (perhaps from an older file) or gave way to its replica does not know them. Rows that are refused take the token with them.
+How a loss is noticed: taking a partition over puts a token of this ownership and a number into the marker's hash, and each call that
+writes rows says which it follows and leaves its own; one that does not follow writes nothing, nor does a marker. So FLUSHALL shows, and
+rows that were refused. The scripts carry the token in their text and are called by their hash, and a server that restarted (perhaps
+from an older file) or gave way to its replica does not know them.
 
 A Redis whose policy lets it drop rows when it is full is not written to, and what it was told is not vouched for: a row that is gone
 reads as nobody's, and nothing tells that it was there.
@@ -38,7 +39,7 @@ from services.kit.background import Background, guarded
 from services.segmenter.core import PartitionCore
 from services.segmenter.lanes import BATCH_ROWS, Gap, Lane
 from services.segmenter.metrics import Metrics
-from services.segmenter.projection_scripts import CLAIM, MARK, ROWS, SUPERSEDED
+from services.segmenter.projection_scripts import BROKEN, CLAIM, MARK, ROWS, SUPERSEDED
 from services.segmenter.settings import SegmenterSettings
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,8 @@ class Projector:
 
     def __init__(self, settings: SegmenterSettings, metrics: Metrics, now_ms: Callable[[], int], token: str, changed: Changed) -> None:
         self._settings, self._metrics, self._now_ms, self._token, self._changed = settings, metrics, now_ms, token, changed
-        self._looks: set[asyncio.Task[None]] = set()
+        self._looks: dict[int, asyncio.Task[None]] = {}
+        """The last look of each partition at what its rows lack."""
         self._keys = Keys(settings.redis_prefix)
         self._lanes: dict[int, Lane] = {}
         self._wake = asyncio.Event()
@@ -109,9 +111,9 @@ class Projector:
             self._wake.set()
             await asyncio.sleep(0.01)
         await self._writing.stop()  # first, for it begins looks
-        for look in self._looks:
+        for look in self._looks.values():
             look.cancel()
-        await asyncio.gather(*self._looks, return_exceptions=True)
+        await asyncio.gather(*self._looks.values(), return_exceptions=True)
         await self._redis.aclose()
 
     async def _run(self) -> None:
@@ -161,15 +163,21 @@ class Projector:
             rows = self._add_rows(pipe, lane)
             marker = lane.markable()
             if marker is not None:
-                pipe.execute_command("EVALSHA", self._scripts[2], 1, lane.marker_key, lane.epoch, self._token, marker)
+                pipe.execute_command("EVALSHA", self._scripts[2], 1, lane.marker_key, lane.epoch, *self._calls(lane), marker)
             if len(pipe) > before:
                 sent.append((lane, len(pipe) - before, rows, marker is not None))
         if sent:
             failpoints.hit("segmenter.before_projection")
             answers = iter(await pipe.execute(raise_on_error=False))
             failpoints.hit("segmenter.after_projection")
+            failed: RedisError | None = None
             for lane, commands, rows, marked in sent:
-                self._settle(lane, [next(answers) for _ in range(commands)], rows, marked=marked)
+                try:
+                    self._settle(lane, [next(answers) for _ in range(commands)], rows, marked=marked)
+                except RedisError as error:
+                    failed = failed or error  # of one partition, which is to hold up no other
+            if failed is not None:
+                raise failed
             self._metrics.projection_seconds.observe(time.perf_counter() - since)
         self.reachable = True
 
@@ -202,16 +210,22 @@ class Projector:
     def _add_rows(self, pipe: Any, lane: Lane) -> int:
         for at in range(0, len(lane.rows), BATCH_ROWS):
             batch = lane.rows[at : at + BATCH_ROWS]
-            values: list[str | int | bytes] = [lane.epoch, lane.tail]
+            values: list[str | int | bytes] = [lane.epoch, *self._calls(lane), lane.tail]
             for _, head, customer_id, version, memberships in batch:
                 values += (head, customer_id, version, memberships)
             keys = [lane.marker_key, *(row[0] for row in batch)]
             pipe.execute_command("EVALSHA", self._scripts[1], len(keys), *keys, *values)
         return len(lane.rows)
 
+    def _calls(self, lane: Lane) -> tuple[str, str]:
+        """Name the last call for a lane, and the next, for all time."""
+        lane.calls += 1
+        return f"{self._token}:{lane.calls - 1}", f"{self._token}:{lane.calls}"
+
     async def _claim(self, lanes: list[Lane]) -> None:
         for lane in lanes:
-            answer: Any = await self._redis.evalsha(self._scripts[0], 1, lane.marker_key, str(lane.epoch), self._token)
+            _, this = self._calls(lane)
+            answer: Any = await self._redis.evalsha(self._scripts[0], 1, lane.marker_key, str(lane.epoch), this)
             if answer == SUPERSEDED:
                 self._supersede(lane)
             else:
@@ -220,8 +234,9 @@ class Projector:
                     self._rebuilt(lane)
                 else:
                     task = asyncio.create_task(guarded(log, "projection", functools.partial(self._look, lane, gap)), name=f"gap-{lane.number}")
-                    self._looks.add(task)
-                    task.add_done_callback(self._looks.discard)
+                    if (former := self._looks.get(lane.number)) is not None:
+                        former.cancel()  # nobody wants to know any more
+                    self._looks[lane.number] = task
 
     async def _look(self, lane: Lane, gap: Gap) -> None:
         """Find out whose rows Redis may lack; what changes meanwhile is written beside it."""
@@ -241,17 +256,19 @@ class Projector:
                 self._restarted()
                 return
             if isinstance(answer, BaseException):
+                lane.forget()  # what follows a call that was refused is not carried out
                 raise answer
         if SUPERSEDED in answers:
             self._supersede(lane)
             return
-        lost = marked and answers[-1] == 0
-        lane.paid(rows, marked=marked and not lost, now_s=time.monotonic())
-        self._metrics.projection_rows.inc(rows)
-        if lost:
+        if BROKEN in answers:
             log.warning("partition %s: Redis has lost the claim, or refused rows", lane.number)
             lane.forget()
-        if lost or lane.owed or lane.marker is not None or not lane.complete:
+            self._wake.set()
+            return
+        lane.paid(rows, marked=marked, now_s=time.monotonic())
+        self._metrics.projection_rows.inc(rows)
+        if lane.owed or lane.marker is not None or not lane.complete:
             self._wake.set()
 
     def _restarted(self) -> None:

@@ -10,8 +10,15 @@ from typing import Final
 SUPERSEDED: Final = -1
 """Answer of every script when a later owner has claimed the partition: nothing was written."""
 
+BROKEN: Final = -2
+"""Answer where the call before this one was not carried out, or a later one was, or the claim is gone: nothing was written.
+
+The hash of the marker holds which call was the last: each names the one before it. A server may refuse a call without running it and
+run the next (while it is busy, cannot save, is full), and one that was given up may still arrive, seconds later, over its old connection.
+"""
+
 CLAIM: Final = """
--- KEYS: the partition's marker. ARGV: epoch, token. Answers the marker that was found, '' for none. It stays readable until ours
+-- KEYS: the partition's marker. ARGV: epoch, this call. Answers the marker that was found, '' for none. It stays readable until ours
 -- can replace it, and from now on nobody else writes the rows that it vouches for.
 if tonumber(redis.call('HGET', KEYS[1], 'e') or '-1') > tonumber(ARGV[1]) then return -1 end
 redis.call('HSET', KEYS[1], 'e', ARGV[1], 'b', ARGV[2])
@@ -19,20 +26,22 @@ return redis.call('HGET', KEYS[1], 'm') or ''
 """
 
 MARK: Final = """
--- KEYS: the partition's marker. ARGV: epoch, token, marker. Answers 0 when the claim is gone, and the rows with it.
+-- KEYS: the partition's marker. ARGV: epoch, the call before, this one, marker.
 local known = redis.call('HMGET', KEYS[1], 'e', 'b')
 if tonumber(known[1] or '-1') > tonumber(ARGV[1]) then return -1 end
-if known[2] ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], 'm', ARGV[3])
+if known[2] ~= ARGV[2] then return -2 end
+redis.call('HSET', KEYS[1], 'b', ARGV[3], 'm', ARGV[4])
 return 1
 """
 
 ROWS: Final = """
--- KEYS: the partition's marker, then the key of each row. ARGV: epoch, tail of the member sets' keys, then for each row: head
--- of the member sets' keys, customer id, version, what is shown: memberships, the text of whom a merged id means, or nothing,
--- which removes the row. A row that is not newer in (epoch, version) changes nothing.
+-- KEYS: the partition's marker, then the key of each row. ARGV: epoch, the call before, this one, tail of the member sets' keys, then
+-- for each row: head of the member sets' keys, customer id, version, what is shown: memberships, the text of whom a merged id means,
+-- or nothing, which removes the row. A row that is not newer in (epoch, version) changes nothing.
 local epoch = tonumber(ARGV[1])
-if tonumber(redis.call('HGET', KEYS[1], 'e') or '-1') > epoch then return -1 end
+local claim = redis.call('HMGET', KEYS[1], 'e', 'b')
+if tonumber(claim[1] or '-1') > epoch then return -1 end
+if claim[2] ~= ARGV[2] then return -2 end
 local function segments(shown)
   local found = shown ~= '' and cmsgpack.unpack(shown)
   if type(found) ~= 'table' then return {} end
@@ -40,7 +49,7 @@ local function segments(shown)
   return found[1] or found
 end
 local function write()
-  local tail, written, at = ARGV[2], 0, 3
+  local tail, written, at = ARGV[4], 0, 5
   for i = 2, #KEYS do
     local head, id, version, memberships = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
     at = at + 4
@@ -63,8 +72,9 @@ local function write()
   return written
 end
 local whole, answer = pcall(write)
-if whole then return answer end
--- A marker may follow in the same pipeline, and must not pass over rows that were refused.
-redis.call('HDEL', KEYS[1], 'b')
+if whole then
+  redis.call('HSET', KEYS[1], 'b', ARGV[3])
+  return answer
+end
 return type(answer) == 'table' and answer or redis.error_reply(answer)
 """

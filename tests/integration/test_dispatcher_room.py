@@ -194,3 +194,40 @@ async def test_what_ends_while_the_last_record_is_written_is_written_as_well(kaf
         await scene.desk.close()
         await scene.open()
         assert {one.customer_id: one.state for one in await scene.states()} == {"a": "cancelled", "b": "pending"}
+
+
+async def test_an_endpoint_that_is_heard_of_late_gets_what_was_decided_since_it_is_on(kafka: str) -> None:
+    """Though it was read before that was known: once, each customer's in order, and nothing from before."""
+    async with dispatching(kafka) as scene:
+        await scene.publish("a", "before")
+        scene.pass_s(10)
+        made = EndpointPut(tenant="t", at_ms=scene.now_ms, endpoint_id="e", replaces=0, url=f"{scene.url}/e", secret=SECRET)
+        written = await scene.publish("a", "b", "a")
+        scene.pass_s(1)
+        written += await scene.publish("b")
+        scene.define(made)
+        scene.desk.greet(scene.found())
+        assert scene.desk.behind == 1
+        written += await scene.publish("b", "c", "a")
+        await scene.until(lambda: len(scene.came) >= len(written) and not scene.desk.behind)
+        written += await scene.publish("b")
+        await scene.until(lambda: len(scene.came) >= len(written))
+        await scene.recorded()
+    came = [body[body.index(b'"data":') + 7 : -1] for _, _, body in scene.came]
+    assert sorted(came) == sorted(written)
+    for customer in ("a", "b", "c"):
+        mine = [found.seq for found in map(decode_announced, came) if found.customer_id == customer]
+        assert mine == sorted(mine)
+
+
+async def test_one_that_has_missed_nothing_goes_on_at_once(kafka: str) -> None:
+    """Nothing is read again for an endpoint that was made just now, after all that was read had been decided."""
+    async with dispatching(kafka) as scene:
+        await scene.publish("before")
+        scene.pass_s(1)
+        scene.endpoint("e")
+        scene.desk.greet(scene.found())
+        assert not scene.desk.behind
+        written = await scene.publish("a")
+        await scene.until(lambda: len(scene.came) == 1)
+        assert scene.came[0][2].endswith(written[0] + b"}")

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from redis.exceptions import ResponseError
 
 from schemas.projection import FORM, decode_shown, encode
 from services.kit.clock import now_ms
-from services.segmenter.projection_scripts import ROWS
+from services.segmenter.lanes import BATCH_ROWS
+from services.segmenter.projection_scripts import BROKEN, ROWS
 from tests.support.counting import CountingPartition
 from tests.support.projecting import Owner, View, equals, eventually
 
@@ -81,7 +83,9 @@ async def test_the_later_version_of_a_row_stays(view: View) -> None:
     row, marker = view.keys.customer("demo", "demo:1"), view.keys.marker(3)
 
     async def write(epoch: int, version: int, segment: str) -> str:
-        await view.redis.eval(ROWS, 2, marker, row, epoch, ":3", view.keys.prefix + "m:demo:", "demo:1", version, encode({segment: (1, 2)}))
+        await view.redis.hset(marker, "b", "call 1")
+        head, shown = view.keys.prefix + "m:demo:", encode({segment: (1, 2)})
+        await view.redis.eval(ROWS, 2, marker, row, epoch, "call 1", "call 2", ":3", head, "demo:1", version, shown)
         return await view.row("1")
 
     assert await write(1, 2, "odd") == "odd"
@@ -176,6 +180,57 @@ async def test_a_marker_does_not_pass_over_rows_that_were_refused(owner: Owner, 
     await view.redis.delete(row)
     await eventually(lambda: equals(view.offset(), 3))
     assert [await view.row(name) for name in ("1", "2")] == ["even", "odd"]
+
+
+class Busy:
+    """A pipeline of which the server refuses the first call, without running it, and runs the others."""
+
+    def __init__(self, pipe: Any) -> None:
+        self._pipe, self._calls = pipe, list[tuple[Any, ...]]()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def execute_command(self, *call: Any) -> None:
+        """Keep a call."""
+        self._calls.append(call)
+
+    async def execute(self, *, raise_on_error: bool) -> list[Any]:
+        """Send what is kept but the first."""
+        for call in self._calls[1:]:
+            self._pipe.execute_command(*call)
+        return [ResponseError("BUSY a script is running"), *await self._pipe.execute(raise_on_error=raise_on_error)]
+
+
+async def test_nor_over_rows_that_were_refused_before_their_script_ran(owner: Owner, view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a server that is busy with somebody else's script, or cannot save: what comes behind them in the pipeline is not carried out."""
+    owner.count("1")
+    await eventually(lambda: equals(view.offset(), 1))
+    redis = owner.projector._redis
+    pipeline, refusing = redis.pipeline, [True]
+    monkeypatch.setattr(redis, "pipeline", lambda **how: Busy(pipeline(**how)) if refusing[0] else pipeline(**how))
+    owner.count("1", *(f"n{number}" for number in range(2 * BATCH_ROWS)))
+    refused = owner.metrics.projection_failures._value
+    async with asyncio.timeout(10):
+        while refused.get() < 3:
+            assert await view.offset() == 1
+            await asyncio.sleep(0.01)
+    refusing[0] = False
+    await eventually(lambda: equals(view.offset(), 2 + 2 * BATCH_ROWS))
+    assert await view.members("odd") == 2 * BATCH_ROWS
+    assert await view.row("1") == "even"
+
+
+async def test_a_call_that_was_given_up_and_arrives_late_writes_nothing(owner: Owner, view: View) -> None:
+    """Over its old connection, seconds later: a row that has been removed meanwhile does not come back, nor its places in the sets."""
+    key, marker = view.keys.customer("demo", "demo:late"), view.keys.marker(3)
+    head = view.keys.members("demo", "\0", 3).partition("\0")[0]
+    late: list[Any] = [ROWS, 2, marker, key, owner.lane.epoch, "token1:0", "token1:1", owner.lane.tail, head, "demo:late", 1, encode({"odd": (1, 2)})]
+    owner.count("1")
+    await eventually(lambda: equals(view.offset(), 1))
+    assert await view.redis.eval(*late) == BROKEN
+    assert not await view.redis.exists(key)
+    assert await view.members("odd") == 1
 
 
 async def test_a_marker_that_cannot_be_read_is_none(owner: Owner, view: View, valkey_url: str) -> None:

@@ -2,6 +2,8 @@
 
 So one that takes little holds up nobody else: reading goes on for all others, and what it missed is read again from the topic.
 While an endpoint is behind, whatever is new for it waits there as well, so that each customer's order is kept.
+
+An endpoint of which the dispatcher hears late is behind as well, where something was decided for it and had been read already.
 """
 
 from __future__ import annotations
@@ -92,8 +94,8 @@ class Behind:
         self._wake = asyncio.Event()
 
     def fall(self, name: Name, offset: int) -> None:
-        """Take note that there was no room for an endpoint."""
-        self.places[name] = offset
+        """Take note that from an offset on nothing is queued for an endpoint."""
+        self.places[name] = min(offset, self.places.get(name, offset))
         self._wake.set()
 
     async def run(self) -> None:

@@ -20,6 +20,7 @@ from schemas import deliveries
 from schemas.affairs import encode_affair
 from schemas.catalog import Endpoint
 from schemas.deliveries import Announced, Attempt, Delivery, DispatchProgress, decode_announced, delivery_key, delivery_of
+from schemas.instants import iso
 from services.api.dispatcher.around import Around
 from services.api.dispatcher.behind import Behind, Name
 from services.api.dispatcher.client import AttemptResult
@@ -30,6 +31,7 @@ from services.api.dispatcher.patience import Patience
 from services.api.dispatcher.queues import Queues
 from services.api.dispatcher.replaying import Replaying, Taken
 from services.api.dispatcher.schedule import delay_s
+from services.api.dispatcher.trail import Trail
 from services.kit import failpoints
 from services.kit.background import Work, ended, guarded
 
@@ -59,6 +61,7 @@ class Desk:
         self._replaying = Replaying(number, around, self._take, self._reach)
         self._patience = Patience(number, int(self._settings.dispatcher_disable_after_s * 1_000), around.affairs, around.say)
         self._behind = Behind(number, self._settings, around.room, self._again, lambda: self._read_to or 0)
+        self._trail = Trail()
         self._read_to: int | None = None
         self._written_to: int | None = None
         self._held: Counter[Name] = Counter()
@@ -170,6 +173,8 @@ class Desk:
     def _pushed(self, offset: int, document: bytes, names: set[Name] | None) -> set[Name]:
         """Queue a transition for those named (None: for those who are not behind) who want it; return for whom there was no room."""
         transition = decode_announced(document)
+        if names is None:
+            self._trail.read(transition.decided_at, offset)
         now_ms, full = self._now_ms(), set[Name]()
         held = held_back(self._catalog.segment(transition.tenant, transition.segment_id), transition) or self._erased(transition)
         endpoints = [] if held else matching(transition, self._catalog.endpoints.get(transition.tenant, {}).values())
@@ -227,6 +232,12 @@ class Desk:
         self._queues.hasten_endpoints(self._off, self._now_ms())
         self._patience.forget(self._off)
         self._wake.set()
+
+    def greet(self, endpoint: Endpoint) -> None:
+        """Have an endpoint get what was decided since it is on, though it is heard of only now, and that was read before."""
+        offset = self._trail.since(iso(endpoint.on_since_ms))
+        if offset is not None:
+            self._behind.fall((endpoint.tenant, endpoint.id), offset)
 
     def _off(self, tenant: str, endpoint_id: str) -> bool:
         return (found := self._endpoint(tenant, endpoint_id)) is None or not found.on

@@ -14,11 +14,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from schemas.affairs import Affair, encode_affair
-from schemas.catalog import Endpoint
+from schemas.catalog import Catalog, Endpoint
 from schemas.definitions import DisabledReason, EndpointDisabled, encode_definition
 from services.api.dispatcher.around import Around
 from services.api.dispatcher.attempts import Attempts
-from services.api.dispatcher.behind import Room
+from services.api.dispatcher.behind import Name, Room
 from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
 from services.api.dispatcher.metrics import BEHIND, DISABLED, LAG, PENDING
@@ -53,7 +53,8 @@ class Dispatcher(ConsumerRebalanceListener):
             now_ms=now_ms, draw=draw, disable=self._disable, say=self._say, room=Room(settings), attempts=Attempts(settings),
         )  # fmt: skip
         erasures.on_change(self._cancel_erased)
-        follower.on_change(self._cancel_off)
+        follower.on_change(self._hear_definitions)
+        self._on = _on(follower.catalog)
         affairs.on_change(self._hear)
         self._affairs = affairs
         self._desks: dict[int, Desk] = {}
@@ -70,9 +71,14 @@ class Dispatcher(ConsumerRebalanceListener):
         for desk in self._desks.values():
             desk.cancel_erased()
 
-    def _cancel_off(self) -> None:
+    def _hear_definitions(self) -> None:
+        # Who was off and on again before it was heard of has been taken for on all the time, and missed nothing.
+        before, self._on = self._on, _on(self._around.catalog)
+        late = [endpoint for name, endpoint in self._on.items() if name not in before]
         for desk in self._desks.values():
             desk.cancel_off()
+            for endpoint in late:
+                desk.greet(endpoint)
 
     def _hear(self) -> None:
         for desk in self._desks.values():
@@ -204,3 +210,8 @@ class Dispatcher(ConsumerRebalanceListener):
             await self._definitions.send_and_wait(topic, document, partition=0)
         except KafkaError as error:
             die(log, f"{topic} cannot be written: {error!r}")
+
+
+def _on(catalog: Catalog) -> dict[Name, Endpoint]:
+    """Return the endpoints that are on."""
+    return {(one.tenant, one.id): one for known in catalog.endpoints.values() for one in known.values() if one.on}
