@@ -179,7 +179,7 @@ class Load:
             self.sent[message.key() or b""] += 1
 
 
-def read_all(kafka: str, topic: str, isolation: str = "read_committed") -> list[tuple[int, bytes, bytes | None, int]]:
+def read_all(kafka: str, topic: str, isolation: str = "read_committed", partitions: int = PARTITIONS) -> list[tuple[int, bytes, bytes | None, int]]:
     """Return partition, key, value and Kafka timestamp of every record of a topic, in the order of each partition.
 
     Up to where it ends for readers of everything: a transaction is acknowledged a moment before its marker lets others see it.
@@ -194,13 +194,13 @@ def read_all(kafka: str, topic: str, isolation: str = "read_committed") -> list[
             "auto.offset.reset": "earliest",
         }
     )
-    places = [TopicPartition(topic, number, 0) for number in range(PARTITIONS)]
+    places = [TopicPartition(topic, number, 0) for number in range(partitions)]
     ends = _ends(kafka, places)
     consumer.assign(places)
     found: list[tuple[int, bytes, bytes | None, int]] = []
     ended: set[int] = set()
     until = time.monotonic() + 60
-    while len(ended) < PARTITIONS:
+    while len(ended) < partitions:
         assert time.monotonic() < until, f"{topic} was not read to its end"
         for message in consumer.consume(5_000, 0.2):
             number = message.partition() or 0
