@@ -64,6 +64,8 @@ class Catalog:
         self.keys: dict[str, Key] = {}
         self.segments: dict[str, dict[str, Segment]] = {}
         self.endpoints: dict[str, dict[str, Endpoint]] = {}
+        self.endpoints_at = 0
+        """The offset after the last record that changed an endpoint."""
         self.revisions: dict[str, int] = {}
         """For each tenant the offset after the last record that changed who could be in a segment."""
         self.declared: dict[str, int] = {}
@@ -158,6 +160,7 @@ class Catalog:
             del self.keys[found]
         elif isinstance(record, EndpointRecord):
             fold_endpoint(self.endpoints.setdefault(record.tenant, {}), record, MAX_ENDPOINTS)
+            self.endpoints_at = offset + 1
         elif isinstance(record, AttributePut):
             if self._declarations[record.tenant].fold(record):
                 self.revisions[record.tenant] = self.declared[record.tenant] = offset + 1

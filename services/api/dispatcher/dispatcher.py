@@ -54,7 +54,7 @@ class Dispatcher(ConsumerRebalanceListener):
         )  # fmt: skip
         erasures.on_change(self._cancel_erased)
         follower.on_change(self._hear_definitions)
-        self._on = _on(follower.catalog)
+        self._on, self._on_at = _on(follower.catalog), follower.catalog.endpoints_at
         affairs.on_change(self._hear)
         self._affairs = affairs
         self._desks: dict[int, Desk] = {}
@@ -72,9 +72,11 @@ class Dispatcher(ConsumerRebalanceListener):
             desk.cancel_erased()
 
     def _hear_definitions(self) -> None:
-        # Who was off and on again before it was heard of has been taken for on all the time, and missed nothing.
-        before, self._on = self._on, _on(self._around.catalog)
-        late = [endpoint for name, endpoint in self._on.items() if name not in before]
+        catalog, late = self._around.catalog, list[Endpoint]()
+        if catalog.endpoints_at != self._on_at:  # most of what is heard is about segments
+            # Who was off and on again before it was heard of has been taken for on all the time, and missed nothing.
+            before, self._on, self._on_at = self._on, _on(catalog), catalog.endpoints_at
+            late = [endpoint for name, endpoint in self._on.items() if name not in before]
         for desk in self._desks.values():
             desk.cancel_off()
             for endpoint in late:
