@@ -70,8 +70,7 @@ format: install-dev
 	@$(INSIDE) $(PY) -m ruff check --fix .
 
 # No address of an index and no path of a machine may end up in the pinned files.
-LOCK := --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
-	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
+LOCK := --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header --no-emit-options
 lock: install-dev
 	@for name in run dev bench; do \
 	  (cd requirements && $(INSIDE) ../.venv/bin/pip-compile $(LOCK) -o $$name.txt $$name.in) || exit 1; \
