@@ -62,6 +62,11 @@ def applied(needs: Needs, partition: int, known: Known | None, tenant: str) -> b
     return known is not None and all(known.marker.reached(topic, tenant) >= offset for topic, offset in wanted.items())
 
 
+def all_applied(needs: Needs, markers: Markers, tenant: str) -> bool:
+    """Whether the markers of all partitions say so of everything that a tenant needs."""
+    return all(applied(needs, partition, markers[partition], tenant) for partition in needs)
+
+
 class Freshness:
     """Lets reads wait for facts. One task looks at the markers for all who wait."""
 
@@ -118,7 +123,7 @@ class Freshness:
                 return await reached
         except TimeoutError:
             markers: Markers = await self._reads.markers()  # whoever has waited for long was looked after seldom
-            if all(applied(needs, partition, markers[partition], tenant) for partition in needs):
+            if all_applied(needs, markers, tenant):
                 return markers
             self._metrics.too_late.inc()
             waited = self._settings.api_after_timeout_s
@@ -137,7 +142,7 @@ class Freshness:
         for _ in range(_HOPS + 1):
             if not needs:
                 return
-            if not all(applied(needs, partition, markers[partition], tenant) for partition in needs):
+            if not all_applied(needs, markers, tenant):
                 with self._places.lent(tenant):
                     markers = await self.wait(needs, until_s, tenant)
             following: Needs = {}
@@ -167,7 +172,7 @@ class Freshness:
                             reached.set_exception(error)
                     return
                 for reached, (needs, tenant, _) in list(self._waiting.items()):
-                    if not reached.done() and all(applied(needs, partition, markers[partition], tenant) for partition in needs):
+                    if not reached.done() and all_applied(needs, markers, tenant):
                         reached.set_result(markers)
         finally:
             self._watching = None

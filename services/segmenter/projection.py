@@ -4,7 +4,7 @@ The completeness marker is written only after every row that it vouches for. Red
 emptied at any time: commits to Kafka never wait for it, what is owed is bounded by the number of customers, and a marker is never
 written over rows that may be missing.
 
-How a loss is noticed: taking a partition over puts a token of this ownership and a number into the marker's hash, and each call that
+How a loss is noticed: taking a partition over puts a token of this process and a number into the marker's hash, and each call that
 writes rows says which it follows and leaves its own; one that does not follow writes nothing, nor does a marker. So FLUSHALL shows, and
 rows that were refused. The scripts carry the token in their text and are called by their hash, and a server that restarted (perhaps
 from an older file) or gave way to its replica does not know them.

@@ -19,7 +19,6 @@ from schemas.partitions import split_key
 from schemas.transitions import Transition
 from services.segmenter.engine.decisions import Customer
 from services.segmenter.engine.rankings import asks_for_ranks
-from services.segmenter.engine.row import Row
 from services.segmenter.gathering import encode_row
 from services.segmenter.rows import decode_row
 
@@ -157,7 +156,9 @@ class Sweeping:
 
     def _rank(self, key: bytes, slot: Slot, now_ms: int) -> None:
         partition, standings = self._partition, self._partition._standings
-        row = slot.latest or Row(-1)
+        row = slot.latest
+        if row is None:
+            raise AssertionError(f"{key!r} is due by a ruling and was never decided")
         unsettled = standings.unsettled(partition.plans.of(split_key(key)[0]))
         if standings.ranks(key, row) == row.ranks and unsettled.issuperset(row.waiting):
             return

@@ -9,7 +9,7 @@ from fastapi import Response
 
 from schemas.catalog import Segment
 from services.api.cursors import bad_cursor, decode_cursor, encode_cursor
-from services.api.freshness import applied, oldest, swept
+from services.api.freshness import all_applied, oldest, swept
 from services.api.reads import Known
 from services.api.routes.common import AFTER, AS_OF, CURSOR, LIMIT
 from services.api.shapes import Count, MemberPage, MemberView
@@ -48,7 +48,7 @@ async def _fresh(call: Call, read: Callable[[Segment], Awaitable[tuple[Sequence[
     while True:
         await desk.freshness.settle(needs, until_s, call.tenant)
         markers, found = await read(segment)
-        if all(applied(needs, partition, markers[partition], call.tenant) for partition in needs):
+        if all_applied(needs, markers, call.tenant):
             break
     marker = oldest(markers)
     # Again: the read may have waited, and a version saved meanwhile is the one that the answer must speak of.
