@@ -46,6 +46,7 @@ MODULES: Final = (
     "services/segmenter/slots.py",
     "services/segmenter/gathering.py",
     "services/segmenter/plans.py",
+    "services/segmenter/customers.py",
     "services/segmenter/applying.py",
     "services/segmenter/partition.py",
 )

@@ -46,7 +46,7 @@ def make_agent(app: App, ownership: Ownership) -> Callable[[Stream[Run]], Awaita
                 pump = ownership.pump(message.partition)
                 # Of an earlier assignment: whoever owns the partition now has sought to its progress.
                 if pump is not None and message.generation_id == app.consumer_generation_id:
-                    pump.offer(Chunk(message.topic, run.start, run.end, run.records, event.ack))
+                    pump.inbox.offer(Chunk(message.topic, run.start, run.end, run.records, event.ack))
         except Exception as error:  # noqa: BLE001 - see the docstring
             die(log, f"agent: {error!r}")
 

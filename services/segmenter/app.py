@@ -36,10 +36,10 @@ from services.segmenter.ranks.exchange import Exchange
 from services.segmenter.restore import changed
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.status import Status
+from services.segmenter.surroundings import Surroundings
 from services.segmenter.tables import add_table
 from services.segmenter.transport import Consumer, Flow, Transport
 from services.segmenter.watch import Watch
-from services.segmenter.writer import Surroundings
 
 log = logging.getLogger(__name__)
 

@@ -69,8 +69,8 @@ class Applying:
             if customer.pending is not None:
                 out: list[Transition] = []
                 customer.settle(out)
-                self._partition._close(key, slot, customer, out, customer.pending_ms)
-                self._partition._until_moved(key, customer)
+                self._partition._customers.close(key, slot, customer, out, customer.pending_ms)
+                self._partition._customers.until_moved(key, customer)
 
     # ---- records
 
@@ -108,7 +108,7 @@ class Applying:
             check_admission(event, reader.of(event).at_ms, now_ms)
             return "anonymous"
         key = record_key(tenant, customer_id)
-        slot = partition._slots.get(key)
+        slot = partition._customers.slots.get(key)
         if slot is None and (home := partition_of(key, partition._limits.partitions)) != partition.number:
             partition._gathering.send_on(topic, home, key, record)
             return "forwarded"
@@ -125,7 +125,7 @@ class Applying:
         if fact.at_ms > self.instant_ms:
             self.instant_ms = max(self.instant_ms, now_ms)
         instant_ms = self.instant_ms
-        slot = partition._slots.get(key)
+        slot = partition._customers.slots.get(key)
         first = slot is None
         if slot is None:
             elsewhere = partition._relations.met(topic, record, tenant, customer_id, fact, sent)
@@ -133,7 +133,7 @@ class Applying:
                 return elsewhere
             plan = partition.plans.of(tenant)
             self._admit(None, plan, fact, now_ms)
-            slot, customer = partition._create(key, plan, tenant, customer_id, instant_ms)
+            slot, customer = partition._customers.create(key, plan, tenant, customer_id, instant_ms)
             customer.fresh = True
         else:
             customer = self._at(key, slot, tenant, customer_id, instant_ms)
@@ -161,8 +161,8 @@ class Applying:
         live = Live(customer.live.plan, partition._gathering.history(key, slot), now_ms)
         customer.correct(live, now_ms, Cause("correction", fact.event_id, fact.imported), out)
         partition._gathering.write_row(key, slot)
-        partition._close(key, slot, customer, out, now_ms)
-        partition._until_moved(key, customer)
+        partition._customers.close(key, slot, customer, out, now_ms)
+        partition._customers.until_moved(key, customer)
 
     def _at(self, key: bytes, slot: Slot, tenant: str, customer_id: str, now_ms: int) -> Customer:
         """Return a customer brought to an instant, with what is pending of that instant left pending."""
@@ -170,8 +170,8 @@ class Applying:
         customer: Customer | None = slot.customer
         if customer is not None and customer.stands_at(now_ms) and customer.live.plan is partition.plans.of(tenant):
             return customer
-        customer, out = partition._open(key, slot, tenant, customer_id, now_ms)
-        partition._close(key, slot, customer, out, now_ms)
+        customer, out = partition._customers.open(key, slot, tenant, customer_id, now_ms)
+        partition._customers.close(key, slot, customer, out, now_ms)
         return customer
 
     def _admit(self, slot: Slot | None, plan: Plan, fact: Fact, now_ms: int) -> None:
@@ -216,24 +216,24 @@ class Applying:
         if compiled is None:
             raise Refusal(f"no segment {shown(entry.segment_id)}", pointer="/segment_id", reason="unknown_segment")
         cause = Cause("manual", entry.event_id)
-        slot = partition._slots.get(key)
+        slot = partition._customers.slots.get(key)
         if slot is None and not entry.present:
             return "duplicate"  # who is taken off a list without ever having been on one is not known for that
         if slot is None:
-            slot, customer = partition._create(key, plan, entry.tenant, entry.customer_id, now_ms)
+            slot, customer = partition._customers.create(key, plan, entry.tenant, entry.customer_id, now_ms)
             out: list[Transition] = []
             listed(customer.row, entry)
             # Known from now on, and by nothing but this entry: what else holds of someone without facts holds by definition.
             customer.decide_all(now_ms, now_ms, DEFINITION, out, {compiled.id: cause})
             outcome = "applied"
         else:
-            customer, out = partition._open(key, slot, entry.tenant, entry.customer_id, now_ms)
+            customer, out = partition._customers.open(key, slot, entry.tenant, entry.customer_id, now_ms)
             outcome = "applied" if listed(customer.row, entry) else "duplicate"
             slot.touch()
             if outcome == "applied":
                 customer.decide([compiled], now_ms, now_ms, cause, out)
         if outcome == "applied":
             partition._gathering.write_row(key, slot)
-            partition._stale[key] = None
-        partition._close(key, slot, customer, out, now_ms)
+            partition._customers.stale[key] = None
+        partition._customers.close(key, slot, customer, out, now_ms)
         return outcome

@@ -21,9 +21,10 @@ from schemas.questions import Answered, Asked, Declined, Part, decode_asked, enc
 from services.kit.limits import Budget, Full
 from services.kit.resting import Rests
 from services.segmenter.ownership import Ownership
+from services.segmenter.pump import Pump
 from services.segmenter.questions.inquiry import Unknowable
 from services.segmenter.settings import SegmenterSettings
-from services.segmenter.writer import Pump, Surroundings
+from services.segmenter.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Door:
         # Some are answered as soon as they are asked: whoever rests does so before, and others have their turn between two partitions.
         async with self._turn(asked.tenant):
             core, now_ms = pump.core, self._around.now_ms()
-            as_of_ms = pump.up_to_ms(now_ms)
+            as_of_ms = pump.inbox.up_to_ms(now_ms)
             if core.clock_ms > now_ms:
                 raise Unknowable(f"the clock is {core.clock_ms - now_ms} ms behind the last decision")
             since_s = time.perf_counter()
@@ -114,7 +115,7 @@ class Door:
 
     def _busy(self, now_ms: int) -> bool:
         """Whether anything live waits: the pumps share one thread."""
-        return any(pump.waited_for or pump.core.next_deadline_ms() <= now_ms for pump in self._ownership.pumps)
+        return any(pump.inbox.waited_for or pump.core.next_deadline_ms() <= now_ms for pump in self._ownership.pumps)
 
 
 def advertised(settings: SegmenterSettings, addresses: Sequence[Any]) -> str:

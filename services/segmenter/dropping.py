@@ -43,13 +43,13 @@ class Dropping:
         """Look at up to `limit` customers; return whether the round goes on."""
         partition = self._partition
         if self._round is None:
-            self._round, self._began_ms = iter(list(partition._slots)), now_ms
+            self._round, self._began_ms = iter(list(partition._customers.slots)), now_ms
         keys = list(itertools.islice(self._round, limit))
         for key in keys:
-            slot = partition._slots.get(key)
+            slot = partition._customers.slots.get(key)
             if slot is not None:
                 if _may_end_one_day(slot):
-                    partition._stale[key] = None
+                    partition._customers.stale[key] = None
                 self._drop(key, slot, now_ms)
         if len(keys) == limit:
             return True
@@ -66,7 +66,7 @@ class Dropping:
         facts = gathering.facts(key, slot)
         kept = partition.plans.of(tenant).kept(facts, from_ms)
         if len(kept) < len(facts):
-            live = partition._look(key, now_ms).live
+            live = partition._customers.look(key, now_ms).live
             gathering.rewrite(key, slot, kept)
             live.ids = {fact.event_id for fact in kept}
 

@@ -35,11 +35,21 @@ class Gap:
     end: int
 
 
-class Lane:
-    """What one partition owes to Redis. The pump says what it does through `began`, `taken` and `committed`."""
+def _at_once(now_ms: int) -> int:
+    return now_ms
 
-    def __init__(self, core: PartitionCore, keys: Keys, now_ms: Callable[[], int], wake: Callable[[], None], address: str = "") -> None:
-        self._core, self._keys, self._now_ms, self._wake, self._address = core, keys, now_ms, wake, address
+
+class Lane:
+    """What one partition owes to Redis. The pump says what it does through `began`, `taken` and `committed`.
+
+    `up_to_ms` tells up to which instant everything is applied that Kafka had, of now: what a marker says that it is as of.
+    """
+
+    def __init__(
+        self, core: PartitionCore, keys: Keys, now_ms: Callable[[], int], wake: Callable[[], None], address: str = "",
+        up_to_ms: Callable[[int], int] = _at_once,
+    ) -> None:  # fmt: skip
+        self._core, self._keys, self._now_ms, self._wake, self._address, self._up_to_ms = core, keys, now_ms, wake, address, up_to_ms
         self._touched: OrderedDict[bytes, int] = OrderedDict()  # a dict searches all that were taken off its front
         self._seq = 0
         self._rebuild: Iterator[bytes] | None = None
@@ -58,8 +68,6 @@ class Lane:
         self.rows: list[Row] = []
         self.calls = 0
         """How often something was sent to Redis for it."""
-        self.up_to_ms: Callable[[int], int] = lambda now_ms: now_ms
-        """Up to which instant everything is applied that Kafka had, of now: what a marker says that it is as of."""
         self.marker: tuple[int, bytes] | None = None
         self._next_marker: tuple[int, bytes] | None = None
         """The newest, while another one is on its way."""
@@ -189,7 +197,7 @@ class Lane:
         if self._clean and self.complete:
             now_ms = self._now_ms()
             marker = self._core.marker(now_ms)
-            as_of_ms = min(marker.as_of_ms, self.up_to_ms(now_ms))
+            as_of_ms = min(marker.as_of_ms, self._up_to_ms(now_ms))
             said = replace(marker, as_of_ms=as_of_ms, told_ms=now_ms, address=self._address, sent=self.sent, changelog=self.changelog, form=FORM)
             newest = self._seq, encode(said)
             # A marker on its way is kept: it may be waiting for rows, and replacing it for ever would never let one through.

@@ -16,11 +16,13 @@ from collections.abc import Awaitable, Callable
 
 from services.kit.background import guarded
 from services.segmenter.core import MakePartition
+from services.segmenter.inbox import Inbox
 from services.segmenter.metrics import Metrics
 from services.segmenter.projection import Projector
+from services.segmenter.pump import Pump
 from services.segmenter.restore import restore
+from services.segmenter.surroundings import Surroundings
 from services.segmenter.transactions import StepWriter
-from services.segmenter.writer import Pump, Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -120,11 +122,10 @@ class Ownership:
         core.ready(around.now_ms())
         # Those who were restored stay: collections need not look at them again.
         gc.freeze()
-        lane = self._projector.open(core)
+        inbox = Inbox(core, around, functools.partial(self.on_room, holding.number))
+        lane = self._projector.open(core, inbox.up_to_ms)
         lane.sent = sent
-        pump = Pump(core, holding.writer, lane, around)
-        lane.up_to_ms = pump.up_to_ms
-        pump.on_room = functools.partial(self.on_room, holding.number)
+        pump = Pump(core, inbox, holding.writer, lane, around)
         await pump.start()
         holding.pump = pump
         seconds = time.perf_counter() - since

@@ -81,9 +81,9 @@ class Projector:
         self.address = ""
         """Where this worker answers questions, for the markers of partitions that are opened from now on."""
 
-    def open(self, core: PartitionCore) -> Lane:
+    def open(self, core: PartitionCore, up_to_ms: Callable[[int], int]) -> Lane:
         """Return the lane of a partition that is owned from now on."""
-        lane = self._lanes[core.number] = Lane(core, self._keys, self._now_ms, self._wake.set, self.address)
+        lane = self._lanes[core.number] = Lane(core, self._keys, self._now_ms, self._wake.set, self.address, up_to_ms)
         return lane
 
     def close(self, number: int) -> None:

@@ -163,7 +163,7 @@ class Relations:
             told_of = decode_event(origin.value).customer_id or ""
             outcome = partition._applying.fact(origin.topic, origin, key, tenant, customer_id, self._fact(move), now_ms, move.number)
         if outcome == "applied":
-            self._heard_again(tenant, told_of, customer_id, partition._slots[key].customer.row.erasure)
+            self._heard_again(tenant, told_of, customer_id, partition._customers.slots[key].customer.row.erasure)
         return outcome
 
     def _heard_again(self, tenant: str, told_of: str, customer_id: str, erasure: Erasure | None) -> None:
@@ -184,13 +184,13 @@ class Relations:
     def _leave(self, move: Leaving, now_ms: int) -> None:
         tenant, customer_id, partition = move.tenant, move.customer_id, self._partition
         key, name = record_key(tenant, customer_id), self._post.name(tenant, customer_id)
-        slot = partition._slots.get(key)
+        slot = partition._customers.slots.get(key)
         facts, manual = [move.fact], dict[str, tuple[int, int]]()
         stone = self.stones.named(name) or Stone()
         homes = stone.homes
         if slot is not None:
             out: list[Transition]
-            customer, out = partition._open(key, slot, tenant, customer_id, now_ms)
+            customer, out = partition._customers.open(key, slot, tenant, customer_id, now_ms)
             customer.leave(now_ms, Cause("merge", move.fact.event_id, move.fact.imported), out)
             row = customer.row
             facts, manual, homes = [*partition._gathering.facts(key, slot), move.fact], row.manual, row.homes
@@ -212,15 +212,15 @@ class Relations:
     def _arrive(self, move: Arriving, now_ms: int) -> None:
         tenant, customer_id, partition = move.tenant, move.customer_id, self._partition
         key = record_key(tenant, customer_id)
-        slot = partition._slots.get(key)
+        slot = partition._customers.slots.get(key)
         self._follow_from(tenant, move.homes)
         facts = [fact for chunk in move.chunks for fact in facts_in(chunk)]
         stone = self.stones.of(tenant, customer_id)
         erasure = stone.erasure if stone is not None else None
         if slot is not None:
-            customer, out = partition._open(key, slot, tenant, customer_id, now_ms)
+            customer, out = partition._customers.open(key, slot, tenant, customer_id, now_ms)
             erasure = customer.row.erasure
-            partition._close(key, slot, customer, out, now_ms)
+            partition._customers.close(key, slot, customer, out, now_ms)
         if erasure is not None and move.number < erasure.number:
             move.manual = {}
             facts = [fact for fact in facts if erasure.outlived_by(fact, move.number)]
@@ -234,7 +234,7 @@ class Relations:
                 move.chunks = [chunk_of(facts[at : at + _CHUNK_FACTS]) for at in range(0, len(facts), _CHUNK_FACTS)]
                 self._post.send_home(move)
                 return
-            slot, customer = partition._create(key, partition.plans.of(tenant), tenant, customer_id, now_ms)
+            slot, customer = partition._customers.create(key, partition.plans.of(tenant), tenant, customer_id, now_ms)
         joined = _joined(partition._gathering.facts(key, slot), facts)
         manual = dict(customer.row.manual)
         for segment_id, (include, exclude) in move.manual.items():
@@ -271,7 +271,7 @@ class Relations:
         tenant, partition = move.tenant, self._partition
         name = tenant.encode() + b":" + move.hashed
         key = record_key(tenant, move.customer_id)
-        slot = partition._slots.get(key) if move.customer_id else None
+        slot = partition._customers.slots.get(key) if move.customer_id else None
         if slot is None:
             stone = self.stones.named(name) or Stone()
             stone.number, stone.erasure = move.number, _erasure(stone.erasure, move)
@@ -282,12 +282,12 @@ class Relations:
             self.stones.keep(name, stone)
             return
         out: list[Transition]
-        customer, out = partition._open(key, slot, tenant, move.customer_id, now_ms)
+        customer, out = partition._customers.open(key, slot, tenant, move.customer_id, now_ms)
         row, cause = customer.row, Cause("erase", move.event_id, move.imported)
         row.erasure = _erasure(row.erasure, move)
         kept = [fact for fact in partition._gathering.facts(key, slot) if fact.accepted_ms > move.heard_ms and fact.at_ms > move.at_ms]
         if kept:
-            partition._close(key, slot, customer, out, now_ms)
+            partition._customers.close(key, slot, customer, out, now_ms)
             self._tell(move, row.seq)
             row.manual = {}
             self._anew(key, slot, kept, cause, now_ms)
@@ -317,8 +317,8 @@ class Relations:
         partition._gathering.rewrite(key, slot, facts)
         customer.correct(Live(customer.live.plan, lambda *_: facts, now_ms), now_ms, cause, out)
         partition._gathering.project(key, slot)
-        partition._close(key, slot, customer, out, now_ms)
-        partition._until_moved(key, customer)
+        partition._customers.close(key, slot, customer, out, now_ms)
+        partition._customers.until_moved(key, customer)
 
     def _drop(self, key: bytes, slot: Slot, out: list[Transition]) -> None:
         """Remove a customer who has left every segment."""
@@ -328,10 +328,9 @@ class Relations:
         partition._standings.forget(key, slot.customer.row)
         if slot.row is not None:
             self.removed.setdefault(key, slot)
-        partition._dead(key)
         partition._columns.part(key, slot)
-        for held in (partition._slots, partition._applying.pending, partition._stale):
-            held.pop(key, None)
+        partition._customers.remove(key)
+        partition._applying.pending.pop(key, None)
 
     def _tell(self, move: Forgetting, seq: int) -> None:
         self._partition._gathering.tell(encode_erased(Erased(move.tenant, move.hashed, seq)))

@@ -60,14 +60,14 @@ class Sweeping:
             changed = {tenant for tenant, revision in catalog.revisions.items() if revision > swept}
             # All at once, so it must be quick: a quarter of a million keys in some twenty milliseconds, however many tenants changed.
             tenants = {tenant.encode() for tenant in changed}
-            keys = [key for key in partition._slots if key.partition(b":")[0] in tenants]
+            keys = [key for key in partition._customers.slots if key.partition(b":")[0] in tenants]
             self._take_up(changed, now_ms)
             self._keys, self._sweep = iter(keys), projection.Sweep(catalog.offset, 0, len(keys))
         for key in itertools.islice(self._keys, limit):
             self._sweep.done += 1
-            slot = partition._slots.get(key)
+            slot = partition._customers.slots.get(key)
             if slot is not None and slot.revision < catalog.revisions[split_key(key)[0]] and not self._hear(key, slot, now_ms):
-                partition._look(key, now_ms)
+                partition._customers.look(key, now_ms)
         if self._sweep.done < self._sweep.total:
             return True
         self._measured = self._sweep.offset
@@ -99,7 +99,7 @@ class Sweeping:
         customer.hear(news.revision, now_ms, out)
         if out or customer.soonest_ms < slot.deadline_ms:
             if customer.soonest_ms < slot.deadline_ms:
-                partition._due_at(key, slot, customer.soonest_ms)
+                partition._customers.due_at(key, slot, customer.soonest_ms)
             if out:
                 partition._gathering.put_out(key, slot, out)
             # Its live state is of what is new alone, and nobody's any more: kept until the step ends, thousands would be walked by collections.
@@ -148,7 +148,7 @@ class Sweeping:
         """Decide up to `limit` of those whom rulings made due."""
         partition = self._partition
         for key in partition._standings.take_due(limit):
-            slot = partition._slots.get(key)
+            slot = partition._customers.slots.get(key)
             if slot is not None:
                 self._rank(key, slot, now_ms)
         if not partition._standings.due:
@@ -162,10 +162,10 @@ class Sweeping:
         unsettled = standings.unsettled(partition.plans.of(split_key(key)[0]))
         if standings.ranks(key, row) == row.ranks and unsettled.issuperset(row.waiting):
             return
-        customer = partition._look(key, now_ms)
+        customer = partition._customers.look(key, now_ms)
         out: list[Transition] = []
         customer.ranked(standings.ranks(key, customer.row), unsettled, now_ms, out)
         standings.waits(key, customer.row)
         partition._gathering.write_row(key, slot)
-        partition._close(key, slot, customer, out, now_ms)
-        partition._until_moved(key, customer)
+        partition._customers.close(key, slot, customer, out, now_ms)
+        partition._customers.until_moved(key, customer)

@@ -206,11 +206,11 @@ class Consumer(driver.Consumer):
                 self._cursor.pop(tp, None)  # closed while it is sought
             try:
                 first = await self.earliest_offsets(*tps)
-                wanted = {tp: max(pump.next_offset(tp.topic) or 0, first.get(tp) or 0) for tp in tps}
+                wanted = {tp: max(pump.inbox.next_offset(tp.topic) or 0, first.get(tp) or 0) for tp in tps}
                 # Open before the seek: the other thread may fetch from the new position before this task goes on, and a run
                 # that finds its partition closed is dropped for good. One that does not start at the cursor is sought again.
                 for tp, offset in wanted.items():
-                    pump.expect(tp.topic, offset)
+                    pump.inbox.expect(tp.topic, offset)
                     self._cursor[tp] = offset
                     self._acked[tp] = []  # makes Faust ask `_new_offset` of it from now on
                 await self.seek_wait(wanted)
@@ -292,7 +292,7 @@ class Consumer(driver.Consumer):
                     with contextlib.suppress(AssertionError, AttributeError):  # the other thread has lost it meanwhile
                         end, at_ms = consumer.last_stable_offset(tp), consumer.last_poll_timestamp(tp)
                         if end is not None and at_ms is not None:
-                            pump.hears(topic, end, now_ms - at_ms)
+                            pump.inbox.hears(topic, end, now_ms - at_ms)
 
     async def _seek_again(self) -> None:
         back = {tp: self._cursor[tp] for tp in self._refetch if tp in self._cursor and tp in self.assignment()}

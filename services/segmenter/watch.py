@@ -21,8 +21,8 @@ from services.kit.kafka import SHORTENED
 from services.kit.logs import die
 from services.segmenter.ownership import Ownership
 from services.segmenter.projection import Projector
+from services.segmenter.pump import Pump
 from services.segmenter.settings import SegmenterSettings
-from services.segmenter.writer import Pump
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Watch:
         pumps = self._ownership.pumps
         tps = [TopicPartition(topic, pump.core.number) for pump in pumps for topic in self._settings.topics.inputs]
         # As of before it is asked: brokers answer at different times, and the quickest answer waits for the slowest.
-        applied = {TopicPartition(topic, pump.core.number): offset for pump in pumps for topic, offset in pump.applied_to.items()}
+        applied = {TopicPartition(topic, pump.core.number): offset for pump in pumps for topic, offset in pump.inbox.applied_to.items()}
         try:
             ends = await consumer.end_offsets(tps) if tps else {}
             self.kafka_reachable = True
@@ -100,13 +100,13 @@ class Watch:
         lag = 0
         for topic in self._settings.topics.inputs:
             end = ends.get(TopicPartition(topic, pump.core.number), 0)
-            lag += max(0, end - pump.applied_to.get(topic, pump.core.offsets.get(topic, 0)))
+            lag += max(0, end - pump.inbox.applied_to.get(topic, pump.core.offsets.get(topic, 0)))
         return lag
 
     def _progressing(self, now_s: float) -> None:
         for pump in self._ownership.pumps:
             number = pump.core.number
-            mark = (pump.applied, *pump.applied_to.values())
+            mark = (pump.inbox.applied, *pump.inbox.applied_to.values())
             known = self._progress.get(number)
             standing = self.lag.get(number, 0) > 0 and not pump.waiting and self.kafka_reachable
             if known is None or known[0] != mark or not standing:
@@ -126,8 +126,8 @@ class Watch:
         for pump in pumps:
             number = pump.core.number
             metrics.lag.labels(number).set(self.lag[number])
-            metrics.pending_records.labels(number).set(pump.pending)
-            metrics.pending_bytes.labels(number).set(pump.pending_bytes)
+            metrics.pending_records.labels(number).set(pump.inbox.pending)
+            metrics.pending_bytes.labels(number).set(pump.inbox.pending_bytes)
             metrics.waiting.labels(number).set(1 if pump.waiting else 0)
             metrics.customers.labels(number).set(pump.core.customers)
             metrics.projection_queue.labels(number).set(self._projector.owed(number))

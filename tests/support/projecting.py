@@ -60,7 +60,7 @@ class Owner:
         self.metrics = Metrics(CollectorRegistry())
         self.projector = Projector(settings, self.metrics, now_ms, f"token{epoch}", self.log.changed)
         self.core.ready(now_ms())
-        self.lane: Lane = self.projector.open(self.core)
+        self.lane: Lane = self.projector.open(self.core, lambda now_ms: now_ms)
         self.commit()
 
     def successor(self, url: str, prefix: str) -> Owner:

@@ -68,7 +68,7 @@ class Held:
 def test_what_is_given_up_is_gone_although_the_collector_leaves_it_alone(shop: Simulation) -> None:
     """A partition's customers are frozen for the collector once they are restored; given up, they are freed all the same."""
     held: Any = Held()
-    seen, shop.partition._slots[b"demo:a"] = weakref.ref(held), held
+    seen, shop.partition._customers.slots[b"demo:a"] = weakref.ref(held), held
     del held
     gc.freeze()
     try:

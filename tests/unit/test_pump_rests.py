@@ -10,12 +10,14 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from schemas.projection import Keys
+from services.segmenter.inbox import Inbox
 from services.segmenter.lanes import Lane
 from services.segmenter.metrics import Metrics
+from services.segmenter.pump import Pump
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.steps import Step, Written
+from services.segmenter.surroundings import Surroundings
 from services.segmenter.turns import Chunk
-from services.segmenter.writer import Pump, Surroundings
 from tests.support.counting import CountingPartition
 
 METRICS = Metrics(CollectorRegistry())
@@ -59,8 +61,8 @@ class Scene:
         self.catalog = SimpleNamespace(offset=0)
         definitions: Any = SimpleNamespace(catalog=self.catalog)
         self.around = Surroundings(SegmenterSettings.model_validate(limits), definitions, METRICS, lambda: 1_000)
-        self.pump = Pump(self.core, self.writer, Lane(self.core, Keys(""), lambda: 1_000, lambda: None), self.around)
-        self.pump.expect("checkouts", 0)
+        self.pump = Pump(self.core, Inbox(self.core, self.around), self.writer, Lane(self.core, Keys(""), lambda: 1_000, lambda: None), self.around)
+        self.pump.inbox.expect("checkouts", 0)
 
     async def start(self) -> float:
         """Offer the records; return until when the flood rests."""
@@ -71,13 +73,13 @@ class Scene:
             shares.applied("flood", 0.01, since_s)
         keys = [b"flood:1", b"flood:2", b"quiet:1"]
         records = [SimpleNamespace(offset=at, key=key, value=b"x", timestamp=0) for at, key in enumerate(keys)]
-        self.pump.offer(Chunk("checkouts", 0, len(records), records, lambda: None))
+        self.pump.inbox.offer(Chunk("checkouts", 0, len(records), records, lambda: None))
         return since_s + rest_s
 
     async def applied(self, count: int) -> None:
         """Wait until so many records are applied."""
         async with asyncio.timeout(10):
-            while self.pump.applied < count:
+            while self.pump.inbox.applied < count:
                 await asyncio.sleep(0.005)
 
 
@@ -106,7 +108,7 @@ async def test_what_can_wait_is_committed_while_records_rest() -> None:
     async with asyncio.timeout(10):
         while scene.core.sweeps or scene.core.asked == scene.core.swept_after:
             await asyncio.sleep(0)
-    assert scene.pump.applied == 1
+    assert scene.pump.inbox.applied == 1
     await scene.pump.close()
 
 
@@ -119,8 +121,8 @@ async def test_nobody_is_held_up_by_records_that_rest() -> None:
     async with asyncio.timeout(10):
         while scene.around.behind:
             await asyncio.sleep(0)
-    assert scene.pump.pending == 2
-    assert not scene.pump.waited_for
+    assert scene.pump.inbox.pending == 2
+    assert not scene.pump.inbox.waited_for
     await scene.pump.close()
 
 
@@ -141,7 +143,7 @@ async def test_only_steps_of_nothing_but_events_say_how_slow_it_is() -> None:
     await scene.pump.start()
     for at, value in enumerate([b"x", b"due:1", b"x"]):
         records = [SimpleNamespace(offset=at, key=b"quiet:1", value=value, timestamp=0)]
-        scene.pump.offer(Chunk("checkouts", at, at + 1, records, lambda: None))
+        scene.pump.inbox.offer(Chunk("checkouts", at, at + 1, records, lambda: None))
         await scene.applied(at + 1)
         async with asyncio.timeout(10):
             while scene.pump.written.get("checkouts", 0) <= at:

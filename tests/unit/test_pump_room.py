@@ -9,12 +9,14 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from schemas.projection import Keys
+from services.segmenter.inbox import Inbox
 from services.segmenter.lanes import Lane
 from services.segmenter.metrics import Metrics
+from services.segmenter.pump import Pump
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.steps import Step, Written
+from services.segmenter.surroundings import Surroundings
 from services.segmenter.turns import Chunk
-from services.segmenter.writer import Pump, Surroundings
 from tests.support.counting import CountingPartition
 
 _KIB = 1 << 10
@@ -44,9 +46,8 @@ class Scene:
         definitions: Any = SimpleNamespace(catalog=SimpleNamespace(offset=0))
         around = Surroundings(settings, definitions, METRICS, lambda: 1_000)
         self.said: list[bool] = []
-        self.pump = Pump(core, self.writer, Lane(core, Keys(""), lambda: 1_000, lambda: None), around)
-        self.pump.on_room = self.hear
-        self.pump.expect("t", 0)
+        self.pump = Pump(core, Inbox(core, around, self.hear), self.writer, Lane(core, Keys(""), lambda: 1_000, lambda: None), around)
+        self.pump.inbox.expect("t", 0)
         self._next = 0
 
     def hear(self, *, room: bool) -> None:
@@ -57,7 +58,7 @@ class Scene:
         """Offer a chunk of records of so many bytes."""
         start, self._next = self._next, self._next + len(sizes)
         records = [SimpleNamespace(offset=start + at, key=b"k", value=b"x" * size, timestamp=0) for at, size in enumerate(sizes)]
-        self.pump.offer(Chunk("t", start, self._next, records, lambda: None))
+        self.pump.inbox.offer(Chunk("t", start, self._next, records, lambda: None))
 
     async def start(self) -> None:
         """Begin to pump; the epoch is committed."""
@@ -77,7 +78,7 @@ def test_few_large_records_pause_the_fetching() -> None:
     assert scene.said == [False]
     scene.offer(256 * _KIB)  # what was fetched meanwhile is taken, and said once
     assert scene.said == [False]
-    assert scene.pump.pending_bytes == 5 * 256 * _KIB + 1
+    assert scene.pump.inbox.pending_bytes == 5 * 256 * _KIB + 1
 
 
 def test_many_small_records_pause_the_fetching() -> None:
@@ -96,13 +97,13 @@ async def test_bytes_count_until_their_step_is_committed() -> None:
     scene.offer(512 * _KIB, 512 * _KIB, 1)
     async with asyncio.timeout(5):
         await scene.writer.writing.wait()
-    assert scene.pump.pending == 0
+    assert scene.pump.inbox.pending == 0
     assert scene.said == [False]
     scene.writer.may.set()
     async with asyncio.timeout(5):
         while scene.said != [False, True]:
             await asyncio.sleep(0)
-    assert scene.pump.pending_bytes == 0
+    assert scene.pump.inbox.pending_bytes == 0
     await scene.pump.close()
 
 
@@ -118,6 +119,6 @@ async def test_what_is_forgotten_counts_no_more() -> None:
     scene.writer.may.set()
     async with asyncio.timeout(5):
         await scene.pump.park()
-    assert (scene.pump.pending, scene.pump.pending_bytes) == (0, 0)
+    assert (scene.pump.inbox.pending, scene.pump.inbox.pending_bytes) == (0, 0)
     assert scene.said == [False, True]
     await scene.pump.close()

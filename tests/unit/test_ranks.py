@@ -209,14 +209,14 @@ def test_a_restart_changes_nothing_and_asks_for_little() -> None:
     fleet.post(sale("c1", "75.00"))
     for part in fleet.parts:
         fleet.restart(part.number)
-        assert all(slot.customer is None for slot in part.partition._slots.values())
+        assert all(slot.customer is None for slot in part.partition._customers.slots.values())
     fleet.rest()
     assert told(fleet) == [("c1", "entered", "rank"), ("c8", "exited", "rank")]
     for part in fleet.parts:
         fleet.restart(part.number)
     fleet.talk(100)
     assert told(fleet) == []
-    assert all(slot.customer is None for part in fleet.parts for slot in part.partition._slots.values())
+    assert all(slot.customer is None for part in fleet.parts for slot in part.partition._customers.slots.values())
 
 
 def test_an_explanation_shows_the_value_and_its_events() -> None:
@@ -262,7 +262,7 @@ def test_who_is_taken_out_makes_room() -> None:
     fleet = crowd(first(top=2))
     home = fleet.home("c10").partition
     key = record_key("demo", "c10")
-    home._standings.forget(key, home._slots[key].customer.row)
+    home._standings.forget(key, home._customers.slots[key].customer.row)
     fleet.rest()
     assert told(fleet) == [("c8", "entered", "rank")]
 

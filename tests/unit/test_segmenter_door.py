@@ -19,7 +19,7 @@ from services.segmenter.door import Door
 from services.segmenter.metrics import Metrics
 from services.segmenter.ownership import Ownership
 from services.segmenter.settings import SegmenterSettings
-from services.segmenter.writer import Surroundings
+from services.segmenter.surroundings import Surroundings
 
 
 class Turns:
@@ -82,7 +82,8 @@ class Owned:
     """The pump of one partition, and the ownership of a worker that has it."""
 
     def __init__(self, core: Core) -> None:
-        self.core, self.waited_for = core, False
+        self.core, self.inbox = core, self
+        self.waited_for = False
         self.lost = False
 
     @property

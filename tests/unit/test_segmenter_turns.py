@@ -14,14 +14,16 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from schemas.instants import NEVER
-from services.segmenter import writer
+from services.segmenter import inbox
 from services.segmenter.core import PartitionCore
+from services.segmenter.inbox import Inbox
 from services.segmenter.lanes import Lane
 from services.segmenter.metrics import Metrics
+from services.segmenter.pump import Pump
 from services.segmenter.settings import SegmenterSettings
 from services.segmenter.steps import Step, Written
+from services.segmenter.surroundings import Surroundings
 from services.segmenter.turns import Chunk
-from services.segmenter.writer import Pump, Surroundings
 
 _SLICE_S = 0.001
 
@@ -125,12 +127,18 @@ class Known:
         """Return at once."""
 
 
+def pump_of(core: Sweeping, lane: Lane, around: Surroundings) -> Pump:
+    """Return what drives a partition."""
+    pure = cast(PartitionCore, core)
+    return Pump(pure, Inbox(pure, around), Slow(), lane, around)
+
+
 def pumps(count: int, make: Callable[[], Sweeping] = Sweeping) -> tuple[list[Sweeping], list[Pump], Surroundings]:
     """So many partitions of one process."""
     around = Surroundings(SegmenterSettings(segmenter_background_slice_ms=1000 * _SLICE_S), Known(), Metrics(CollectorRegistry()), lambda: 1)
     cores = [make() for _ in range(count)]
     lane = SimpleNamespace(began=lambda: None, written=lambda _: None, taken=lambda: None, committed=lambda _: None)
-    return cores, [Pump(cast(PartitionCore, core), Slow(), cast(Lane, lane), around) for core in cores], around
+    return cores, [pump_of(core, cast(Lane, lane), around) for core in cores], around
 
 
 async def test_a_question_has_half_of_the_time_beside_any_number_of_sweeps() -> None:
@@ -169,11 +177,11 @@ async def test_partitions_that_rest_together_sweep_one_by_one() -> None:
 
 async def test_where_records_come_a_sweep_fills_no_large_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes while one is written waits for 40 ms of rows and not for 200."""
-    monkeypatch.setattr(writer, "_QUIET_S", 3600.0)  # however slow the machine, the record has come just now
+    monkeypatch.setattr(inbox, "_QUIET_S", 3600.0)  # however slow the machine, the record has come just now
     (core,), (pump,), _ = pumps(1)
-    pump.expect("checkouts", 0)
+    pump.inbox.expect("checkouts", 0)
     await pump.start()
-    pump.offer(Chunk("checkouts", 0, 1, [SimpleNamespace(offset=0, timestamp=0, key=None, value=None)], lambda: None))
+    pump.inbox.offer(Chunk("checkouts", 0, 1, [SimpleNamespace(offset=0, timestamp=0, key=None, value=None)], lambda: None))
     while core.slices < 600:
         await asyncio.sleep(0)
     await pump.close()
@@ -184,11 +192,11 @@ async def test_where_records_come_a_sweep_fills_no_large_transactions(monkeypatc
 async def test_beside_records_that_come_all_the_time_a_sweep_has_some_of_each_transaction(make: Callable[[], Sweeping]) -> None:
     """However little each of them takes: ten milliseconds, after which they have their turn. The same with deadlines, which are first."""
     (core,), (pump,), _ = pumps(1, make)
-    pump.expect("checkouts", 0)
+    pump.inbox.expect("checkouts", 0)
 
     def another() -> None:
         start = core.offsets["checkouts"]
-        pump.offer(Chunk("checkouts", start, start + 1, [SimpleNamespace(offset=start, timestamp=0, key=None, value=None)], lambda: None))
+        pump.inbox.offer(Chunk("checkouts", start, start + 1, [SimpleNamespace(offset=start, timestamp=0, key=None, value=None)], lambda: None))
 
     core.taken = another
     await pump.start()
@@ -224,7 +232,7 @@ async def test_a_definition_that_was_late_once_is_waited_for_again() -> None:
     """Of one that will never be nobody waits twice; where it came after all, what is behind it may come as well."""
     core, late = Naming(), Late()
     around = Surroundings(SegmenterSettings(), cast(Known, late), Metrics(CollectorRegistry()), lambda: 1)
-    pump = Pump(cast(PartitionCore, core), Slow(), cast(Lane, SimpleNamespace()), around)
+    pump = pump_of(core, cast(Lane, SimpleNamespace()), around)
     for _ in range(3):
         await pump._prerequisites("checkouts", [None])
     assert late.asked == 1

@@ -110,8 +110,8 @@ class Keeping:
 
     def _enrol(self) -> Iterator[int]:
         self._begun = True
-        for number, key in enumerate(list(self._partition._slots)):
-            slot = self._partition._slots.get(key)
+        for number, key in enumerate(list(self._partition._customers.slots)):
+            slot = self._partition._customers.slots.get(key)
             if slot is not None and slot.marks is None:
                 self._table(split_key(key)[0]).meet(key, slot)
             if number % _PLACES == 0:
@@ -120,7 +120,7 @@ class Keeping:
 
     def _tell(self, table: Table, place: int) -> int:
         key = table.keys[place]
-        slot = self._partition._slots.get(key)
+        slot = self._partition._customers.slots.get(key)
         if slot is None:
             return 1
         plan, customer = table.plan, slot.customer
@@ -134,7 +134,7 @@ class Keeping:
     def _seat(self, table: Table, place: int) -> None:
         """Keep a customer's memberships, unless something is still to be decided."""
         key = table.keys[place]
-        slot = self._partition._slots.get(key)
+        slot = self._partition._customers.slots.get(key)
         if slot is None or slot.revision < table.plan.revision:
             return
         customer: Customer | None = slot.customer
