@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -111,11 +112,13 @@ class Stack:
         for name in services:
             wait_for(lambda name=name: self.get(name, "/readyz") is not None, what=f"{name} to be ready")
 
-    def get(self, name: str, path: str) -> Any:
-        """Return the JSON that a service answers with 200, None otherwise."""
+    def get(self, name: str, path: str, *, whatever: bool = False) -> Any:
+        """Return the JSON that a service answers with 200, or `whatever` the status is; None otherwise."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}{path}", timeout=5) as answer:
                 return json.load(answer)
+        except urllib.error.HTTPError as error:
+            return json.load(error) if whatever else None
         except (OSError, ValueError):
             return None
 
