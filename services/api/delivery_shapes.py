@@ -32,7 +32,7 @@ class DeliveryView(Struct, kw_only=True):
         str | None,
         Meta(
             description="Why it was cancelled: `endpoint_paused`, `endpoint_disabled`, `endpoint_gone` (deleted), `endpoint_gone_410`, "
-            "`customer_erased`."
+            "`endpoint_was_off` (and on again before that was noticed), `customer_erased`."
         ),
     ]
     created_at: Instant

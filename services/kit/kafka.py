@@ -1,10 +1,11 @@
-"""Kafka as every process meets it at its start (the topics must exist, with the partitions that we were told), and as commands read it."""
+"""Kafka as every process meets it at its start (the topics must exist, with the partitions that we were told), and as it is read in pieces."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -57,8 +58,25 @@ async def ensure_topics(settings: CommonSettings) -> None:
         await admin.close()
 
 
-def hold(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> None:
-    """Assign everything that `between` will be asked for, paused. All at once: a consumer without a group that is assigned anew may never stop."""
+@asynccontextmanager
+async def reading(settings: CommonSettings, places: Sequence[TopicPartition], **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """Give a consumer of what is committed, of no group, that holds these places. Raises KafkaError."""
+    consumer = AIOKafkaConsumer(
+        **settings.kafka_options(), isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest", **options
+    )
+    try:
+        await consumer.start()
+        hold(consumer, places)
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+def hold(consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> None:
+    """Assign everything that `between` and `look` will be asked for, paused.
+
+    All at once: a consumer without a group that is assigned anew may never stop.
+    """
     consumer.assign(places)
     consumer.pause(*places)
 
@@ -74,6 +92,18 @@ async def between(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, en
             if record.offset < end:
                 yield record
     consumer.pause(tp)
+
+
+async def look(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, most: int) -> tuple[list[ConsumerRecord[Any, Any]], int]:
+    """Return the next records of a partition from an offset on, `most` of them, and the offset behind them and what markers follow.
+
+    The partition was given to `hold`. Where it ends there, nothing is returned after half a second.
+    """
+    consumer.seek(tp, start)
+    consumer.resume(tp)
+    records = (await consumer.getmany(tp, timeout_ms=500, max_records=most)).get(tp, [])
+    consumer.pause(tp)
+    return records, await consumer.position(tp)
 
 
 async def _when_all_known(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:

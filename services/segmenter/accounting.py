@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Struct
 
 from schemas.topics import Topics
-from services.kit.kafka import between, hold
+from services.kit.kafka import between, reading
 from services.kit.logs import configure
 from services.kit.settings import CommonSettings, load
 from services.segmenter.reach import reached
@@ -73,12 +73,10 @@ class Line(Struct):
 
 async def account(settings: CommonSettings, *, records: bool) -> list[Line]:
     """Return a line for each input topic and partition that anything came to; `records`: every record is read and counted."""
-    consumer = AIOKafkaConsumer(**settings.kafka_options(), enable_auto_commit=False, isolation_level="read_committed", fetch_max_wait_ms=50)
-    await consumer.start()
-    try:
-        topics, numbers = settings.topics, range(settings.partitions)
-        places = [TopicPartition(topic, number) for topic in topics.inputs for number in numbers]
-        hold(consumer, [*places, *(TopicPartition(topic, number) for topic in (topics.rows, topics.dead_letters) for number in numbers)])
+    topics, numbers = settings.topics, range(settings.partitions)
+    places = [TopicPartition(topic, number) for topic in topics.inputs for number in numbers]
+    others = [TopicPartition(topic, number) for topic in (topics.rows, topics.dead_letters) for number in numbers]
+    async with reading(settings, [*places, *others], fetch_max_wait_ms=50) as consumer:
         # In this order: whatever is written meanwhile is not missed by what is read later.
         progress = {number: await _progress(consumer, TopicPartition(topics.rows, number)) for number in numbers}
         dead = await _dead_letters(consumer, topics, settings.partitions, progress)
@@ -97,8 +95,6 @@ async def account(settings: CommonSettings, *, records: bool) -> list[Line]:
                 found.records = ahead + await _count(consumer, tp, 0, offset)
             lines.append(found)
         return lines
-    finally:
-        await consumer.stop()
 
 
 async def _progress(consumer: AIOKafkaConsumer, tp: TopicPartition) -> Progress:

@@ -56,9 +56,10 @@ class Inbox:
         self.applied_to: dict[str, int] = {}
         """The next offset of each topic after what was applied and is committed."""
 
-    def __bool__(self) -> bool:
-        """Whether anything waits, if only to be passed."""
-        return bool(self._turns)
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits, not even to be passed."""
+        return not self._turns
 
     # ---- what comes
 

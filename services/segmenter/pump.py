@@ -176,7 +176,7 @@ class Pump:
         budget, enough_s = self._around.settings.segmenter_group_records, self._group_s
         slice_s = self._around.settings.segmenter_slice_ms / 1000
         yielded = time.perf_counter()
-        while inbox and budget > 0 and self._computed_s - since_s < enough_s and time.perf_counter() < until:
+        while not inbox.empty and budget > 0 and self._computed_s - since_s < enough_s and time.perf_counter() < until:
             inbox.advance()
             turn = inbox.next()
             if turn is None and inbox.tenants:

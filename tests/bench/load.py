@@ -1,7 +1,7 @@
 """The load: events of a mid-size chain, the same for every contender, and the producer that fills topics with them.
 
 Of a hundred events 58 are opens, 30 checkouts of one to three line items, 12 redemptions; customers are drawn so that a
-few are very active. Instants rise over so many days and end now.
+few are very active. Instants rise over ninety days and end now.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import Producer
 
@@ -19,25 +19,26 @@ from schemas.topics import Topics
 from tests.support.services import TENANT, now_ms
 
 CUSTOMERS = 3_000
-"""As dense as the demo's data: about seventy events for each customer in a run of 200,000."""
+"""About as dense as the demo's data: fifty events for each customer in a run of 150,000."""
 
-A_DAY = 5_000 / 3
-"""Events of a day, where a load that is four times as many is four times as long, and not as dense."""
+LONG: Final = 600_000
+LONG_CUSTOMERS: Final = 12_000
+"""As dense, and four times as long a run: what is under way when it begins and ends is little of it, and fewer of a customer's events come together."""
 
 _CATEGORIES = ("COFFEE", "BREAD", "CHEESE", "FRUIT", "SOAP", "PASTA", "FISH", "TEA")
 _CHANNELS = ("store", "store", "web", "app")
 
 
-def events(count: int, *, seed: int = 7, end_ms: int | None = None, days: float = 90) -> Iterator[dict[str, Any]]:
-    """Yield `count` events of so many days in the order of their instants, the last of them now."""
+def events(count: int, *, seed: int = 7, end_ms: int | None = None, customers: int = CUSTOMERS) -> Iterator[dict[str, Any]]:
+    """Yield `count` events in the order of their instants, the last of them now."""
     draw = random.Random(seed)
     end_ms = end_ms or now_ms()
     for number in range(count):
-        at_ms = end_ms - int((count - number) * days * DAY_MS / count)
+        at_ms = end_ms - (count - number) * 90 * DAY_MS // count
         event: dict[str, Any] = {
             "event_id": f"evt-{seed}-{number:010d}",
             "tenant": TENANT,
-            "customer_id": f"c{int(CUSTOMERS * draw.random() ** 2):06d}",
+            "customer_id": f"c{int(customers * draw.random() ** 2):06d}",
             "occurred_at": iso(at_ms),
         }
         kind = draw.random()

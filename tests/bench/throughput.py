@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from demo.segments import SEGMENTS
-from tests.bench.load import A_DAY, events, fill
+from tests.bench.load import CUSTOMERS, events, fill
 from tests.support.services import PARTITIONS, Stack, wait_for
 
 
@@ -25,9 +25,9 @@ def restored(stack: Stack) -> int:
     return 0 if answer is None else len(answer["restored"])
 
 
-def rollcall(stack: Stack, run: int, count: int) -> float:
+def rollcall(stack: Stack, prefix: str, count: int, customers: int = CUSTOMERS) -> float:
     """Return the events per second of a segmenter that starts with `count` events waiting."""
-    return drained(stack, f"ours{run}-", ({"id": segment.id, "rule": segment.rule} for segment in SEGMENTS), events(count, days=count / A_DAY))
+    return drained(stack, prefix, ({"id": segment.id, "rule": segment.rule} for segment in SEGMENTS), events(count, customers=customers))
 
 
 def drained(stack: Stack, prefix: str, segments: Iterable[dict[str, Any]], load: Iterable[dict[str, Any]]) -> float:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from schemas.definitions import EndpointDisabled, EndpointPaused, EndpointResumed
+from schemas.deliveries import decode_announced, delivery_of
 from services.api.dispatcher import memory
+from services.api.dispatcher.replaying import Taken
 from services.api.dispatcher.schedule import JITTER, SCHEDULE_S
 from tests.support.dispatching import dispatching
 
@@ -40,6 +42,66 @@ async def test_what_is_pending_when_an_endpoint_is_paused_is_cancelled_and_says_
         before = len(scene.came)
         scene.announce("a")
         await scene.until(lambda: len(scene.came) == before + 2)
+
+
+async def test_what_was_pending_before_a_pause_is_cancelled_though_it_is_on_again(kafka: str) -> None:
+    """Between two dispatchers, or before one hears of either: also what a replay had queued, and what waits behind that."""
+    async with dispatching(kafka) as scene:
+        scene.endpoint()
+        begin_ms = scene.now_ms
+        await scene.publish("c")
+        await scene.until(lambda: len(scene.came) == 1)
+        scene.pass_s(1)
+        for revision, dies in ((1, True), (3, False)):
+            scene.answers = lambda _: 500
+            before = len(scene.came)
+            await scene.replay(begin_ms, begin_ms + 1)
+            await scene.until(lambda: len(scene.came) == before + 1)  # noqa: B023
+            await scene.publish("c", "a", "a")
+            await scene.until(lambda: len(scene.came) == before + 2)  # noqa: B023
+            await scene.recorded()
+            if dies:
+                await scene.desk.close()
+            scene.pass_s(1)
+            scene.define(EndpointPaused(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=revision))
+            scene.define(EndpointResumed(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=revision + 1))
+            scene.answers = lambda _: 204
+            if dies:
+                await scene.open()
+            else:
+                scene.desk.cancel_off({("t", "e")})
+            await scene.until(lambda: scene.desk.pending == 0)
+            ended = (await scene.states())[-4:]
+            assert sorted((one.customer_id, bool(one.replay), one.reason) for one in ended) == [
+                ("a", False, "endpoint_was_off"), ("a", False, "endpoint_was_off"), ("c", False, "endpoint_was_off"), ("c", True, "endpoint_was_off"),
+            ]  # fmt: skip
+        before = len(scene.came)
+        await scene.publish("d")
+        await scene.until(lambda: len(scene.came) == before + 1)
+
+
+async def test_a_replay_waits_for_what_is_about_to_be_cancelled(kafka: str) -> None:
+    """It is pending for a moment yet, and brings nothing: passed over as on its way, it would never come."""
+    async with dispatching(kafka) as scene:
+        scene.endpoint()
+        scene.answers = lambda _: 500
+        (document,) = await scene.publish("a")
+        await scene.until(lambda: len(scene.came) == 1)
+        await scene.recorded()
+        scene.answers = lambda _: 204
+
+        def asked_for() -> Taken:
+            return scene.desk._take(delivery_of(decode_announced(document), document, scene.found(), 0, scene.now_ms, replay="rpl_1"))
+
+        assert asked_for() is Taken.NEEDLESS
+        scene.pass_s(1)
+        scene.define(EndpointPaused(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=1))
+        scene.define(EndpointResumed(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=2))
+        assert asked_for() is Taken.FULL
+        scene.desk.cancel_off({("t", "e")})
+        await scene.until(lambda: scene.desk.pending == 0)
+        assert asked_for() is Taken.QUEUED
+        await scene.until(lambda: len(scene.came) == 2)
 
 
 async def test_an_attempt_under_way_when_an_endpoint_is_disabled_is_the_last(kafka: str) -> None:

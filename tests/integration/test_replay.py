@@ -56,7 +56,7 @@ async def test_what_is_being_written_down_counts_as_what_it_is(kafka: str, monke
 
         def replayed(place: str) -> None:
             if place == "dispatcher.in_transaction" and not queued:
-                delivery = delivery_of(decode_announced(document), document, "e", 0, scene.now_ms, replay="rpl_1")
+                delivery = delivery_of(decode_announced(document), document, scene.found(), 0, scene.now_ms, replay="rpl_1")
                 queued.append(scene.desk._take(delivery) is Taken.QUEUED)
 
         monkeypatch.setattr(failpoints, "hit", replayed)

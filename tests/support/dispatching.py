@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from schemas import deliveries
 from schemas.affairs import Affair, Affairs, Replay, ReplayAsked, encode_affair
@@ -27,7 +27,7 @@ from services.api.dispatcher.client import Client
 from services.api.dispatcher.desk import Desk
 from services.api.dispatcher.settings import DispatcherSettings
 from services.kit.follower import AffairsFollower
-from services.kit.kafka import between, ensure_topics, hold
+from services.kit.kafka import between, ensure_topics, reading
 from tests.support.services import SECRET
 
 BEGIN_MS = 1_764_000_000_000
@@ -198,14 +198,11 @@ class Dispatching:
         await self.recorded()
         found: dict[bytes, Delivery] = {}
         tp = TopicPartition(self.settings.topics.deliveries, 0)
-        consumer = AIOKafkaConsumer(**self.settings.kafka_options(), isolation_level="read_committed", enable_auto_commit=False)
-        await consumer.start()
-        hold(consumer, [tp])
-        async for record in between(consumer, tp, 0, (await consumer.end_offsets([tp]))[tp]):
-            if record.key != deliveries.PROGRESS:
-                found.pop(record.key, None)
-                found[record.key] = decode_delivery(record.value)
-        await consumer.stop()
+        async with reading(self.settings, [tp]) as consumer:
+            async for record in between(consumer, tp, 0, (await consumer.end_offsets([tp]))[tp]):
+                if record.key != deliveries.PROGRESS:
+                    found.pop(record.key, None)
+                    found[record.key] = decode_delivery(record.value)
         return list(found.values())
 
     def _hear(self) -> None:

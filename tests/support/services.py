@@ -115,10 +115,14 @@ class Stack:
     def get(self, name: str, path: str, *, whatever: bool = False) -> Any:
         """Return the JSON that a service answers with 200, or `whatever` the status is; None otherwise."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}{path}", timeout=5) as answer:
+            try:
+                answer = urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}{path}", timeout=5)
+            except urllib.error.HTTPError as error:
+                if not whatever:
+                    return None
+                answer = error
+            with answer:
                 return json.load(answer)
-        except urllib.error.HTTPError as error:
-            return json.load(error) if whatever else None
         except (OSError, ValueError):
             return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 from hypothesis import given
@@ -53,13 +53,15 @@ class Greeted:
 
     def __init__(self) -> None:
         self.greeted: list[tuple[str, int]] = []
+        self.again: set[tuple[str, str]] = set()
 
     def greet(self, endpoint: Endpoint) -> None:
         """Remember."""
         self.greeted.append((endpoint.id, endpoint.on_since_ms))
 
-    def cancel_off(self) -> None:
-        """Nothing is pending."""
+    def cancel_off(self, again: Collection[tuple[str, str]] = ()) -> None:
+        """Remember who was off meanwhile; nothing is pending."""
+        self.again.update(again)
 
 
 def _put(endpoint_id: str, at_ms: int, **more: Any) -> EndpointPut:
@@ -84,9 +86,11 @@ def test_whoever_is_on_since_a_moment_ago_is_greeted_and_nobody_else() -> None:
     assert len(desk.greeted) == 1
     followed.tell(EndpointResumed(tenant="t", at_ms=8, endpoint_id="made", revision=2))
     assert desk.greeted[1:] == [("made", 8)]
+    assert not desk.again
     off, on = (kind(tenant="t", at_ms=9, endpoint_id="made", revision=revision) for kind, revision in ((EndpointPaused, 3), (EndpointResumed, 4)))
     followed.tell(off, on)
     assert len(desk.greeted) == 2
+    assert desk.again == {("t", "made")}
 
 
 @given(st.lists(st.tuples(st.integers(0, 2_000), st.integers(1, 3))), st.integers(0, 2_200))

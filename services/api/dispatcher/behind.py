@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.api.dispatcher.settings import DispatcherSettings
-from services.kit.kafka import hold
+from services.kit.kafka import look, reading
 from services.kit.limits import Budget, Full
 
 log = logging.getLogger(__name__)
@@ -111,12 +111,7 @@ class Behind:
                 await asyncio.sleep(_IDLE_S)
 
     async def _work(self) -> None:
-        consumer = AIOKafkaConsumer(
-            **self._settings.kafka_options(), isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest"
-        )
-        await consumer.start()
-        try:
-            hold(consumer, [self._tp])
+        async with reading(self._settings, [self._tp]) as consumer:
             passed = 0
             while self.places:
                 turn = next(iter(self.places))
@@ -126,8 +121,6 @@ class Behind:
                 if passed >= len(self.places):
                     await asyncio.sleep(_IDLE_S)
                     passed = 0
-        finally:
-            await consumer.stop()
 
     async def _slice(self, consumer: AIOKafkaConsumer, turn: Name) -> bool:
         """Read on where the one is whose turn it is, and say whether anybody has come further.
@@ -135,13 +128,9 @@ class Behind:
         They take turns: one that takes nothing stays where it is, and would otherwise have what lies there read for ever.
         """
         start = self.places[turn]
-        consumer.seek(self._tp, start)
-        consumer.resume(self._tp)
-        records = (await consumer.getmany(self._tp, timeout_ms=500, max_records=self._settings.dispatcher_read_records)).get(self._tp, [])
-        consumer.pause(self._tp)
-        # Behind the last record there may be markers of transactions. From here on nothing is awaited: what is queued and where
-        # everybody is must be written together.
-        position, end = await consumer.position(self._tp), self._read_to()
+        records, position = await look(consumer, self._tp, start, self._settings.dispatcher_read_records)
+        # From here on nothing is awaited: what is queued and where everybody is must be written together.
+        end = self._read_to()
         stuck: set[Name] = set()
         before = dict(self.places)
         for record in records:

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import logging
 from collections import Counter
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -67,9 +68,9 @@ class Desk:
         self._held: Counter[Name] = Counter()
         """The room that each endpoint's deliveries take: until their end is written down, for so long they are held."""
         self._unwritten: dict[str, Delivery] = {}
-        self._pending_keys: set[str] = set()
-        self._pending_ids: Counter[str] = Counter()
-        """What has not ended, replays and not. Neither what is to be written nor the memory tells while it is being written."""
+        self._pending: dict[str, tuple[Delivery, ...]] = {}
+        """What has not ended, a first delivery and replays of it by their `id`; what is to be written and the memory do not tell while it is
+        being written. Tuples of what no collection walks are not walked either."""
         self._replan: list[Delivery] = []
         self._written_ms = 0
         self._written_behind: dict[Name, int] = {}
@@ -90,7 +91,7 @@ class Desk:
 
     @property
     def behind(self) -> int:
-        """How many endpoints there was no room for."""
+        """How many endpoints are behind what was read."""
         return len(self._behind.places)
 
     @property
@@ -117,9 +118,10 @@ class Desk:
             self._written_behind = dict(self._behind.places)
         for delivery in pending:
             self._around.room.hold((delivery.tenant, delivery.endpoint_id))
+            if self._unwanted(delivery):
+                delivery.next_ms = self._now_ms()  # its end, for which it need not wait
             self._begins(delivery)
-        self.cancel_erased()
-        self.cancel_off()
+        self._patience.forget(self._off)
         self._trying = self._begun(self._try)
         self._recording = self._begun(self._record)
         self._catching_up = self._begun(self._behind.run)
@@ -181,8 +183,8 @@ class Desk:
         for endpoint in endpoints:
             name = endpoint.tenant, endpoint.id
             if name not in self._behind.places if names is None else name in names:
-                delivery = delivery_of(transition, document, endpoint.id, offset, now_ms)
-                if delivery.key in self._pending_keys:
+                delivery = delivery_of(transition, document, endpoint, offset, now_ms)
+                if self._under_way(delivery):
                     continue
                 if not self._queued(delivery):
                     full.add(name)
@@ -198,21 +200,27 @@ class Desk:
 
     def _begins(self, delivery: Delivery) -> None:
         self._held[delivery.tenant, delivery.endpoint_id] += 1
-        self._pending_keys.add(delivery.key)
-        self._pending_ids[delivery.id] += 1
+        self._pending[delivery.id] = (*self._pending.get(delivery.id, ()), delivery)
         self._queues.add(delivery)
         self._replaying.queued(delivery)
+
+    def _under_way(self, delivery: Delivery) -> bool:
+        return any(one.replay == delivery.replay for one in self._pending.get(delivery.id, ()))
 
     def _look(self) -> None:
         self._wake.set()
 
     def _take(self, delivery: Delivery) -> Taken:
         """Queue a delivery of a replay, if there is room: not if it is on its way already, or its customer was erased."""
-        if delivery.key in self._pending_keys:
+        if self._under_way(delivery):
             return Taken.QUEUED  # by an owner who died before it wrote down how far the replay was
-        if self._pending_ids[delivery.id] or self._erased(decode_announced(delivery.transition)):
+        if self._erased(decode_announced(delivery.transition)):
             return Taken.NEEDLESS
-        if not self._queued(delivery):
+        others = self._pending.get(delivery.id, ())
+        if others and not any(map(self._unwanted, others)):
+            return Taken.NEEDLESS
+        # Those that are about to be cancelled do not bring it: once they have ended it is queued.
+        if others or not self._queued(delivery):
             return Taken.FULL
         self._wake.set()
         return Taken.QUEUED
@@ -227,9 +235,9 @@ class Desk:
         self._queues.hasten(lambda tenant, customer_id: self._erasures.last_seq(tenant, customer_id) >= 0, self._now_ms())
         self._wake.set()
 
-    def cancel_off(self) -> None:
-        """Have the turn of pending deliveries to endpoints that are off or gone come now, for their end."""
-        self._queues.hasten_endpoints(self._off, self._now_ms())
+    def cancel_off(self, again: Collection[Name] = ()) -> None:
+        """Have the turn of pending deliveries to endpoints that are off or gone, or were and are on `again`, come now, for their end."""
+        self._queues.hasten_endpoints(lambda *name: name in again or self._off(*name), self._now_ms())
         self._patience.forget(self._off)
         self._wake.set()
 
@@ -252,6 +260,8 @@ class Desk:
             return "endpoint_gone"
         if not endpoint.on:
             return f"endpoint_{endpoint.status}"
+        if _was_off(endpoint, delivery):
+            return "endpoint_was_off"
         return "customer_erased" if self._erased(decode_announced(delivery.transition)) else ""
 
     def _erased(self, transition: Announced) -> bool:
@@ -324,10 +334,9 @@ class Desk:
         delivery.state, delivery.reason, delivery.transition, delivery.next_ms = state, reason, b"", self._now_ms()
         ENDED.labels(state).inc()
         self._unwritten[delivery.key] = delivery
-        self._pending_keys.discard(delivery.key)
-        self._pending_ids[delivery.id] -= 1
-        if not self._pending_ids[delivery.id]:
-            del self._pending_ids[delivery.id]
+        others = tuple([one for one in self._pending.pop(delivery.id) if one is not delivery])
+        if others:
+            self._pending[delivery.id] = others
         self._queues.done(delivery)
         self._replaying.ended(delivery)
 
@@ -401,3 +410,12 @@ class Desk:
     def _begun(self, work: Work) -> asyncio.Task[None]:
         # When it fails, what was not written down is unknown: a successor reads the truth.
         return asyncio.create_task(guarded(log, f"partition {self.number}", work))
+
+
+def _was_off(endpoint: Endpoint, delivery: Delivery) -> bool:
+    """Whether an endpoint was switched off after something was queued for it, and on again before that could be cancelled."""
+    if delivery.on_since_ms == endpoint.on_since_ms:
+        return False
+    if delivery.replay:
+        return 0 < delivery.on_since_ms < endpoint.on_since_ms
+    return decode_announced(delivery.transition).decided_at < iso(endpoint.on_since_ms)

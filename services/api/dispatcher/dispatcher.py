@@ -72,13 +72,15 @@ class Dispatcher(ConsumerRebalanceListener):
             desk.cancel_erased()
 
     def _hear_definitions(self) -> None:
-        catalog, late = self._around.catalog, list[Endpoint]()
+        catalog, late, again = self._around.catalog, list[Endpoint](), set[Name]()
         if catalog.endpoints_at != self._on_at:  # most of what is heard is about segments
-            # Who was off and on again before it was heard of has been taken for on all the time, and missed nothing.
+            # Who was off and on again before it was heard of has been taken for on all the time, and missed nothing; but what was
+            # pending then is cancelled.
             before, self._on, self._on_at = self._on, _on(catalog), catalog.endpoints_at
             late = [endpoint for name, endpoint in self._on.items() if name not in before]
+            again = {name for name, endpoint in self._on.items() if name in before and before[name].on_since_ms != endpoint.on_since_ms}
         for desk in self._desks.values():
-            desk.cancel_off()
+            desk.cancel_off(again)
             for endpoint in late:
                 desk.greet(endpoint)
 

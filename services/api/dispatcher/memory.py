@@ -15,7 +15,7 @@ from msgspec import Struct
 from schemas.deliveries import PROGRESS, Delivery, DispatchProgress, decode_delivery, decode_progress
 from schemas.instants import DAY_MS
 from services.api.dispatcher.settings import DispatcherSettings
-from services.kit.kafka import between, hold
+from services.kit.kafka import between, reading
 
 _LOOK_BACK: Final = 8
 """The progress is the last record of its transaction, before one marker; it is found at once."""
@@ -101,15 +101,10 @@ async def pending_of(
 async def restored(settings: DispatcherSettings, number: int) -> tuple[DispatchProgress | None, Memory, list[Delivery]]:
     """Return what a partition's former owner wrote: its progress, and what is pending, in the order of the transitions."""
     tp = TopicPartition(settings.topics.deliveries, number)
-    consumer = AIOKafkaConsumer(**settings.kafka_options(), isolation_level="read_committed", enable_auto_commit=False)
-    await consumer.start()
-    try:
-        hold(consumer, [tp])
+    async with reading(settings, [tp]) as consumer:
         begin, end = (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
         progress = await progress_of(consumer, tp, begin, end)
         places = await pending_of(consumer, tp, begin if progress is None else progress.since, end, lambda delivery: delivery)
-    finally:
-        await consumer.stop()
     memory = Memory(end)
     for place in places:
         memory.wrote(place.delivery, place.offset, place.written_ms, pending=True)

@@ -12,7 +12,9 @@ REPLAYED: Final = Counter("rollcall_webhook_replayed", "Deliveries queued again 
 DISABLED: Final = Counter(
     "rollcall_webhook_endpoints_disabled", "Endpoints disabled by this dispatcher: gone (410), or failing for too long", ["reason"]
 )
-BEHIND: Final = Gauge("rollcall_webhook_behind", "Endpoints, in each partition, whose deliveries wait on the topic until there is room for them")
+BEHIND: Final = Gauge(
+    "rollcall_webhook_behind", "Endpoints, in each partition, that are behind what was read: there was no room for theirs, or they were heard of late"
+)
 LAG: Final = Gauge("rollcall_webhook_lag", "Offsets of transitions that have not been read, on this dispatcher")
 PENDING: Final = Gauge("rollcall_webhook_pending", "Deliveries that have not ended, on this dispatcher")
 FIRST_ATTEMPT_DELAY: Final = Histogram(

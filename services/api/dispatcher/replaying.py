@@ -12,9 +12,9 @@ import enum
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, TypeAlias
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec import Struct
 
@@ -27,7 +27,7 @@ from services.api.dispatcher.around import Around
 from services.api.dispatcher.behind import Name
 from services.api.dispatcher.matching import wants
 from services.api.dispatcher.metrics import REPLAYED
-from services.kit.kafka import hold
+from services.kit.kafka import look, reading
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,9 @@ _DECIDED_MS: Final = 3_000
 """What was decided before a replay was asked for may be committed a moment later: where it ends is looked up after that."""
 _IDLE_S: Final = 1.0
 _LOST: Final = (KafkaError, OSError, TimeoutError)
+
+
+Record: TypeAlias = ConsumerRecord[Any, Any]
 
 
 class Taken(enum.Enum):
@@ -114,19 +117,14 @@ class Replaying:
 
     async def _work(self) -> None:
         """Go on with all that is open, by turns, until nothing is."""
-        consumer = AIOKafkaConsumer(
-            **self._around.settings.kafka_options(), isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest"
-        )
-        await consumer.start()
         try:
-            hold(consumer, [self._tp])
-            while replays := self._open():
-                self._wake.clear()
-                self._forget()
-                if not any([await self._slice(consumer, replay, len(replays)) for replay in replays]):
-                    await self._rest()
+            async with reading(self._around.settings, [self._tp]) as consumer:
+                while replays := self._open():
+                    self._wake.clear()
+                    self._forget()
+                    if not any([await self._slice(consumer, replay, len(replays)) for replay in replays]):
+                        await self._rest()
         finally:
-            await consumer.stop()
             self._forget()
 
     def _forget(self) -> None:
@@ -150,17 +148,19 @@ class Replaying:
         room = max(1, self._around.settings.dispatcher_replay_pending // sharing) - self._pending[asked.replay_id]
         if room <= 0:
             return False
-        offset, queued, late, stopped = way.step.offset, 0, False, False
-        if offset >= way.end:
+        if way.step.offset >= way.end:
             await self._look_up_end(consumer, asked, way)
-        consumer.seek(self._tp, offset)
-        consumer.resume(self._tp)
-        most = self._around.settings.dispatcher_read_records
-        records = (await consumer.getmany(self._tp, timeout_ms=500, max_records=most)).get(self._tp, []) if offset < way.end else []
-        consumer.pause(self._tp)
-        # Behind the last record there may be markers of transactions, which are none. From here on nothing is awaited: what is
-        # queued and how far that is must be written together.
-        position = await consumer.position(self._tp)
+        records, position = list[Record](), way.step.offset
+        if position < way.end:
+            records, position = await look(consumer, self._tp, position, self._around.settings.dispatcher_read_records)
+        return self._queue(asked, way, endpoint, records, position, room)
+
+    def _queue(self, asked: ReplayAsked, way: _Way, endpoint: Endpoint, records: list[Record], position: int, room: int) -> bool:
+        """Queue what is wanted of the next records, as long as there is room, and say whether the replay has come further.
+
+        Nothing is awaited here: what is queued and how far that is must be written together.
+        """
+        offset, queued, late, stopped = way.step.offset, 0, False, False
         reach = self._reach((asked.tenant, asked.endpoint_id))
         for record in records:
             late = record.timestamp > asked.to_ms + _SLACK_MS
@@ -213,7 +213,7 @@ class Replaying:
             asked_for = iso(asked.from_ms) <= transition.decided_at < iso(asked.to_ms) and wants(endpoint, transition)
         if not asked_for:
             return Taken.NEEDLESS
-        taken = self._take(delivery_of(transition, document, endpoint.id, offset, self._around.now_ms(), replay=asked.replay_id))
+        taken = self._take(delivery_of(transition, document, endpoint, offset, self._around.now_ms(), replay=asked.replay_id))
         REPLAYED.inc(taken is Taken.QUEUED)
         return taken
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.errors import Refusal, RollcallError
@@ -20,7 +20,7 @@ from schemas.events import MAX_EVENT_BYTES
 from schemas.instants import iso
 from services.kit.clock import now_ms
 from services.kit.follower import Follower
-from services.kit.kafka import ensure_topics, when_reachable
+from services.kit.kafka import ensure_topics, reading, when_reachable
 from services.kit.settings import CommonSettings, load
 from services.tools.dead_letters.letters import DeadLetters, Failed, Letter, Place, Replay
 
@@ -138,12 +138,9 @@ def _read(path: str) -> bytes:
 @asynccontextmanager
 async def _letters(settings: CommonSettings) -> AsyncIterator[DeadLetters]:
     await when_reachable(lambda: ensure_topics(settings), what="topics", timeout_s=_REACHABLE_S)
-    consumer = AIOKafkaConsumer(**settings.kafka_options(), enable_auto_commit=False, isolation_level="read_committed")
-    try:
-        await consumer.start()
-        yield DeadLetters(settings, consumer)
-    finally:
-        await consumer.stop()
+    places = [TopicPartition(settings.topics.dead_letters, number) for number in range(settings.partitions)]
+    async with reading(settings, places) as consumer:
+        yield DeadLetters(consumer, places)
 
 
 @asynccontextmanager

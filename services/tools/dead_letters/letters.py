@@ -6,7 +6,7 @@ input topic, with the same `event_id`, so one that was replayed twice counts onc
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,7 @@ from schemas.errors import Refusal, RollcallError, shown
 from schemas.events import Event
 from schemas.partitions import partition_of, record_key
 from schemas.reading import Facts, check_admission
-from services.kit.kafka import between, hold
+from services.kit.kafka import between
 from services.kit.settings import CommonSettings
 
 _GONE: Final = "what is kept of dead letters begins at {begin} and ends before {end} in partition {partition}"
@@ -63,12 +63,10 @@ class Letter:
 
 
 class DeadLetters:
-    """Reads the topic, partition by partition. It holds one fetch in memory, however many letters there are."""
+    """Reads the topic's partitions, which the consumer holds. It has one fetch in memory, however many letters there are."""
 
-    def __init__(self, settings: CommonSettings, consumer: AIOKafkaConsumer) -> None:
-        self._consumer = consumer
-        self._places = [TopicPartition(settings.topics.dead_letters, number) for number in range(settings.partitions)]
-        hold(consumer, self._places)
+    def __init__(self, consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> None:
+        self._consumer, self._places = consumer, places
 
     async def one(self, place: Place) -> Letter:
         """Return the letter at a place in one of the partitions; raises `Failed` where there is none."""

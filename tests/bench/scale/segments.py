@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from schemas.partitions import record_key
 from tests.bench.lines import Line, spread
-from tests.bench.load import A_DAY, CUSTOMERS, events
+from tests.bench.load import CUSTOMERS, LONG, LONG_CUSTOMERS, events
 from tests.bench.scale import population
 from tests.bench.throughput import drained
 from tests.support.services import TENANT, Stack, now_ms
@@ -50,11 +50,11 @@ def _regions(count: int) -> int:
     return max(1, count // _A_REGION)
 
 
-def load(count: int, regions: int, customers: int = CUSTOMERS, days: float = 90) -> Iterator[dict[str, Any]]:
+def load(count: int, regions: int, customers: int = CUSTOMERS) -> Iterator[dict[str, Any]]:
     """Yield the usual load, of at most so many customers; everyone's first event comes behind a profile that says where they live."""
     draw = random.Random(9)
     seen: set[str] = set()
-    for event in events(count, days=days):
+    for event in events(count, customers=max(CUSTOMERS, customers)):
         customer = event["customer_id"] = f"c{int(event['customer_id'][1:]) % customers:06d}"
         if customer not in seen:
             seen.add(customer)
@@ -86,13 +86,12 @@ def cost(count: int, loaded: int) -> dict[str, float]:
 
 def measure(stack: Stack, *, quick: bool = False) -> dict[str, Any]:
     """Run all in turns."""
-    runs, many, sizes, loaded, drained_events = (1, 400, (100, 1_000), 10_000, 30_000) if quick else (3, 2_000, (100, 1_000, 10_000), 30_000, 600_000)
+    runs, many, sizes, loaded = (1, 400, (100, 1_000), 10_000) if quick else (3, 2_000, (100, 1_000, 10_000), 30_000)
+    long = (30_000, CUSTOMERS) if quick else (LONG, LONG_CUSTOMERS)
     found: dict[str, Any] = {"many": many, "rates": {"20": [], "many": []}, "costs": {str(size): [] for size in sizes}}
     for run in range(runs):
         for name, count in (("20", 20), ("many", many)):
-            found["rates"][name].append(
-                drained(stack, f"{name}-{run}-", segments(count), load(drained_events, _regions(count), days=drained_events / A_DAY))
-            )
+            found["rates"][name].append(drained(stack, f"{name}-{run}-", segments(count), load(long[0], _regions(count), long[1])))
         for size in sizes:
             found["costs"][str(size)].append(cost(size, loaded))
         print(f"  segments, run {run + 1} of {runs}: {found['rates']['many'][-1]:,.0f}/s with {many}", flush=True)
