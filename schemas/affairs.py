@@ -51,12 +51,14 @@ class ReplayAsked(Struct, tag="replay", array_like=True):
     ids: list[str] | None = None
     definitions: int = 0
     """The offset of the definitions that whoever asked knew."""
+    on_since_ms: int = 0
+    """Since when the endpoint was on then, 0 where that is not known."""
 
 
 class ReplayStep(Struct, tag="step", array_like=True):
     """How far a partition is: the next offset to look at, how many deliveries were queued so far, and whether that is all.
 
-    `reason` says why it ended early: the endpoint is paused, disabled or gone.
+    `reason` says why it ended early: the endpoint is paused, disabled or gone, or was off meanwhile.
     """
 
     tenant: str

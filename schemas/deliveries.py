@@ -12,8 +12,6 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from schemas.endpoints import Endpoint
-
 State = Literal["pending", "delivered", "exhausted", "cancelled"]
 PROGRESS: Final = b"p"
 _NAMES: Final = {"entered": "segment.entered", "exited": "segment.exited"}
@@ -36,7 +34,7 @@ class Delivery(Struct, array_like=True, gc=False):
     `transition` is its JSON as it was published, so that every attempt sends the same bytes; empty once the delivery has ended.
     `next_ms` is when the next attempt is due, or when it ended; `reason` why it was cancelled, `offset` the transition's place in its
     partition. `id` is the `webhook-id`, which a replay of the transition has as well; `replay` tells which one it is of. `on_since_ms` is
-    since when the endpoint was on when it was queued, 0 where that is not known.
+    since when the endpoint was on when it was queued, or its replay asked for, 0 where that is not known.
     """
 
     id: str
@@ -116,12 +114,14 @@ def delivery_id(transition_id: str, endpoint_id: str) -> str:
     return "msg_" + blake2b(f"{transition_id}\0{endpoint_id}".encode(), digest_size=15).hexdigest()
 
 
-def delivery_of(transition: Announced, document: bytes, endpoint: Endpoint, offset: int, now_ms: int, *, replay: str = "") -> Delivery:
+def delivery_of(
+    transition: Announced, document: bytes, endpoint_id: str, offset: int, now_ms: int, *, on_since_ms: int, replay: str = ""
+) -> Delivery:
     """Return the delivery of a transition, which is `document` and lies at `offset`, to an endpoint; it is due now."""
     return Delivery(
-        id=delivery_id(transition.id, endpoint.id),
+        id=delivery_id(transition.id, endpoint_id),
         tenant=transition.tenant,
-        endpoint_id=endpoint.id,
+        endpoint_id=endpoint_id,
         customer_id=transition.customer_id,
         change=transition.change,
         at=transition.at,
@@ -133,7 +133,7 @@ def delivery_of(transition: Announced, document: bytes, endpoint: Endpoint, offs
         segment_id=transition.segment_id,
         seq=transition.seq,
         replay=replay,
-        on_since_ms=endpoint.on_since_ms,
+        on_since_ms=on_since_ms,
     )
 
 

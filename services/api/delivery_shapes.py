@@ -75,7 +75,9 @@ class ReplayView(Struct, kw_only=True):
     ids: Annotated[int | None, Meta(description="How many transitions were named; null for a span of time.")]
     queued: Annotated[int, Meta(description="Deliveries queued so far. What is on its way already is not queued again.")]
     progress: Annotated[float, Meta(ge=0, le=1)]
-    reason: Annotated[str | None, Meta(description="Why it ended early: `endpoint_paused`, `endpoint_disabled`, `endpoint_gone`.")]
+    reason: Annotated[
+        str | None, Meta(description="Why it ended early: `endpoint_paused`, `endpoint_disabled`, `endpoint_gone`, `endpoint_was_off`.")
+    ]
 
 
 class ReplayPage(Struct):

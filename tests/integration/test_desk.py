@@ -11,6 +11,7 @@ import pytest
 
 from schemas.definitions import EndpointDisabled, EndpointPaused, EndpointResumed
 from schemas.deliveries import decode_announced, delivery_of
+from schemas.instants import iso
 from services.api.dispatcher import memory
 from services.api.dispatcher.replaying import Taken
 from services.api.dispatcher.schedule import JITTER, SCHEDULE_S
@@ -80,8 +81,8 @@ async def test_what_was_pending_before_a_pause_is_cancelled_though_it_is_on_agai
         await scene.until(lambda: len(scene.came) == before + 1)
 
 
-async def test_a_replay_waits_for_what_is_about_to_be_cancelled(kafka: str) -> None:
-    """It is pending for a moment yet, and brings nothing: passed over as on its way, it would never come."""
+async def test_a_replay_waits_behind_what_is_about_to_be_cancelled(kafka: str) -> None:
+    """That is pending for a moment yet, and brings nothing: a replay that passed it over would never come."""
     async with dispatching(kafka) as scene:
         scene.endpoint()
         scene.answers = lambda _: 500
@@ -91,17 +92,39 @@ async def test_a_replay_waits_for_what_is_about_to_be_cancelled(kafka: str) -> N
         scene.answers = lambda _: 204
 
         def asked_for() -> Taken:
-            return scene.desk._take(delivery_of(decode_announced(document), document, scene.found(), 0, scene.now_ms, replay="rpl_1"))
+            on_since_ms = scene.found().on_since_ms
+            return scene.desk._take(
+                delivery_of(decode_announced(document), document, "e", 0, scene.now_ms, on_since_ms=on_since_ms, replay=f"rpl_{on_since_ms}")
+            )
 
         assert asked_for() is Taken.NEEDLESS
         scene.pass_s(1)
         scene.define(EndpointPaused(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=1))
         scene.define(EndpointResumed(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=2))
-        assert asked_for() is Taken.FULL
+        assert asked_for() is Taken.QUEUED
         scene.desk.cancel_off({("t", "e")})
         await scene.until(lambda: scene.desk.pending == 0)
-        assert asked_for() is Taken.QUEUED
+        assert {(one.state, bool(one.replay)) for one in await scene.states()} == {("cancelled", False), ("delivered", True)}
+
+
+async def test_what_was_decided_since_it_is_on_again_is_pushed_though_it_was_queued_before_that_was_heard_of(kafka: str) -> None:
+    """It is not of the time before the pause, whatever the dispatcher took it for."""
+    async with dispatching(kafka) as scene:
+        scene.endpoint()
+        scene.answers = lambda _: 500
+        await scene.publish("a", decided_at=iso(scene.now_ms + 2_000))
+        await scene.publish("b")
         await scene.until(lambda: len(scene.came) == 2)
+        await scene.recorded()
+        scene.answers = lambda _: 204
+        scene.now_ms += 2_000
+        scene.define(EndpointPaused(tenant="t", at_ms=scene.now_ms - 500, endpoint_id="e", revision=1))
+        scene.define(EndpointResumed(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=2))
+        scene.desk.cancel_off({("t", "e")})
+        await scene.until(lambda: scene.desk.pending == 1)
+        scene.pass_s(10)
+        await scene.until(lambda: scene.desk.pending == 0)
+        assert {(one.customer_id, one.state) for one in await scene.states()} == {("a", "delivered"), ("b", "cancelled")}
 
 
 async def test_an_attempt_under_way_when_an_endpoint_is_disabled_is_the_last(kafka: str) -> None:

@@ -56,7 +56,7 @@ async def test_what_is_being_written_down_counts_as_what_it_is(kafka: str, monke
 
         def replayed(place: str) -> None:
             if place == "dispatcher.in_transaction" and not queued:
-                delivery = delivery_of(decode_announced(document), document, scene.found(), 0, scene.now_ms, replay="rpl_1")
+                delivery = delivery_of(decode_announced(document), document, "e", 0, scene.now_ms, on_since_ms=0, replay="rpl_1")
                 queued.append(scene.desk._take(delivery) is Taken.QUEUED)
 
         monkeypatch.setattr(failpoints, "hit", replayed)
@@ -275,8 +275,9 @@ async def test_a_replay_goes_on_where_it_was_whoever_dies(kafka: str) -> None:
         assert by_customer(taken) == by_customer(ids(missed))
 
 
-async def test_an_endpoint_that_is_turned_off_ends_its_replays(kafka: str) -> None:
-    """It says why, and what was queued is cancelled; another's replay goes on."""
+@pytest.mark.parametrize("again", [False, True])
+async def test_an_endpoint_that_is_turned_off_ends_its_replays(kafka: str, again: bool) -> None:  # noqa: FBT001
+    """It says why, and what was queued is cancelled, also where it is on again by then; another's replay goes on."""
     async with dispatching(kafka, dispatcher_replay_pending=4) as scene:
         scene.endpoint("e")
         scene.endpoint("f")
@@ -287,9 +288,11 @@ async def test_an_endpoint_that_is_turned_off_ends_its_replays(kafka: str) -> No
         ending, other = await scene.replay(0, scene.now_ms), await scene.replay(0, scene.now_ms, endpoint_id="f")
         await scene.until(lambda: scene.desk.pending >= 4)
         scene.define(EndpointPaused(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=1))
-        scene.desk.cancel_off()
+        if again:
+            scene.define(EndpointResumed(tenant="t", at_ms=scene.now_ms, endpoint_id="e", revision=2))
+        scene.desk.cancel_off({("t", "e")} if again else ())
         await scene.until(lambda: ending.done)
-        assert [step.reason for step in ending.steps.values()] == ["endpoint_paused"]
+        assert [step.reason for step in ending.steps.values()] == ["endpoint_was_off" if again else "endpoint_paused"]
         scene.answers = lambda _: 204
         scene.pass_s(10)
         await scene.until(lambda: other.done and not scene.desk.pending)

@@ -96,7 +96,10 @@ class Dispatching:
     ) -> Replay:
         """Ask for a replay, as the API does, let some time pass in which what was decided is committed, and return what becomes of it."""
         self._asked += 1
-        asked = ReplayAsked("t", endpoint_id, f"rpl_{self._asked}", self.now_ms, from_ms, to_ms, ids, definitions)
+        on_since_ms = 0 if definitions else self.found(endpoint_id).on_since_ms  # whoever knows more than we do may know another
+        asked = ReplayAsked(
+            "t", endpoint_id, f"rpl_{self._asked}", self.now_ms, from_ms, to_ms, ids, definitions, on_since_ms
+        )  # fmt: skip
         await self._produce(self.settings.topics.affairs, b"", encode_affair(asked))
         await self.until(lambda: self.affairs.replay("t", endpoint_id, asked.replay_id) is not None)
         found = self.affairs.replay("t", endpoint_id, asked.replay_id)
@@ -188,7 +191,7 @@ class Dispatching:
 
         def rests() -> bool:
             desk, queues = self.desk, self.desk._queues
-            written = not desk._unwritten and len(desk._memory) == desk.pending and desk._written_to == desk.read_to
+            written = not desk._unwritten and len(desk._ledger.memory) == desk.pending and desk._written_to == desk.read_to
             return written and len(queues._turns) == len(queues._lanes)
 
         await self.until(rests)

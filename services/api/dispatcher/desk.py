@@ -13,20 +13,19 @@ import functools
 import logging
 from collections import Counter
 from collections.abc import Collection
-from typing import Final, NamedTuple
-
-from aiokafka import AIOKafkaProducer
+from typing import Final
 
 from schemas import deliveries
 from schemas.affairs import encode_affair
 from schemas.catalog import Endpoint
-from schemas.deliveries import Announced, Attempt, Delivery, DispatchProgress, decode_announced, delivery_key, delivery_of
+from schemas.deliveries import Announced, Attempt, Delivery, DispatchProgress, decode_announced, delivery_of
 from schemas.instants import iso
 from services.api.dispatcher.around import Around
 from services.api.dispatcher.behind import Behind, Name
 from services.api.dispatcher.client import AttemptResult
+from services.api.dispatcher.ledger import Entry, Ledger
 from services.api.dispatcher.matching import held_back, matching
-from services.api.dispatcher.memory import CARRY_AFTER_MS, Memory, restored
+from services.api.dispatcher.memory import CARRY_AFTER_MS
 from services.api.dispatcher.metrics import ATTEMPTS, ENDED, FIRST_ATTEMPT_DELAY
 from services.api.dispatcher.patience import Patience
 from services.api.dispatcher.queues import Queues
@@ -39,16 +38,6 @@ from services.kit.background import Work, ended, guarded
 log = logging.getLogger(__name__)
 
 _MOST_SLEEP_S: Final = 1.0
-_MOST_BYTES: Final = 10 << 20
-"""A state holds its transition, and may be as large as a record of either topic."""
-
-
-class _Written(NamedTuple):
-    """A state as it is written."""
-
-    delivery: Delivery
-    document: bytes
-    pending: bool
 
 
 class Desk:
@@ -74,7 +63,7 @@ class Desk:
         self._replan: list[Delivery] = []
         self._written_ms = 0
         self._written_behind: dict[Name, int] = {}
-        self._memory = Memory()
+        self._ledger = Ledger(number, self._settings)
         self._wake = asyncio.Event()
         self._flying: set[asyncio.Task[None]] = set()
         self._trying: asyncio.Task[None] | None = None
@@ -82,7 +71,6 @@ class Desk:
         self._repeating: asyncio.Task[None] | None = None
         self._catching_up: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
-        self._producer: AIOKafkaProducer | None = None
 
     @property
     def pending(self) -> int:
@@ -101,16 +89,7 @@ class Desk:
 
     async def open(self) -> int | None:
         """Fence the former owner, read what it wrote, and begin; return the offset to read transitions from, None for the first."""
-        self._producer = AIOKafkaProducer(
-            **self._settings.kafka_options(),
-            transactional_id=f"{self._settings.topic_prefix}rollcall-dispatcher-{self.number}",
-            transaction_timeout_ms=int(self._settings.dispatcher_transaction_timeout_s * 1000),
-            compression_type="zstd",
-            linger_ms=0,
-            max_request_size=_MOST_BYTES,
-        )
-        await self._producer.start()
-        progress, self._memory, pending = await restored(self._settings, self.number)
+        progress, pending = await self._ledger.open()
         if progress is not None:
             self._read_to = self._written_to = progress.offset
             self._patience.failing.update({(tenant, endpoint_id): since_ms for tenant, endpoint_id, since_ms in progress.failing})
@@ -151,8 +130,7 @@ class Desk:
             async with asyncio.timeout(self._settings.dispatcher_handover_s):
                 if self._recording is not None:
                     await self._recording
-                if self._producer is not None:
-                    await self._producer.stop()
+                await self._ledger.close()
         except TimeoutError:
             log.warning("partition %s: closed without a last record; the next owner goes on from the one before", self.number)
         for name, count in self._held.items():
@@ -183,7 +161,7 @@ class Desk:
         for endpoint in endpoints:
             name = endpoint.tenant, endpoint.id
             if name not in self._behind.places if names is None else name in names:
-                delivery = delivery_of(transition, document, endpoint, offset, now_ms)
+                delivery = delivery_of(transition, document, endpoint.id, offset, now_ms, on_since_ms=endpoint.on_since_ms)
                 if self._under_way(delivery):
                     continue
                 if not self._queued(delivery):
@@ -216,11 +194,10 @@ class Desk:
             return Taken.QUEUED  # by an owner who died before it wrote down how far the replay was
         if self._erased(decode_announced(delivery.transition)):
             return Taken.NEEDLESS
-        others = self._pending.get(delivery.id, ())
-        if others and not any(map(self._unwanted, others)):
+        # One that waits to be cancelled brings it to nobody: this one waits behind it.
+        if not all(map(self._unwanted, self._pending.get(delivery.id, ()))):
             return Taken.NEEDLESS
-        # Those that are about to be cancelled do not bring it: once they have ended it is queued.
-        if others or not self._queued(delivery):
+        if not self._queued(delivery):
             return Taken.FULL
         self._wake.set()
         return Taken.QUEUED
@@ -352,7 +329,7 @@ class Desk:
 
     async def _write(self) -> None:
         now_ms = self._now_ms()
-        behind = {delivery.key: delivery for delivery in self._memory.behind(now_ms)}
+        behind = {delivery.key: delivery for delivery in self._ledger.memory.behind(now_ms)}
         fresh = self._read_to == self._written_to and now_ms - self._written_ms < CARRY_AFTER_MS
         if not self._unwritten and not behind and fresh and self._behind.places == self._written_behind and not self._replaying.steps:
             return
@@ -361,14 +338,18 @@ class Desk:
         replan, self._replan = self._replan, []
         read_to, waiting = self._read_to, dict(self._behind.places)
         # Encoded now: while they are being written some may end, and are written again by the next.
-        written = [_Written(delivery, deliveries.encode(delivery), delivery.state == "pending") for delivery in states.values()]
+        entries = [Entry(delivery, deliveries.encode(delivery), delivery.state == "pending") for delivery in states.values()]
         batch = self._settings.dispatcher_record_states
-        for start in range(0, max(1, len(written)), batch):
+        for start in range(0, max(1, len(entries)), batch):
             # The progress that vouches for all of them is in the last one, after every state, and so are the steps of replays.
-            last = start + batch >= len(written)
+            last = start + batch >= len(entries)
             affairs = [encode_affair(step) for step in steps.values()] if last else []
             vouched, places = (read_to, waiting) if last else (self._written_to, self._written_behind)
-            await self._transact(written[start : start + batch], affairs, vouched, places, now_ms)
+            part = entries[start : start + batch]
+            await self._ledger.write(part, self._progress(vouched, places), affairs, now_ms)
+            for one in part:
+                if not one.pending:
+                    self._give_back((one.delivery.tenant, one.delivery.endpoint_id))
         self._written_to, self._written_ms, self._written_behind = read_to, now_ms, waiting
         for delivery in replan:
             if self._unwanted(delivery):
@@ -377,29 +358,13 @@ class Desk:
             self._queues.retry(delivery)
         self._wake.set()
 
-    async def _transact(self, states: list[_Written], affairs: list[bytes], vouched: int | None, waiting: dict[Name, int], now_ms: int) -> None:
-        """Write states, and behind them how far the partition is, and its replays, in one transaction."""
-        assert self._producer is not None
-        records = [(delivery_key(one.delivery.key), one.document) for one in states]
-        if vouched is not None:
-            behind = [(*name, offset) for name, offset in waiting.items()]
-            failing = [(*name, since_ms) for name, since_ms in self._patience.failing.items()]
-            records.append((deliveries.PROGRESS, deliveries.encode(DispatchProgress(vouched, self._memory.since, failing, behind))))
-        if not records and not affairs:
-            return
-        topics = self._settings.topics
-        failpoints.hit("dispatcher.before_transaction")
-        async with self._producer.transaction():
-            sent = [await self._producer.send(topics.deliveries, value, key=key, partition=self.number) for key, value in records]
-            told = [await self._producer.send(topics.affairs, affair, partition=0) for affair in affairs]
-            places = await asyncio.gather(*sent)
-            await asyncio.gather(*told)
-            failpoints.hit("dispatcher.in_transaction")
-        failpoints.hit("dispatcher.after_transaction")
-        for one, place in zip(states, places, strict=False):
-            self._memory.wrote(one.delivery, place.offset, now_ms, pending=one.pending)
-            if not one.pending:
-                self._give_back((one.delivery.tenant, one.delivery.endpoint_id))
+    def _progress(self, vouched: int | None, waiting: dict[Name, int]) -> DispatchProgress | None:
+        """Return how far the partition is, nothing before it has begun."""
+        if vouched is None:
+            return None
+        behind = [(*name, offset) for name, offset in waiting.items()]
+        failing = [(*name, since_ms) for name, since_ms in self._patience.failing.items()]
+        return DispatchProgress(vouched, self._ledger.memory.since, failing, behind)
 
     def _give_back(self, name: Name) -> None:
         self._around.room.give_back(name)
@@ -413,9 +378,10 @@ class Desk:
 
 
 def _was_off(endpoint: Endpoint, delivery: Delivery) -> bool:
-    """Whether an endpoint was switched off after something was queued for it, and on again before that could be cancelled."""
-    if delivery.on_since_ms == endpoint.on_since_ms:
+    """Whether an endpoint was switched off after something was queued for it, or its replay asked for, and is on again.
+
+    Not where it was decided after that, and read before anybody had heard of either.
+    """
+    if not 0 < delivery.on_since_ms < endpoint.on_since_ms:
         return False
-    if delivery.replay:
-        return 0 < delivery.on_since_ms < endpoint.on_since_ms
-    return decode_announced(delivery.transition).decided_at < iso(endpoint.on_since_ms)
+    return bool(delivery.replay) or decode_announced(delivery.transition).decided_at < iso(endpoint.on_since_ms)

@@ -74,7 +74,7 @@ class Dispatcher(ConsumerRebalanceListener):
     def _hear_definitions(self) -> None:
         catalog, late, again = self._around.catalog, list[Endpoint](), set[Name]()
         if catalog.endpoints_at != self._on_at:  # most of what is heard is about segments
-            # Who was off and on again before it was heard of has been taken for on all the time, and missed nothing; but what was
+            # Who was off and on again before it was heard of has been taken for on all the time, and is not late; but what was
             # pending then is cancelled.
             before, self._on, self._on_at = self._on, _on(catalog), catalog.endpoints_at
             late = [endpoint for name, endpoint in self._on.items() if name not in before]

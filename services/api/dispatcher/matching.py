@@ -46,8 +46,8 @@ def wants(endpoint: Endpoint, transition: Announced) -> bool:
 
 
 def _on_at(endpoint: Endpoint, decided_at: str) -> bool:
-    """Whether an endpoint is on, and was all the time since something was decided: switching it off cancels what was on its way."""
-    return endpoint.on and decided_at >= iso(endpoint.on_since_ms)
+    """Whether an endpoint is on, and was when something was decided: nothing from before it was made, or while it was off."""
+    return endpoint.on and decided_at >= iso(endpoint.created_ms) and not _within(endpoint.last_off, decided_at)
 
 
 def _within(span: tuple[int, int] | None, instant: str) -> bool:

@@ -141,8 +141,8 @@ class Replaying:
         endpoint = self._around.catalog.endpoints.get(asked.tenant, {}).get(asked.endpoint_id)
         if self._around.catalog.offset < asked.definitions:
             return False  # whoever asked knew more of the endpoint than is known here by now
-        if endpoint is None or not endpoint.on:
-            off = "endpoint_gone" if endpoint is None or endpoint.deleted else f"endpoint_{endpoint.status}"
+        if endpoint is None or not endpoint.on or 0 < asked.on_since_ms < endpoint.on_since_ms:
+            off = "endpoint_gone" if endpoint is None or endpoint.deleted else "endpoint_was_off" if endpoint.on else f"endpoint_{endpoint.status}"
             self._stepped(asked, way, way.step.offset, 0, done=True, reason=off)
             return True
         room = max(1, self._around.settings.dispatcher_replay_pending // sharing) - self._pending[asked.replay_id]
@@ -213,7 +213,8 @@ class Replaying:
             asked_for = iso(asked.from_ms) <= transition.decided_at < iso(asked.to_ms) and wants(endpoint, transition)
         if not asked_for:
             return Taken.NEEDLESS
-        taken = self._take(delivery_of(transition, document, endpoint, offset, self._around.now_ms(), replay=asked.replay_id))
+        now_ms, replay_id = self._around.now_ms(), asked.replay_id
+        taken = self._take(delivery_of(transition, document, endpoint.id, offset, now_ms, on_since_ms=asked.on_since_ms, replay=replay_id))
         REPLAYED.inc(taken is Taken.QUEUED)
         return taken
 

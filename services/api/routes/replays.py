@@ -28,7 +28,8 @@ async def ask(call: Call) -> Response:
     check_replays(call)
     ids = None if body.ids is None else list(dict.fromkeys(body.ids))
     replay_id, at_ms = new_id("rpl", call.desk.randomness), call.desk.now_ms()
-    await call.desk.writer.tell(ReplayAsked(call.tenant, endpoint.id, replay_id, at_ms, from_ms, to_ms, ids, call.catalog.offset), call.desk.affairs)
+    asked = ReplayAsked(call.tenant, endpoint.id, replay_id, at_ms, from_ms, to_ms, ids, call.catalog.offset, endpoint.on_since_ms)
+    await call.desk.writer.tell(asked, call.desk.affairs)
     replay = call.desk.affairs.affairs.replay(call.tenant, endpoint.id, replay_id)
     if replay is None:
         raise Refused(409, f"an endpoint has at most {MOST_OPEN} replays under way; wait until one is done")
